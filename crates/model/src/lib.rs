@@ -1,1 +1,21 @@
-//! (being written)
+//! The words of Portcullis: what a request asks, what a decision says, what an entry holds, what rooms tell each
+//! other. Everything here is pure: no clock, file, socket or random source. The same functions serve the signer, the
+//! dry run, the replay and the verifier.
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        reason = "tests state what must hold"
+    )
+)]
+
+pub mod action;
+pub mod command;
+pub mod halt;
+pub mod id;
+pub mod number;
+pub mod refusal;
+pub mod report;
+pub mod wire;

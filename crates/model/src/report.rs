@@ -1,0 +1,179 @@
+//! What an answer of the venue says, in our words. `venues` reads it from the answer's bytes in egress; the signer
+//! folds it. An unknown status is kept as such: it never frees a reservation.
+
+use crate::action::{Asset, ClientOrderId, MarketKind, OrderType, Side, Symbol, TimeInForce};
+use crate::number::{Amount, Price, Quantity};
+use minicbor::{Decode, Encode};
+use serde::{Deserialize, Serialize};
+
+/// Whether a request may have reached the venue.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize, Deserialize,
+)]
+#[cbor(index_only)]
+#[serde(rename_all = "snake_case")]
+pub enum Sent {
+    /// No byte left: it may be repeated.
+    #[n(0)]
+    NotSent,
+    /// Some bytes may have left and no whole answer came: it must be asked about, never repeated.
+    #[n(1)]
+    MaybeSent,
+    /// A whole answer came.
+    #[n(2)]
+    Sent,
+}
+
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize, Deserialize,
+)]
+#[cbor(index_only)]
+#[serde(rename_all = "snake_case")]
+pub enum OrderStatus {
+    /// Accepted and may still fill (NEW, PARTIALLY_FILLED, PENDING_NEW, PENDING_CANCEL).
+    #[n(0)]
+    Open,
+    #[n(1)]
+    Filled,
+    #[n(2)]
+    Cancelled,
+    #[n(3)]
+    Rejected,
+    /// EXPIRED, EXPIRED_IN_MATCH.
+    #[n(4)]
+    Expired,
+    /// A word we do not know: keeps every reservation.
+    #[n(5)]
+    Unknown,
+}
+
+impl OrderStatus {
+    /// No further fill can come.
+    #[must_use]
+    pub fn is_final(self) -> bool {
+        matches!(
+            self,
+            Self::Filled | Self::Cancelled | Self::Rejected | Self::Expired
+        )
+    }
+}
+
+/// The state of one order as the venue gave it.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+pub struct OrderReport {
+    #[n(0)]
+    pub market: MarketKind,
+    #[n(1)]
+    pub symbol: Symbol,
+    #[n(2)]
+    pub order_id: u64,
+    #[n(3)]
+    pub client_order_id: Option<ClientOrderId>,
+    /// The venue's number of the list that it belongs to.
+    #[n(4)]
+    pub list_id: Option<u64>,
+    #[n(5)]
+    pub status: OrderStatus,
+    /// Absent in a bare acknowledgement.
+    #[n(6)]
+    pub side: Option<Side>,
+    #[n(7)]
+    pub order_type: Option<OrderType>,
+    #[n(8)]
+    pub time_in_force: Option<TimeInForce>,
+    #[n(9)]
+    pub price: Option<Price>,
+    #[n(10)]
+    pub original_quantity: Option<Quantity>,
+    /// Filled so far, base units. Cumulative: it never falls.
+    #[n(11)]
+    pub executed_quantity: Option<Quantity>,
+    /// Filled so far, quote units. Cumulative.
+    #[n(12)]
+    pub executed_quote: Option<Amount>,
+    /// Venue time of this state, milliseconds.
+    #[n(13)]
+    pub time_ms: Option<u64>,
+    /// For a cancel: the id the order had before (`origClientOrderId`).
+    #[n(14)]
+    pub original_client_order_id: Option<ClientOrderId>,
+}
+
+/// One fill as the venue gave it.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+pub struct TradeReport {
+    #[n(0)]
+    pub market: MarketKind,
+    #[n(1)]
+    pub symbol: Symbol,
+    #[n(2)]
+    pub trade_id: u64,
+    #[n(3)]
+    pub order_id: u64,
+    #[n(4)]
+    pub side: Side,
+    #[n(5)]
+    pub price: Price,
+    #[n(6)]
+    pub quantity: Quantity,
+    #[n(7)]
+    pub quote: Amount,
+    #[n(8)]
+    pub commission: Amount,
+    #[n(9)]
+    pub commission_asset: Asset,
+    #[n(10)]
+    pub time_ms: u64,
+}
+
+/// What an answer told us.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[serde(tag = "report", rename_all = "snake_case")]
+pub enum Report {
+    #[n(0)]
+    Order(#[n(0)] OrderReport),
+    #[n(1)]
+    Trade(#[n(0)] TradeReport),
+    /// The venue refused the whole request with this code: nothing of it took effect.
+    #[n(2)]
+    Refused {
+        #[n(0)]
+        code: i64,
+    },
+    /// The venue does not know the order that was asked about.
+    #[n(3)]
+    NoSuchOrder,
+    /// The order-entry call was refused in part: this one of its actions (by position) took no effect.
+    #[n(4)]
+    ActionRefused {
+        #[n(0)]
+        position: u32,
+        #[n(1)]
+        code: i64,
+    },
+    /// A reference price from public data.
+    #[n(5)]
+    Price {
+        #[n(0)]
+        symbol: Symbol,
+        #[n(1)]
+        price: Price,
+    },
+    /// The venue's clock, milliseconds.
+    #[n(6)]
+    VenueTime {
+        #[n(0)]
+        time_ms: u64,
+    },
+    /// The whole list of open orders of a market (symbol absent: of the account) ends here: what is not in it is not open.
+    #[n(7)]
+    OpenOrdersComplete {
+        #[n(0)]
+        market: MarketKind,
+        #[n(1)]
+        symbol: Option<Symbol>,
+    },
+    /// The answer could not be read: nothing is known but that it came.
+    #[n(8)]
+    Unreadable,
+}
