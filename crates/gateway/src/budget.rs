@@ -1,0 +1,457 @@
+//! How much of a venue's rate limits is left, and who may have it. Venues count request weight by source address and
+//! orders by account; whoever goes on after a 429 is banned (418). So egress counts what it sent and what the venue says
+//! it counted (which shows strangers on the same address too), keeps a reserve for cancels, reducing orders, operators
+//! and the gate's own reads, sheds public calls and reads first, gives each strategy its share, and stops short.
+//!
+//! Source: Binance spot API, "Limits" (`X-MBX-USED-WEIGHT-1M`, `X-MBX-ORDER-COUNT-10S`, `Retry-After`).
+
+use portcullis_model::id::{AccountId, StrategyId};
+use portcullis_model::wire::Lane;
+use std::collections::HashMap;
+
+const MINUTE_US: u64 = 60_000_000;
+const TEN_SECONDS_US: u64 = 10_000_000;
+/// A report of the venue counts until its minute is over, and this much longer for clocks that differ.
+const REPORT_GRACE_US: u64 = 1_000_000;
+/// Without a `Retry-After`, how long a 429 and a 418 hold.
+const HOLD_429_US: u64 = MINUTE_US;
+const HOLD_418_US: u64 = 2 * MINUTE_US;
+/// A `Retry-After` beyond three days is read as three days, the longest ban the venue documents.
+const HOLD_MAX_US: u64 = 3 * 24 * 3600 * 1_000_000;
+/// Thousandths of the limit below which any strategy may use more than its share.
+const SPARE: u64 = 500;
+/// Strategies and accounts that are counted apart; the rest share one count. Bounded by the signer, this is a backstop.
+const KEYS_MAX: usize = 65_536;
+
+/// Up to how many thousandths of the limit a lane may go. What is above belongs to the lanes before it.
+fn ceiling(lane: Lane) -> u64 {
+    match lane {
+        Lane::Operator | Lane::Outcome | Lane::Cancel => 970,
+        Lane::Order => 900,
+        Lane::Read => 800,
+        Lane::Public => 700,
+    }
+}
+
+/// Why a request was not sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// The venue asked to wait until this boot-clock time (429, 418).
+    Banned { until_us: u64 },
+    /// The venue's weight for this address is used up to this lane's ceiling.
+    Weight,
+    /// The strategy has had its share of the weight.
+    Share,
+    /// The account's order rate is used up.
+    OrderRate,
+}
+
+impl Hold {
+    /// The word in outcomes, metrics and log lines.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Banned { .. } => "venue_asked_to_wait",
+            Self::Weight => "venue_weight",
+            Self::Share => "venue_weight_share",
+            Self::OrderRate => "venue_order_rate",
+        }
+    }
+}
+
+/// A count over the last `span`, in 16 buckets: never less than the true count over the venue's own window.
+#[derive(Debug, Clone)]
+struct Sliding {
+    buckets: [u32; Self::BUCKETS + 1],
+    /// Number of the newest bucket.
+    newest: u64,
+    sum: u64,
+}
+
+impl Sliding {
+    const BUCKETS: usize = 16;
+
+    fn new() -> Self {
+        Self {
+            buckets: [0; Self::BUCKETS + 1],
+            newest: 0,
+            sum: 0,
+        }
+    }
+
+    fn advance(&mut self, now_us: u64, span_us: u64) {
+        let bucket = now_us / (span_us / Self::BUCKETS as u64).max(1);
+        let steps = bucket
+            .saturating_sub(self.newest)
+            .min(self.buckets.len() as u64);
+        for step in 1..=steps {
+            let at = ((self.newest + step) % self.buckets.len() as u64) as usize;
+            if let Some(slot) = self.buckets.get_mut(at) {
+                self.sum -= u64::from(*slot);
+                *slot = 0;
+            }
+        }
+        if steps == self.buckets.len() as u64 {
+            self.sum = 0;
+            self.buckets = [0; Self::BUCKETS + 1];
+        }
+        self.newest = self.newest.max(bucket);
+    }
+
+    fn add(&mut self, weight: u32) {
+        let at = (self.newest % self.buckets.len() as u64) as usize;
+        if let Some(slot) = self.buckets.get_mut(at) {
+            *slot = slot.saturating_add(weight);
+            self.sum += u64::from(weight);
+        }
+    }
+}
+
+/// What the venue last said it had counted.
+#[derive(Debug, Clone, Copy, Default)]
+struct Report {
+    used: u64,
+    until_us: u64,
+}
+
+impl Report {
+    fn at(self, now_us: u64) -> u64 {
+        if now_us < self.until_us { self.used } else { 0 }
+    }
+}
+
+#[derive(Debug)]
+struct Orders {
+    sent: Sliding,
+    reported: Report,
+}
+
+/// What is asked of the budget for one request.
+#[derive(Debug, Clone, Copy)]
+pub struct Ask {
+    pub lane: Lane,
+    pub strategy: StrategyId,
+    pub account: Option<AccountId>,
+    pub weight: u32,
+    pub orders: u32,
+    /// Thousandths of the weight that are this strategy's.
+    pub share: u16,
+}
+
+/// One venue host's limits, as seen from this machine's address.
+#[derive(Debug)]
+pub struct Budget {
+    weight_per_minute: u64,
+    orders_per_10s: u64,
+    sent: Sliding,
+    under_way: u64,
+    reported: Report,
+    banned_until_us: u64,
+    strategies: HashMap<StrategyId, Sliding>,
+    accounts: HashMap<AccountId, Orders>,
+}
+
+impl Budget {
+    #[must_use]
+    pub fn new(weight_per_minute: u32, orders_per_10s: u32) -> Self {
+        Self {
+            weight_per_minute: weight_per_minute.into(),
+            orders_per_10s: orders_per_10s.into(),
+            sent: Sliding::new(),
+            under_way: 0,
+            reported: Report::default(),
+            banned_until_us: 0,
+            strategies: HashMap::new(),
+            accounts: HashMap::new(),
+        }
+    }
+
+    /// Takes what a request needs, or says why it must not go. Times are boot clock, microseconds.
+    pub fn take(&mut self, ask: Ask, now_us: u64) -> Result<(), Hold> {
+        if now_us < self.banned_until_us {
+            return Err(Hold::Banned {
+                until_us: self.banned_until_us,
+            });
+        }
+        let weight = u64::from(ask.weight);
+        let used = self.used(now_us);
+        if (used + weight) * 1000 > self.weight_per_minute * ceiling(ask.lane) {
+            return Err(Hold::Weight);
+        }
+        let strategy = bounded(
+            &mut self.strategies,
+            ask.strategy,
+            StrategyId(u64::MAX),
+            Sliding::new,
+        );
+        strategy.advance(now_us, MINUTE_US);
+        let own = (strategy.sum + weight) * 1000;
+        let reserved = matches!(ask.lane, Lane::Operator | Lane::Outcome | Lane::Cancel);
+        let spare = (used + weight) * 1000 <= self.weight_per_minute * SPARE;
+        if !reserved && !spare && own > self.weight_per_minute * u64::from(ask.share) {
+            return Err(Hold::Share);
+        }
+        if let (Some(account), 1..) = (ask.account, ask.orders) {
+            let fresh = || Orders {
+                sent: Sliding::new(),
+                reported: Report::default(),
+            };
+            let orders = bounded(&mut self.accounts, account, AccountId(u64::MAX), fresh);
+            orders.sent.advance(now_us, TEN_SECONDS_US);
+            let so_far = orders.sent.sum.max(orders.reported.at(now_us));
+            if (so_far + u64::from(ask.orders)) * 1000 > self.orders_per_10s * ceiling(ask.lane) {
+                return Err(Hold::OrderRate);
+            }
+            orders.sent.add(ask.orders);
+        }
+        strategy.add(ask.weight);
+        self.sent.add(ask.weight);
+        self.under_way += weight;
+        Ok(())
+    }
+
+    /// The answer to a request taken before has come, or will not come.
+    pub fn finished(&mut self, weight: u32) {
+        self.under_way = self.under_way.saturating_sub(weight.into());
+    }
+
+    /// The venue's own counts, from an answer's headers. `wall_us` is the time of day: the venue's minute starts with it.
+    pub fn reported(
+        &mut self,
+        weight: Option<u64>,
+        orders: Option<(AccountId, u64)>,
+        now_us: u64,
+        wall_us: u64,
+    ) {
+        if let Some(used) = weight {
+            self.reported = Report {
+                used,
+                until_us: now_us + MINUTE_US - wall_us % MINUTE_US + REPORT_GRACE_US,
+            };
+        }
+        if let Some((account, used)) = orders
+            && let Some(orders) = self.accounts.get_mut(&account)
+        {
+            let until_us = now_us + TEN_SECONDS_US - wall_us % TEN_SECONDS_US + REPORT_GRACE_US;
+            orders.reported = Report { used, until_us };
+        }
+    }
+
+    /// The venue answered 429 or 418: nothing goes out until it says so.
+    pub fn refused(&mut self, status: u16, retry_after_s: Option<u64>, now_us: u64) {
+        let hold = match (retry_after_s, status) {
+            (Some(seconds), _) => seconds
+                .saturating_mul(1_000_000)
+                .clamp(1_000_000, HOLD_MAX_US),
+            (None, 418) => HOLD_418_US,
+            (None, _) => HOLD_429_US,
+        };
+        self.banned_until_us = self.banned_until_us.max(now_us.saturating_add(hold));
+    }
+
+    /// Weight used now: the larger of our own count and the venue's, and what is under way.
+    pub fn used(&mut self, now_us: u64) -> u64 {
+        self.sent.advance(now_us, MINUTE_US);
+        self.sent.sum.max(self.reported.at(now_us) + self.under_way)
+    }
+
+    #[must_use]
+    pub fn banned_until_us(&self) -> u64 {
+        self.banned_until_us
+    }
+
+    /// Forgets strategies that sent nothing for a minute. Called from the room's timer.
+    pub fn tidy(&mut self, now_us: u64) {
+        self.strategies.retain(|_, sliding| {
+            sliding.advance(now_us, MINUTE_US);
+            sliding.sum > 0
+        });
+        self.accounts.retain(|_, orders| {
+            orders.sent.advance(now_us, TEN_SECONDS_US);
+            orders.sent.sum > 0 || orders.reported.at(now_us) > 0
+        });
+    }
+}
+
+/// The entry of `key`, or the one that all share once there are [`KEYS_MAX`].
+fn bounded<K: std::hash::Hash + Eq, V>(
+    map: &mut HashMap<K, V>,
+    key: K,
+    shared: K,
+    new: impl FnOnce() -> V,
+) -> &mut V {
+    let key = if map.len() >= KEYS_MAX && !map.contains_key(&key) {
+        shared
+    } else {
+        key
+    };
+    map.entry(key).or_insert_with(new)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOON: u64 = 43_200_000_000;
+
+    fn ask(lane: Lane, strategy: u64, weight: u32) -> Ask {
+        Ask {
+            lane,
+            strategy: StrategyId(strategy),
+            account: Some(AccountId(1)),
+            weight,
+            orders: 0,
+            share: 200,
+        }
+    }
+
+    /// How many requests of `weight` pass at `now`.
+    fn passes(budget: &mut Budget, ask: Ask, now: u64) -> u64 {
+        let mut n = 0;
+        while n < 100_000 && budget.take(ask, now).is_ok() {
+            budget.finished(ask.weight);
+            n += 1;
+        }
+        n
+    }
+
+    #[test]
+    fn a_flood_of_reads_leaves_orders_and_cancels_their_part() {
+        let mut budget = Budget::new(6000, 100);
+        assert_eq!(
+            passes(&mut budget, ask(Lane::Public, 1, 1), NOON),
+            3000,
+            "beyond the half each has its share"
+        );
+        assert_eq!(
+            passes(&mut budget, ask(Lane::Read, 2, 1), NOON),
+            1200,
+            "a share of 200 thousandths"
+        );
+        assert_eq!(
+            passes(&mut budget, ask(Lane::Read, 3, 1), NOON),
+            600,
+            "reads end at 800 thousandths"
+        );
+        assert_eq!(
+            passes(&mut budget, ask(Lane::Order, 4, 1), NOON),
+            600,
+            "orders end at 900"
+        );
+        assert_eq!(
+            passes(&mut budget, ask(Lane::Cancel, 4, 1), NOON),
+            420,
+            "cancels end at 970"
+        );
+        assert_eq!(
+            budget.take(ask(Lane::Cancel, 4, 1), NOON),
+            Err(Hold::Weight)
+        );
+        assert!(
+            budget
+                .take(ask(Lane::Public, 1, 1), NOON + MINUTE_US + 4_000_000)
+                .is_ok(),
+            "a minute later"
+        );
+    }
+
+    #[test]
+    fn a_stranger_on_the_same_address_is_seen_in_the_venues_count() {
+        let mut budget = Budget::new(6000, 100);
+        budget.reported(Some(5000), None, NOON, NOON);
+        assert_eq!(budget.take(ask(Lane::Read, 1, 1), NOON), Err(Hold::Weight));
+        assert!(
+            budget.take(ask(Lane::Order, 1, 1), NOON).is_ok(),
+            "an order within its share"
+        );
+        assert!(budget.take(ask(Lane::Cancel, 1, 1), NOON).is_ok());
+        budget.reported(Some(5900), None, NOON, NOON);
+        assert_eq!(
+            budget.take(ask(Lane::Cancel, 1, 1), NOON),
+            Err(Hold::Weight)
+        );
+        assert!(
+            budget
+                .take(ask(Lane::Read, 1, 1), NOON + MINUTE_US + REPORT_GRACE_US)
+                .is_ok(),
+            "the venue's next minute"
+        );
+    }
+
+    #[test]
+    fn what_is_under_way_counts_before_the_venue_reports_it() {
+        let mut budget = Budget::new(1000, 100);
+        budget.reported(Some(900), None, NOON, NOON);
+        assert!(budget.take(ask(Lane::Cancel, 1, 50), NOON).is_ok());
+        assert_eq!(
+            budget.take(ask(Lane::Cancel, 1, 50), NOON),
+            Err(Hold::Weight)
+        );
+        budget.finished(50);
+        assert!(budget.take(ask(Lane::Cancel, 1, 50), NOON).is_ok());
+    }
+
+    #[test]
+    fn nothing_goes_out_while_the_venue_asks_to_wait() {
+        let mut budget = Budget::new(6000, 100);
+        budget.refused(429, Some(7), NOON);
+        let held = Err(Hold::Banned {
+            until_us: NOON + 7_000_000,
+        });
+        assert_eq!(
+            budget.take(ask(Lane::Operator, 0, 1), NOON + 6_999_999),
+            held
+        );
+        assert!(
+            budget
+                .take(ask(Lane::Operator, 0, 1), NOON + 7_000_000)
+                .is_ok()
+        );
+        budget.refused(418, None, NOON);
+        assert_eq!(budget.banned_until_us(), NOON + HOLD_418_US);
+        budget.refused(429, Some(u64::MAX), NOON);
+        assert_eq!(budget.banned_until_us(), NOON + HOLD_MAX_US);
+    }
+
+    #[test]
+    fn orders_are_counted_by_account() {
+        let mut budget = Budget::new(1_000_000, 100);
+        let order = |account| Ask {
+            account: Some(AccountId(account)),
+            orders: 1,
+            ..ask(Lane::Order, 1, 1)
+        };
+        assert_eq!(passes(&mut budget, order(1), NOON), 90);
+        assert_eq!(budget.take(order(1), NOON), Err(Hold::OrderRate));
+        assert_eq!(passes(&mut budget, order(2), NOON), 90);
+        assert!(
+            budget
+                .take(order(1), NOON + TEN_SECONDS_US + 1_000_000)
+                .is_ok()
+        );
+        budget.reported(
+            None,
+            Some((AccountId(1), 100)),
+            NOON + 12_000_000,
+            NOON + 12_000_000,
+        );
+        assert_eq!(
+            budget.take(order(1), NOON + 12_000_000),
+            Err(Hold::OrderRate),
+            "the venue saw others' orders"
+        );
+    }
+
+    #[test]
+    fn the_sliding_count_forgets_only_what_is_wholly_out() {
+        let mut sliding = Sliding::new();
+        for second in 0..120u64 {
+            sliding.advance(second * 1_000_000, MINUTE_US);
+            sliding.add(1);
+            assert!(sliding.sum >= second.min(59) + 1, "at {second}");
+            assert!(sliding.sum <= 65, "at {second}: {}", sliding.sum);
+        }
+        sliding.advance(1_000_000_000, MINUTE_US);
+        assert_eq!(sliding.sum, 0);
+    }
+}
