@@ -13,4 +13,34 @@
 
 pub mod answer;
 pub mod budget;
+pub mod downstream;
+pub mod metrics;
 pub mod request;
+pub mod tls;
+pub mod transport;
+pub mod upstream;
+pub mod venue;
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+
+/// Starts a non-blocking connection; the poll says when it is there. `room` allows this call to egress alone.
+pub(crate) fn dial(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = socket2::Socket::new(
+        socket2::Domain::for_address(address),
+        socket2::Type::STREAM,
+        None,
+    )?;
+    socket.set_nonblocking(true)?;
+    socket.set_tcp_nodelay(true)?;
+    match socket.connect(&address.into()) {
+        Ok(()) => {}
+        // The usual answer of a non-blocking connect.
+        Err(error) if error.raw_os_error() == Some(IN_PROGRESS) => {}
+        Err(error) => return Err(error),
+    }
+    Ok(socket.into())
+}
+
+/// `EINPROGRESS` on Linux.
+const IN_PROGRESS: i32 = 115;

@@ -336,7 +336,7 @@ mod tests {
             Price::parse(text.as_bytes())
                 .map(|p| p.to_string())
                 .as_deref(),
-            expected.as_ref().copied().map_err(|e| e),
+            expected.as_ref().copied(),
             "{text}"
         );
     }

@@ -1,0 +1,355 @@
+//! Measures the gate beside nginx as a plain pass-through and beside nothing, in one run, on the same cores, with TLS to
+//! the same origin and kept-alive connections. `portcullis bench` runs it. Figures are medians over interleaved rounds;
+//! ratios are taken within one round.
+
+mod gate;
+mod load;
+mod nginx;
+mod origin;
+mod table;
+
+use load::{Load, Taken};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::io::{self, BufRead, BufReader, Write};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+/// Connections in each cell.
+const CONNECTIONS: [usize; 3] = [1, 16, 64];
+const WARM_SECONDS: f64 = 0.3;
+
+fn main() -> std::process::ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let done = match args.first().map(String::as_str) {
+        Some("origin") => serve_origin(&args),
+        Some("load") => run_load(),
+        _ => Options::read(&args).and_then(|options| compare(&options)),
+    };
+    match done {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            std::process::ExitCode::from(2)
+        }
+    }
+}
+
+struct Options {
+    rounds: usize,
+    seconds: f64,
+    json: bool,
+    core: usize,
+    bin: PathBuf,
+}
+
+const USAGE: &str = "portcullis-bench [--rounds N] [--seconds S] [--core N] [--bin DIR] [--json]
+  --rounds   interleaved rounds, medians are taken over them (5)
+  --seconds  length of one cell (1.0); 18 cells and warm-up make a round
+  --core     the core that everything is pinned to in the pinned part (0)
+  --bin      folder of the portcullis programs (beside this one)";
+
+impl Options {
+    fn read(args: &[String]) -> io::Result<Self> {
+        let beside = std::env::current_exe()?
+            .parent()
+            .map(Path::to_path_buf)
+            .unwrap_or_default();
+        let mut options = Self {
+            rounds: 5,
+            seconds: 1.0,
+            json: false,
+            core: 0,
+            bin: beside,
+        };
+        let mut args = args.iter();
+        while let Some(arg) = args.next() {
+            let mut value = || {
+                args.next()
+                    .ok_or_else(|| io::Error::other(format!("{arg} wants a value\n{USAGE}")))
+            };
+            match arg.as_str() {
+                "--rounds" => options.rounds = parse(value()?)?,
+                "--seconds" => options.seconds = parse(value()?)?,
+                "--core" => options.core = parse(value()?)?,
+                "--bin" => options.bin = value()?.into(),
+                "--json" => options.json = true,
+                _ => {
+                    return Err(io::Error::other(format!(
+                        "unknown argument `{arg}`\n{USAGE}"
+                    )));
+                }
+            }
+        }
+        if options.rounds == 0 || options.rounds > 50 || !(0.1..=30.0).contains(&options.seconds) {
+            return Err(io::Error::other("rounds are 1 to 50, seconds 0.1 to 30"));
+        }
+        Ok(options)
+    }
+}
+
+fn parse<T: std::str::FromStr>(text: &str) -> io::Result<T> {
+    text.parse()
+        .map_err(|_| io::Error::other(format!("`{text}` is not a number\n{USAGE}")))
+}
+
+/// A client's TLS settings that trust one CA.
+fn tls_client(roots_pem: &str) -> io::Result<Arc<rustls::ClientConfig>> {
+    use rustls_pki_types::pem::PemObject;
+    let roots = rustls_pki_types::CertificateDer::pem_slice_iter(roots_pem.as_bytes())
+        .map(|der| der.map(|der| minicbor::bytes::ByteVec::from(der.to_vec())))
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(io::Error::other)?;
+    let host = portcullis_model::wire::Host {
+        venue: "binance".to_owned(),
+        name: "api.binance.com".to_owned(),
+        address: String::new(),
+        pins: Vec::new(),
+        public_roots: false,
+        weight_per_minute: 0,
+        orders_per_10s: 0,
+    };
+    let roots: Vec<Vec<u8>> = roots.into_iter().map(|root| root.to_vec()).collect();
+    portcullis_gateway::tls::client(&host, &roots).map_err(io::Error::other)
+}
+
+fn serve_origin(args: &[String]) -> io::Result<()> {
+    let folder = args
+        .get(1)
+        .ok_or_else(|| io::Error::other("origin wants a folder"))?;
+    let read = |name: &str| std::fs::read_to_string(Path::new(folder).join(name));
+    origin::serve(
+        &read("chain.pem")?,
+        &read("key.pem")?,
+        &mut io::stdout().lock(),
+    )
+}
+
+fn run_load() -> io::Result<()> {
+    let load: Load = serde_json::from_reader(io::stdin().lock())?;
+    let taken = load::run(&load)?;
+    println!("{}", serde_json::to_string(&taken)?);
+    Ok(())
+}
+
+/// A process of ours that ends with this value.
+pub struct Owned(Child);
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// On `cores` (a taskset list), or anywhere.
+fn on(cores: Option<&str>, program: &Path) -> Command {
+    match cores {
+        None => Command::new(program),
+        Some(cores) => {
+            let mut command = Command::new("taskset");
+            command.arg("-c").arg(cores).arg(program);
+            command
+        }
+    }
+}
+
+/// Processor time of these processes and their threads so far, microseconds (`utime + stime` of `/proc/PID/stat`).
+fn cpu_us(pids: &[u32]) -> f64 {
+    let ticks: u64 = pids
+        .iter()
+        .filter_map(|pid| std::fs::read_to_string(format!("/proc/{pid}/stat")).ok())
+        .filter_map(|stat| {
+            let rest = stat.rsplit_once(')')?.1.to_owned();
+            let mut fields = rest.split_whitespace().skip(11);
+            Some(fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?)
+        })
+        .sum();
+    // USER_HZ is 100 on Linux for every program outside the kernel.
+    ticks as f64 * 10_000.0
+}
+
+/// One measured cell.
+#[derive(Debug, Clone, Serialize)]
+pub struct Cell {
+    pub rps: f64,
+    pub p50_us: f64,
+    pub p99_us: f64,
+    pub cpu_us: f64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Target {
+    Direct,
+    Nginx,
+    Gate,
+}
+
+/// Rounds of cells, by target and connections.
+pub type Cells = BTreeMap<(Target, usize), Vec<Cell>>;
+
+/// What stands before the origin.
+struct Standing {
+    target: Target,
+    address: SocketAddr,
+    pids: Vec<u32>,
+    api_key: String,
+    secret: String,
+    _owned: Vec<Owned>,
+}
+
+fn compare(options: &Options) -> io::Result<()> {
+    let folder = tempfile()?;
+    let ca = certificates(&folder)?;
+    let pinned = measure(options, &folder, &ca, Some(&options.core.to_string()))?;
+    let free = measure(options, &folder, &ca, None)?;
+    std::fs::remove_dir_all(&folder)?;
+    let report = table::Report::new(options.rounds, options.seconds, &pinned, &free);
+    if options.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        print!("{}", report.text());
+    }
+    Ok(())
+}
+
+fn tempfile() -> io::Result<PathBuf> {
+    let folder = std::env::temp_dir().join(format!("portcullis-bench-{}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder)
+}
+
+/// A CA and a certificate for the origin; gives the CA.
+fn certificates(folder: &Path) -> io::Result<String> {
+    let fail = |e: rcgen::Error| io::Error::other(e.to_string());
+    let ca_key = rcgen::KeyPair::generate().map_err(fail)?;
+    let mut ca = rcgen::CertificateParams::new(Vec::new()).map_err(fail)?;
+    ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    ca.distinguished_name
+        .push(rcgen::DnType::CommonName, "portcullis bench");
+    let ca_cert = ca.self_signed(&ca_key).map_err(fail)?;
+    let issuer = rcgen::Issuer::new(ca, ca_key);
+    let key = rcgen::KeyPair::generate().map_err(fail)?;
+    let leaf =
+        rcgen::CertificateParams::new(vec!["api.binance.com".to_owned(), "localhost".to_owned()])
+            .map_err(fail)?;
+    let leaf = leaf.signed_by(&key, &issuer).map_err(fail)?;
+    std::fs::write(folder.join("chain.pem"), leaf.pem())?;
+    std::fs::write(folder.join("key.pem"), key.serialize_pem())?;
+    std::fs::write(folder.join("ca.pem"), ca_cert.pem())?;
+    Ok(ca_cert.pem())
+}
+
+fn measure(options: &Options, folder: &Path, ca: &str, cores: Option<&str>) -> io::Result<Cells> {
+    let me = std::env::current_exe()?;
+    let (origin, port) = start_origin(&me, folder, cores)?;
+    let origin_address = SocketAddr::from(([127, 0, 0, 1], port));
+    let direct = Standing {
+        target: Target::Direct,
+        address: origin_address,
+        pids: Vec::new(),
+        api_key: "k".repeat(64),
+        secret: "s".repeat(64),
+        _owned: vec![origin],
+    };
+    let standing = [
+        direct,
+        nginx::start(folder, origin_address, cores)?,
+        gate::start(&options.bin, folder, origin_address, cores)?,
+    ];
+    let mut cells = Cells::new();
+    for round in 0..options.rounds {
+        for connections in CONNECTIONS {
+            for turn in 0..standing.len() {
+                // Another order in each round, so that none is always behind the same neighbour.
+                let Some(one) = standing.get((turn + round) % standing.len()) else {
+                    continue;
+                };
+                let cell = cell(&me, one, connections, options.seconds, ca, cores)?;
+                cells
+                    .entry((one.target, connections))
+                    .or_default()
+                    .push(cell);
+            }
+        }
+        eprint!(
+            "\r{} round {}/{}   ",
+            if cores.is_some() { "pinned" } else { "free" },
+            round + 1,
+            options.rounds
+        );
+    }
+    eprintln!();
+    Ok(cells)
+}
+
+fn cell(
+    me: &Path,
+    one: &Standing,
+    connections: usize,
+    seconds: f64,
+    ca: &str,
+    cores: Option<&str>,
+) -> io::Result<Cell> {
+    let load = Load {
+        address: one.address,
+        roots_pem: (one.target == Target::Direct).then(|| ca.to_owned()),
+        connections,
+        seconds,
+        warm_seconds: WARM_SECONDS,
+        api_key: one.api_key.clone(),
+        secret: one.secret.clone(),
+    };
+    let mut child = on(cores, me)
+        .arg("load")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let before = cpu_us(&one.pids);
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(&serde_json::to_vec(&load)?)?;
+    }
+    let output = child.wait_with_output()?;
+    let spent = cpu_us(&one.pids) - before;
+    let taken: Taken = serde_json::from_slice(&output.stdout).map_err(|e| {
+        io::Error::other(format!(
+            "the load of {:?} at {connections} failed: {e}",
+            one.target
+        ))
+    })?;
+    if taken.refused > 0 {
+        let first = taken.first_refusal.unwrap_or_default();
+        return Err(io::Error::other(format!(
+            "{:?} refused {} requests: {first}",
+            one.target, taken.refused
+        )));
+    }
+    let rps = taken.requests as f64 / taken.seconds.max(1e-9);
+    // The processor time covers the warm-up too, so it is divided by all requests, at the measured rate.
+    let all = rps * (taken.seconds + WARM_SECONDS);
+    Ok(Cell {
+        rps,
+        p50_us: taken.p50_us,
+        p99_us: taken.p99_us,
+        cpu_us: spent / all.max(1.0),
+    })
+}
+
+fn start_origin(me: &Path, folder: &Path, cores: Option<&str>) -> io::Result<(Owned, u16)> {
+    let mut child = on(cores, me)
+        .arg("origin")
+        .arg(folder)
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let stdout = child
+        .stdout
+        .take()
+        .ok_or_else(|| io::Error::other("the origin has no output"))?;
+    let owned = Owned(child);
+    let mut line = String::new();
+    BufReader::new(stdout).read_line(&mut line)?;
+    Ok((owned, parse(line.trim())?))
+}

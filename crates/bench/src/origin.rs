@@ -1,0 +1,107 @@
+//! The origin of the benchmark: one thread, TLS, kept-alive, and the same answer to every request, so that what is
+//! measured is what stands before it. It checks nothing; the simulated Binance does that elsewhere.
+
+use mio::net::TcpListener;
+use mio::unix::SourceFd;
+use mio::{Events, Interest, Poll, Token};
+use portcullis_gateway::request::{self, Parse};
+use portcullis_gateway::transport::{READ_BYTES_MAX, Received, Transport};
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+
+/// An order that expired at once, as Binance answers it (`newOrderRespType=RESULT`): it leaves nothing open.
+const ORDER: &str = r#"{"symbol":"BTCUSDT","orderId":28,"orderListId":-1,"clientOrderId":"bench","transactTime":1790000000123,"price":"65000.10000000","origQty":"0.00100000","executedQty":"0.00000000","origQuoteOrderQty":"0.00000000","cummulativeQuoteQty":"0.00000000","status":"EXPIRED","timeInForce":"IOC","type":"LIMIT","side":"BUY","workingTime":1790000000123,"selfTradePreventionMode":"NONE"}"#;
+
+/// Serves until the process is ended. Writes the port to `ready` first.
+pub fn serve(chain_pem: &str, key_pem: &str, ready: &mut dyn io::Write) -> io::Result<()> {
+    let config = portcullis_gateway::tls::server(chain_pem.as_bytes(), key_pem.as_bytes())
+        .map_err(io::Error::other)?;
+    let mut listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    writeln!(ready, "{}", listener.local_addr()?.port())?;
+    ready.flush()?;
+    let mut poll = Poll::new()?;
+    let mut events = Events::with_capacity(1024);
+    poll.registry()
+        .register(&mut listener, Token(0), Interest::READABLE)?;
+    let mut connections: HashMap<usize, (Transport, Vec<u8>)> = HashMap::new();
+    let mut next = 1;
+    let mut scratch = vec![0; READ_BYTES_MAX];
+    loop {
+        poll.poll(&mut events, None)?;
+        for event in &events {
+            if event.token() == Token(0) {
+                while let Ok((stream, _)) = listener.accept() {
+                    stream.set_nodelay(true)?;
+                    let fd = stream.as_raw_fd();
+                    poll.registry().register(
+                        &mut SourceFd(&fd),
+                        Token(next),
+                        Interest::READABLE | Interest::WRITABLE,
+                    )?;
+                    let tls = rustls::ServerConnection::new(Arc::clone(&config))
+                        .map_err(io::Error::other)?;
+                    connections.insert(
+                        next,
+                        (Transport::tls(std_stream(stream), tls.into()), Vec::new()),
+                    );
+                    next += 1;
+                }
+                continue;
+            }
+            let key = event.token().0;
+            let Some((transport, input)) = connections.get_mut(&key) else {
+                continue;
+            };
+            if answer(transport, input, &mut scratch).is_err() {
+                connections.remove(&key);
+            }
+        }
+    }
+}
+
+fn std_stream(stream: mio::net::TcpStream) -> std::net::TcpStream {
+    std::net::TcpStream::from(std::os::fd::OwnedFd::from(stream))
+}
+
+fn answer(transport: &mut Transport, input: &mut Vec<u8>, scratch: &mut [u8]) -> io::Result<()> {
+    transport.flush()?;
+    loop {
+        match transport.receive(scratch, input)? {
+            Received::Bytes(0) => return Ok(()),
+            Received::Closed => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Received::Bytes(_) => {}
+        }
+        while let Parse::Complete(request) = request::parse(input) {
+            let body = if request.target.starts_with(b"/api/v3/order") {
+                ORDER.to_owned()
+            } else {
+                other(request.target)
+            };
+            let length = request.length;
+            let text = format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json;charset=UTF-8\r\nContent-Length: {}\r\n\
+                 Connection: keep-alive\r\nx-mbx-used-weight-1m: 1\r\nx-mbx-order-count-10s: 1\r\n\r\n{body}",
+                body.len()
+            );
+            transport.send(text.as_bytes())?;
+            input.drain(..length);
+        }
+    }
+}
+
+/// What the gate asks for itself: the venue's time and prices.
+fn other(target: &[u8]) -> String {
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |d| d.as_millis());
+    if target.starts_with(b"/api/v3/time") {
+        return format!("{{\"serverTime\":{now}}}");
+    }
+    if target.starts_with(b"/api/v3/ticker") {
+        return r#"[{"symbol":"BTCUSDT","price":"65000.10000000","bidPrice":"65000.00","askPrice":"65000.20"}]"#.to_owned();
+    }
+    "[]".to_owned()
+}

@@ -1,0 +1,871 @@
+//! Ingress without its loop: connections of programs, their requests on the way to the signer, and answers on the way
+//! back. One request is in flight on a connection at a time, so answers are in order; what a client sends ahead waits in
+//! its own bounded buffer. Everything a client can do is bounded here, and costs only the client.
+
+use crate::metrics::IngressCounts;
+use crate::request::{self, Malformed, Parse};
+use crate::transport::{Received, Transport};
+use crate::venue;
+use minicbor::bytes::ByteSlice;
+use portcullis_model::id::RequestId;
+use portcullis_model::refusal::Class;
+use portcullis_model::report::Sent;
+use portcullis_model::wire::{
+    self, AnswerAborted, AnswerChunk, AnswerHead, BODY_BYTES_MAX, Close, HEAD_BYTES_MAX, Header,
+    Reply, Request, Window, kind,
+};
+use rustls::ServerConfig;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::sync::Arc;
+
+/// Connections at most. At the bound the one that has been idle for longest makes room; if none is idle, the new one is
+/// closed.
+pub const CONNECTIONS_MAX: usize = 16_384;
+/// Requests at the signer and egress at most. The next one is refused, `NotSent`, before anything is recorded.
+pub const IN_FLIGHT_MAX: usize = 1024;
+/// Of these, places that only cancels (`DELETE`) may take.
+pub const IN_FLIGHT_RESERVE: usize = 128;
+/// One source's requests in flight at most, in parts of all: a flood from one address leaves others room. Loopback,
+/// where all programs may share one address, is not counted.
+pub const IN_FLIGHT_PER_SOURCE_MAX: usize = 512;
+/// From a request's first byte to its last.
+pub const REQUEST_US_MAX: u64 = 10_000_000;
+/// A connection without a request is closed after this.
+pub const IDLE_US_MAX: u64 = 900_000_000;
+/// TLS must be agreed on within this.
+pub const HANDSHAKE_US_MAX: u64 = 10_000_000;
+/// A client that takes nothing of its answer for this long is closed.
+pub const STALL_US_MAX: u64 = 30_000_000;
+/// The other rooms answer well before this; it is the last resort.
+pub const ANSWER_US_MAX: u64 = 60_000_000;
+/// What a client may send ahead of its answer; then it is not read from until the answer is out.
+const AHEAD_BYTES_MAX: usize = HEAD_BYTES_MAX + BODY_BYTES_MAX;
+
+pub type Key = u64;
+
+/// One place where programs connect.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    /// Venue whose dialect is spoken there.
+    pub venue: String,
+    pub tls: Option<Arc<ServerConfig>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// No request, or a part of one.
+    Reading,
+    /// At the signer or egress; nothing of the answer is out.
+    Waiting { seq: u64 },
+    /// The head of the answer is out.
+    Answering {
+        seq: u64,
+        chunked: bool,
+        left: Option<u64>,
+    },
+    /// The last answer is being written; then it ends.
+    Ending,
+}
+
+#[derive(Debug)]
+struct Connection {
+    transport: Transport,
+    listener: u16,
+    source: IpAddr,
+    state: State,
+    input: Vec<u8>,
+    /// When the state, or the first byte of a request, began.
+    since_us: u64,
+    /// Reading is switched off: it has sent ahead more than its bound, or has ended its side.
+    paused: bool,
+    /// The client ends the connection after this answer.
+    close: bool,
+    /// Answer bytes taken from egress that its window does not know of yet.
+    owed: u32,
+}
+
+/// Requests in flight.
+#[derive(Debug, Clone, Copy)]
+struct Flight {
+    key: Key,
+    since_us: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watch {
+    Add(Key),
+    Change(Key),
+}
+
+/// Frames for the neighbours and changes for the poll.
+#[derive(Debug, Default)]
+pub struct Turn {
+    pub to_signer: Vec<u8>,
+    pub to_egress: Vec<u8>,
+    pub watch: Vec<Watch>,
+}
+
+#[derive(Debug)]
+pub struct Downstream {
+    epoch: u32,
+    now_us: u64,
+    listeners: Vec<Listener>,
+    connections: HashMap<Key, Connection>,
+    next_key: Key,
+    next_seq: u64,
+    flights: HashMap<u64, Flight>,
+    by_source: HashMap<IpAddr, usize>,
+    scratch: Vec<u8>,
+    spare: Vec<u8>,
+    /// The signer's link takes frames.
+    credit: bool,
+    pub counts: IngressCounts,
+}
+
+impl Downstream {
+    #[must_use]
+    pub fn new(epoch: u32, listeners: Vec<Listener>, first_key: Key) -> Self {
+        Self {
+            epoch,
+            now_us: 0,
+            listeners,
+            connections: HashMap::new(),
+            next_key: first_key,
+            next_seq: 0,
+            flights: HashMap::new(),
+            by_source: HashMap::new(),
+            scratch: vec![0; crate::transport::READ_BYTES_MAX],
+            spare: Vec::new(),
+            credit: true,
+            counts: IngressCounts::default(),
+        }
+    }
+
+    pub fn set_time(&mut self, boot_us: u64) {
+        self.now_us = boot_us;
+    }
+
+    /// Whether the link to the signer takes more requests.
+    pub fn set_credit(&mut self, credit: bool) {
+        self.credit = credit;
+    }
+
+    /// A new connection; the socket is non-blocking.
+    pub fn accept(&mut self, socket: TcpStream, peer: SocketAddr, listener: u16, turn: &mut Turn) {
+        if self.connections.len() >= CONNECTIONS_MAX && !self.make_room() {
+            self.counts.connections_refused += 1;
+            return;
+        }
+        let Some(config) = self.listeners.get(usize::from(listener)) else {
+            return;
+        };
+        let transport = match &config.tls {
+            None => Transport::plain(socket),
+            Some(tls) => match rustls::ServerConnection::new(Arc::clone(tls)) {
+                Ok(tls) => Transport::tls(socket, tls.into()),
+                Err(_) => {
+                    self.counts.tls_failed += 1;
+                    return;
+                }
+            },
+        };
+        let connection = Connection {
+            transport,
+            listener,
+            source: peer.ip().to_canonical(),
+            state: State::Reading,
+            input: Vec::new(),
+            since_us: self.now_us,
+            paused: false,
+            close: false,
+            owed: 0,
+        };
+        let key = self.next_key;
+        self.next_key += 1;
+        self.connections.insert(key, connection);
+        self.counts.connections_taken += 1;
+        self.counts.connections_open = self.connections.len() as u64;
+        turn.watch.push(Watch::Add(key));
+    }
+
+    /// Closes the connection that has been idle for longest.
+    fn make_room(&mut self) -> bool {
+        let idle = self
+            .connections
+            .iter()
+            .filter(|(_, c)| c.state == State::Reading && c.input.is_empty())
+            .min_by_key(|(_, c)| c.since_us)
+            .map(|(key, _)| *key);
+        idle.map(|key| self.end(key)).is_some()
+    }
+
+    /// The loop says that a connection can be read from or written to.
+    pub fn ready(&mut self, key: Key, readable: bool, writable: bool, turn: &mut Turn) {
+        if writable && let Some(connection) = self.connections.get_mut(&key) {
+            match connection.transport.flush() {
+                Ok(drained) => {
+                    if drained {
+                        turn.watch.push(Watch::Change(key));
+                    }
+                    connection.since_us = self.now_us;
+                    self.drained(key, turn);
+                }
+                Err(_) => return self.end(key),
+            }
+        }
+        if readable {
+            self.read(key, turn);
+        }
+    }
+
+    /// After a write: gives egress the window back, and ends what was to end.
+    fn drained(&mut self, key: Key, turn: &mut Turn) {
+        let Some(connection) = self.connections.get_mut(&key) else {
+            return;
+        };
+        if connection.transport.is_pending() {
+            return;
+        }
+        match connection.state {
+            State::Ending => self.end(key),
+            State::Answering { seq, .. } if connection.owed > 0 => {
+                let window = Window {
+                    id: RequestId {
+                        epoch: self.epoch,
+                        seq,
+                    },
+                    bytes: connection.owed,
+                };
+                connection.owed = 0;
+                put(&mut turn.to_egress, kind::WINDOW, &window);
+            }
+            _ => {}
+        }
+    }
+
+    fn read(&mut self, key: Key, turn: &mut Turn) {
+        let Some(connection) = self.connections.get_mut(&key) else {
+            return;
+        };
+        // An idle connection keeps no buffer: it borrows the spare one.
+        let mut input = match connection.input.is_empty() {
+            true => std::mem::take(&mut self.spare),
+            false => std::mem::take(&mut connection.input),
+        };
+        let was_empty = input.is_empty();
+        let received = connection.transport.receive(&mut self.scratch, &mut input);
+        match received {
+            Ok(Received::Bytes(n)) => {
+                if connection.transport.is_pending() {
+                    turn.watch.push(Watch::Change(key));
+                }
+                if n > 0 && was_empty && connection.state == State::Reading {
+                    connection.since_us = self.now_us;
+                }
+                if n > 0 && connection.state != State::Reading && input.len() > AHEAD_BYTES_MAX {
+                    connection.paused = true;
+                    turn.watch.push(Watch::Change(key));
+                }
+                self.requests(key, &mut input, turn);
+                self.keep(key, input);
+            }
+            Ok(Received::Closed) => {
+                // A client may end its side and still wait for the answer.
+                if connection.state == State::Reading
+                    || !connection.transport.is_pending()
+                        && input.is_empty()
+                        && connection.state == State::Ending
+                {
+                    self.end(key);
+                } else {
+                    connection.close = true;
+                    connection.paused = true;
+                    turn.watch.push(Watch::Change(key));
+                }
+                input.clear();
+                self.keep(key, input);
+            }
+            Err(error) => {
+                if connection.transport.is_handshaking()
+                    && error.kind() == std::io::ErrorKind::InvalidData
+                {
+                    self.counts.tls_failed += 1;
+                }
+                self.end(key);
+                input.clear();
+                self.keep(key, input);
+            }
+        }
+    }
+
+    /// Puts a buffer back: to its connection if something is left in it, else as the spare one.
+    fn keep(&mut self, key: Key, mut input: Vec<u8>) {
+        match self.connections.get_mut(&key) {
+            Some(connection) if !input.is_empty() => connection.input = input,
+            _ if input.capacity() <= 2 * AHEAD_BYTES_MAX => {
+                input.clear();
+                self.spare = input;
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes whole requests from the front of `input`, one at a time.
+    fn requests(&mut self, key: Key, input: &mut Vec<u8>, turn: &mut Turn) {
+        while let Some(connection) = self.connections.get(&key) {
+            if connection.state != State::Reading || input.is_empty() {
+                return;
+            }
+            match request::parse(input) {
+                Parse::Partial { .. } => return,
+                Parse::Refused(malformed) => {
+                    self.counts.malformed(malformed);
+                    self.refuse_malformed(key, malformed, turn);
+                    input.clear();
+                    return;
+                }
+                Parse::Complete(parsed) => {
+                    let length = parsed.length;
+                    self.forward(key, &parsed, turn);
+                    input.drain(..length);
+                }
+            }
+        }
+    }
+
+    /// Hands a request to the signer, or refuses it for want of room.
+    fn forward(&mut self, key: Key, parsed: &request::Request<'_>, turn: &mut Turn) {
+        let Some(connection) = self.connections.get_mut(&key) else {
+            return;
+        };
+        connection.close |= parsed.close;
+        let reserve = if parsed.method == "DELETE" {
+            0
+        } else {
+            IN_FLIGHT_RESERVE
+        };
+        let from_source = match connection.source.is_loopback() {
+            true => 0,
+            false => self.by_source.get(&connection.source).copied().unwrap_or(0),
+        };
+        let full = self.flights.len() + reserve >= IN_FLIGHT_MAX
+            || from_source >= IN_FLIGHT_PER_SOURCE_MAX;
+        if !self.credit || full {
+            self.counts.no_credit += 1;
+            let text = "too many requests are under way in the gate; nothing was sent, try again";
+            return self.answer_here(key, None, Class::NotAvailable, text, false, turn);
+        }
+        let seq = self.next_seq;
+        let source = match connection.source {
+            IpAddr::V4(address) => address.octets().to_vec(),
+            IpAddr::V6(address) => address.octets().to_vec(),
+        };
+        let lower: Vec<String> = parsed
+            .headers
+            .iter()
+            .map(|(name, _)| name.to_ascii_lowercase())
+            .collect();
+        let headers = lower
+            .iter()
+            .zip(&parsed.headers)
+            .filter(|(name, _)| !NOT_HANDED_ON.contains(&name.as_str()))
+            .map(|(name, (_, value))| Header {
+                name,
+                value: (*value).into(),
+            })
+            .collect();
+        let request = Request {
+            id: RequestId {
+                epoch: self.epoch,
+                seq,
+            },
+            connection: key,
+            listener: connection.listener,
+            source: (&source[..]).into(),
+            method: parsed.method,
+            target: parsed.target.into(),
+            headers,
+            body: parsed.body.into(),
+        };
+        if wire::frame(&mut turn.to_signer, kind::REQUEST, &request).is_err() {
+            self.counts.malformed(Malformed::HeadTooLong);
+            return self.refuse_malformed(key, Malformed::HeadTooLong, turn);
+        }
+        self.next_seq += 1;
+        self.counts.requests += 1;
+        connection.state = State::Waiting { seq };
+        connection.since_us = self.now_us;
+        if !connection.source.is_loopback() {
+            *self.by_source.entry(connection.source).or_default() += 1;
+        }
+        self.flights.insert(
+            seq,
+            Flight {
+                key,
+                since_us: self.now_us,
+            },
+        );
+    }
+
+    fn refuse_malformed(&mut self, key: Key, malformed: Malformed, turn: &mut Turn) {
+        let (status, text) = malformed.answer();
+        self.answer_here(key, Some(status), Class::BadRequest, text, true, turn);
+    }
+
+    /// An answer that ingress itself gives, in the venue's format.
+    fn answer_here(
+        &mut self,
+        key: Key,
+        status: Option<u16>,
+        class: Class,
+        text: &str,
+        close: bool,
+        turn: &mut Turn,
+    ) {
+        let Some(connection) = self.connections.get_mut(&key) else {
+            return;
+        };
+        let venue = self
+            .listeners
+            .get(usize::from(connection.listener))
+            .map_or("", |l| l.venue.as_str());
+        let (usual, body) = venue::refuse(venue, class, text);
+        let reason: &[u8] = b"ingress";
+        let headers = [
+            Header {
+                name: "content-type",
+                value: (&b"application/json;charset=UTF-8"[..]).into(),
+            },
+            Header {
+                name: "x-portcullis-refusal",
+                value: reason.into(),
+            },
+        ];
+        connection.close |= close;
+        self.write_whole(key, status.unwrap_or(usual), &headers, &body, turn);
+    }
+
+    /// Writes a whole answer and goes back to reading.
+    fn write_whole(
+        &mut self,
+        key: Key,
+        status: u16,
+        headers: &[Header<'_>],
+        body: &[u8],
+        turn: &mut Turn,
+    ) {
+        let Some(connection) = self.connections.get_mut(&key) else {
+            return;
+        };
+        let mut bytes = head_bytes(
+            status,
+            headers,
+            Length::Known(body.len() as u64),
+            connection.close,
+        );
+        bytes.extend_from_slice(body);
+        if connection.transport.send(&bytes).is_err() {
+            return self.end(key);
+        }
+        self.answered(key, turn);
+    }
+
+    /// The answer's last byte is handed to the connection.
+    fn answered(&mut self, key: Key, turn: &mut Turn) {
+        let Some(connection) = self.connections.get_mut(&key) else {
+            return;
+        };
+        if connection.transport.is_pending() {
+            turn.watch.push(Watch::Change(key));
+        }
+        connection.since_us = self.now_us;
+        connection.owed = 0;
+        if connection.close {
+            connection.state = State::Ending;
+            connection.paused = true;
+            if connection.transport.is_pending() {
+                turn.watch.push(Watch::Change(key));
+            } else {
+                self.end(key);
+            }
+            return;
+        }
+        connection.state = State::Reading;
+        if std::mem::take(&mut connection.paused) {
+            turn.watch.push(Watch::Change(key));
+        }
+        if !connection.input.is_empty() {
+            let mut input = std::mem::take(&mut connection.input);
+            self.requests(key, &mut input, turn);
+            self.keep(key, input);
+        }
+    }
+
+    /// The connection that waits for `id`, if it still does.
+    fn waiting(&mut self, id: RequestId) -> Option<Key> {
+        if id.epoch != self.epoch {
+            return None;
+        }
+        self.flights.get(&id.seq).map(|flight| flight.key)
+    }
+
+    fn landed(&mut self, seq: u64) {
+        let Some(flight) = self.flights.remove(&seq) else {
+            return;
+        };
+        self.counts
+            .took
+            .observe(self.now_us.saturating_sub(flight.since_us));
+        let Some(connection) = self.connections.get(&flight.key) else {
+            return;
+        };
+        let source = connection.source;
+        self.less_from(source);
+    }
+
+    fn less_from(&mut self, source: IpAddr) {
+        if let Some(count) = self.by_source.get_mut(&source) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.by_source.remove(&source);
+            }
+        }
+    }
+
+    /// The signer answers itself.
+    pub fn reply(&mut self, reply: &Reply<'_>, turn: &mut Turn) {
+        let Some(key) = self.waiting(reply.id) else {
+            return;
+        };
+        self.landed(reply.id.seq);
+        self.counts.replies += 1;
+        self.write_whole(key, reply.status, &reply.headers, reply.body, turn);
+    }
+
+    /// The venue's answer begins.
+    pub fn answer_head(&mut self, head: &AnswerHead<'_>, turn: &mut Turn) {
+        let Some(key) = self.waiting(head.id) else {
+            return;
+        };
+        self.counts.answers += 1;
+        if head.last {
+            self.landed(head.id.seq);
+            return self.write_whole(key, head.status, &head.headers, head.body, turn);
+        }
+        let Some(connection) = self.connections.get_mut(&key) else {
+            return;
+        };
+        let length = head.length.map_or(Length::Chunked, Length::Known);
+        let mut bytes = head_bytes(head.status, &head.headers, length, connection.close);
+        let left = head
+            .length
+            .map(|length| length.saturating_sub(head.body.len() as u64));
+        let chunked = head.length.is_none();
+        push_part(&mut bytes, head.body, chunked);
+        connection.state = State::Answering {
+            seq: head.id.seq,
+            chunked,
+            left,
+        };
+        connection.since_us = self.now_us;
+        connection.owed = connection
+            .owed
+            .saturating_add(u32::try_from(head.body.len()).unwrap_or(u32::MAX));
+        if connection.transport.send(&bytes).is_err() {
+            return self.end(key);
+        }
+        if connection.transport.is_pending() {
+            turn.watch.push(Watch::Change(key));
+        }
+        self.drained(key, turn);
+    }
+
+    /// More of the venue's answer.
+    pub fn answer_chunk(&mut self, chunk: &AnswerChunk<'_>, turn: &mut Turn) {
+        let Some(key) = self.waiting(chunk.id) else {
+            return;
+        };
+        let Some(connection) = self.connections.get_mut(&key) else {
+            return;
+        };
+        let State::Answering { seq, chunked, left } = connection.state else {
+            return;
+        };
+        let mut bytes = Vec::with_capacity(chunk.body.len() + 16);
+        push_part(&mut bytes, chunk.body, chunked);
+        let left = left.map(|left| left.checked_sub(chunk.body.len() as u64));
+        let short = match left {
+            Some(None) => true,
+            Some(Some(left)) => chunk.last && left != 0,
+            None => false,
+        };
+        if short {
+            // Egress does not keep to the length it gave: the client must not take what follows for the next answer.
+            return self.end(key);
+        }
+        connection.state = State::Answering {
+            seq,
+            chunked,
+            left: left.flatten(),
+        };
+        connection.owed = connection
+            .owed
+            .saturating_add(u32::try_from(chunk.body.len()).unwrap_or(u32::MAX));
+        if chunk.last && chunked {
+            bytes.extend_from_slice(b"0\r\n\r\n");
+        }
+        if connection.transport.send(&bytes).is_err() {
+            return self.end(key);
+        }
+        if chunk.last {
+            self.landed(seq);
+            return self.answered(key, turn);
+        }
+        if connection.transport.is_pending() {
+            turn.watch.push(Watch::Change(key));
+        }
+        self.drained(key, turn);
+    }
+
+    /// There is no whole answer.
+    pub fn answer_aborted(&mut self, aborted: &AnswerAborted, turn: &mut Turn) {
+        let Some(key) = self.waiting(aborted.id) else {
+            return;
+        };
+        self.landed(aborted.id.seq);
+        self.counts.aborted += 1;
+        let Some(connection) = self.connections.get(&key) else {
+            return;
+        };
+        if !matches!(connection.state, State::Waiting { .. }) {
+            return self.end(key);
+        }
+        let (class, text) = match aborted.sent {
+            Sent::NotSent if aborted.why.starts_with("venue_") => (
+                Class::RateLimited,
+                format!(
+                    "not sent: {} (the gate keeps the venue's rate limits); try again later",
+                    aborted.why
+                ),
+            ),
+            Sent::NotSent => (Class::NotAvailable, format!("not sent: {}", aborted.why)),
+            Sent::MaybeSent | Sent::Sent => (
+                Class::StatusUnknown,
+                format!(
+                    "it may have reached the exchange ({}); ask for the order before you send it again",
+                    aborted.why
+                ),
+            ),
+        };
+        self.answer_here(key, None, class, &text, false, turn);
+    }
+
+    /// The signer ends connections: a key was revoked, has expired, or is locked.
+    pub fn close(&mut self, close: &Close, turn: &mut Turn) {
+        for key in &close.connections {
+            let Some(connection) = self.connections.get_mut(key) else {
+                continue;
+            };
+            match connection.state {
+                // Its answer is on the way: it ends after it.
+                State::Waiting { .. } | State::Answering { .. } => connection.close = true,
+                State::Reading if connection.transport.is_pending() => {
+                    connection.state = State::Ending;
+                    turn.watch.push(Watch::Change(*key));
+                }
+                _ => self.end(*key),
+            }
+        }
+    }
+
+    /// A neighbour was replaced: nobody will answer what was under way.
+    pub fn lost(&mut self, turn: &mut Turn) {
+        let flights: Vec<(u64, Key)> = self
+            .flights
+            .iter()
+            .map(|(seq, flight)| (*seq, flight.key))
+            .collect();
+        for (seq, key) in flights {
+            self.landed(seq);
+            self.counts.aborted += 1;
+            match self
+                .connections
+                .get(&key)
+                .map(|connection| connection.state)
+            {
+                Some(State::Waiting { .. }) => {
+                    let text = "a part of the gate restarted; the request may have reached the exchange, ask for the order";
+                    self.answer_here(key, None, Class::StatusUnknown, text, false, turn);
+                }
+                Some(_) => self.end(key),
+                None => {}
+            }
+        }
+    }
+
+    /// Once a second while there are connections.
+    pub fn tick(&mut self, turn: &mut Turn) {
+        let now = self.now_us;
+        let mut ended = Vec::new();
+        let mut late = Vec::new();
+        let mut unanswered = Vec::new();
+        for (key, connection) in &self.connections {
+            let age = now.saturating_sub(connection.since_us);
+            let pending = connection.transport.is_pending();
+            match connection.state {
+                _ if connection.transport.is_handshaking() && age > HANDSHAKE_US_MAX => {
+                    ended.push((*key, false))
+                }
+                _ if connection.transport.is_handshaking() => {}
+                State::Reading if pending && age > STALL_US_MAX => ended.push((*key, true)),
+                State::Reading if !connection.input.is_empty() && age > REQUEST_US_MAX => {
+                    late.push(*key)
+                }
+                State::Reading if age > IDLE_US_MAX => ended.push((*key, false)),
+                State::Waiting { seq } if age > ANSWER_US_MAX => unanswered.push((seq, *key)),
+                State::Answering { .. } | State::Ending if age > STALL_US_MAX => {
+                    ended.push((*key, true))
+                }
+                _ => {}
+            }
+        }
+        for (key, slow) in ended {
+            self.counts.slow_clients += u64::from(slow);
+            self.end(key);
+        }
+        for key in late {
+            self.counts.timed_out += 1;
+            if let Some(connection) = self.connections.get_mut(&key) {
+                connection.input = Vec::new();
+            }
+            let text = "the request did not arrive whole within 10 seconds; send it at once";
+            self.answer_here(key, Some(408), Class::BadRequest, text, true, turn);
+        }
+        for (seq, key) in unanswered {
+            self.landed(seq);
+            self.counts.timed_out += 1;
+            let text = "no answer within 60 seconds; the request may have reached the exchange, ask for the order";
+            self.answer_here(key, None, Class::StatusUnknown, text, false, turn);
+        }
+    }
+
+    /// Ends a connection. A request of it that is under way goes on; its answer is dropped.
+    fn end(&mut self, key: Key) {
+        let Some(mut connection) = self.connections.remove(&key) else {
+            return;
+        };
+        connection.transport.goodbye();
+        if let State::Waiting { seq } | State::Answering { seq, .. } = connection.state
+            && self.flights.remove(&seq).is_some()
+        {
+            self.less_from(connection.source);
+        }
+        self.counts.connections_open = self.connections.len() as u64;
+    }
+
+    /// No connection: no timer is needed.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.connections.is_empty()
+    }
+
+    /// Socket, and whether it is to be watched for reading and for writing.
+    #[must_use]
+    pub fn interest(&self, key: Key) -> Option<(&TcpStream, bool, bool)> {
+        let connection = self.connections.get(&key)?;
+        Some((
+            connection.transport.socket(),
+            !connection.paused,
+            connection.transport.is_pending(),
+        ))
+    }
+}
+
+/// Headers that concern the connection or the client's own library; no scheme signs them and no decision needs them.
+const NOT_HANDED_ON: [&str; 10] = [
+    "accept",
+    "accept-encoding",
+    "accept-language",
+    "connection",
+    "keep-alive",
+    "user-agent",
+    "cache-control",
+    "pragma",
+    "cookie",
+    "priority",
+];
+
+enum Length {
+    Known(u64),
+    Chunked,
+}
+
+fn head_bytes(status: u16, headers: &[Header<'_>], length: Length, close: bool) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(512);
+    bytes.extend_from_slice(b"HTTP/1.1 ");
+    bytes.extend_from_slice(status.clamp(200, 999).to_string().as_bytes());
+    bytes.extend_from_slice(reason(status).as_bytes());
+    for header in headers {
+        // What a neighbour says must not end the line early.
+        let value: &ByteSlice = header.value;
+        if value.iter().any(|b| b"\r\n\0".contains(b))
+            || header.name.bytes().any(|b| b"\r\n\0: ".contains(&b))
+        {
+            continue;
+        }
+        bytes.extend_from_slice(header.name.as_bytes());
+        bytes.extend_from_slice(b": ");
+        bytes.extend_from_slice(value);
+        bytes.extend_from_slice(b"\r\n");
+    }
+    match length {
+        Length::Known(length) => {
+            bytes.extend_from_slice(b"content-length: ");
+            bytes.extend_from_slice(length.to_string().as_bytes());
+            bytes.extend_from_slice(b"\r\n");
+        }
+        Length::Chunked => bytes.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+    }
+    if close {
+        bytes.extend_from_slice(b"connection: close\r\n");
+    }
+    bytes.extend_from_slice(b"\r\n");
+    bytes
+}
+
+fn reason(status: u16) -> &'static str {
+    match status {
+        200 => " OK\r\n",
+        400 => " Bad Request\r\n",
+        401 => " Unauthorized\r\n",
+        403 => " Forbidden\r\n",
+        404 => " Not Found\r\n",
+        408 => " Request Timeout\r\n",
+        418 => " I'm a teapot\r\n",
+        429 => " Too Many Requests\r\n",
+        500 => " Internal Server Error\r\n",
+        503 => " Service Unavailable\r\n",
+        504 => " Gateway Timeout\r\n",
+        _ => " \r\n",
+    }
+}
+
+fn push_part(bytes: &mut Vec<u8>, part: &[u8], chunked: bool) {
+    if part.is_empty() {
+        return;
+    }
+    if chunked {
+        bytes.extend_from_slice(format!("{:x}\r\n", part.len()).as_bytes());
+    }
+    bytes.extend_from_slice(part);
+    if chunked {
+        bytes.extend_from_slice(b"\r\n");
+    }
+}
+
+fn put<T: minicbor::Encode<()>>(out: &mut Vec<u8>, kind: u8, message: &T) {
+    if wire::frame(out, kind, message).is_err() {
+        debug_assert!(false, "a message of kind {kind} is longer than a frame");
+    }
+}

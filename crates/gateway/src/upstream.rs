@@ -1,0 +1,1215 @@
+//! Egress without its loop: jobs taken from the signer, connections to venues, answers on their way back. A job is sent
+//! at most once: from the moment a byte of it may have left, it is only ever asked about. What happens to each job ends in
+//! exactly one [`Outcome`], which is queued before the answer is.
+
+use crate::answer::{self, Body, Broken, Head};
+use crate::budget::{Ask, Budget, Hold};
+use crate::metrics::EgressCounts;
+use crate::tls;
+use crate::transport::{Received, Transport};
+use minicbor::bytes::ByteSlice;
+use portcullis_model::id::{AccountId, EntryId, RequestId};
+use portcullis_model::report::{Report, Sent};
+use portcullis_model::wire::{
+    self, ANSWER_WINDOW_BYTES, AnswerAborted, AnswerChunk, AnswerHead, CHUNK_BYTES_MAX, Discard,
+    Discarded, Header, Hosts, Lane, Outcome, SUMMARY_BYTES_MAX, Send, Venue, Window, kind,
+};
+use rustls::ClientConfig;
+use rustls_pki_types::ServerName;
+use std::collections::{HashMap, VecDeque};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+
+/// Connections to one host at most; further jobs wait in their lane.
+pub const CONNECTIONS_PER_HOST_MAX: usize = 128;
+/// Jobs that wait for a connection of one host at most; the next one is `NotSent`.
+pub const WAITING_PER_HOST_MAX: usize = 1024;
+/// An idle connection is closed after this, well before venues close theirs: what is sent into a closing connection is
+/// `MaybeSent`.
+pub const IDLE_US_MAX: u64 = 25_000_000;
+/// Connecting and agreeing on TLS may take this long; then the jobs that wait for it are `NotSent`.
+pub const CONNECT_US_MAX: u64 = 5_000_000;
+/// From the first byte out to the head of the answer; then the job is `MaybeSent`.
+pub const ANSWER_US_MAX: u64 = 30_000_000;
+/// A client that takes nothing of its answer for this long loses the answer.
+pub const STALL_US_MAX: u64 = 30_000_000;
+/// Reports in one frame at most: 200 of the largest fit.
+const REPORTS_PER_FRAME_MAX: usize = 150;
+/// Bytes of held answers at most, over all jobs; beyond it an answer is dropped once its summary is taken.
+const HELD_BYTES_MAX: usize = 48 << 20;
+
+/// A connection's place in the table, with a number that is never used twice.
+pub type Key = u64;
+
+/// One signed request, ready to be written.
+#[derive(Debug)]
+struct Job {
+    id: RequestId,
+    entry: Option<EntryId>,
+    account: Option<AccountId>,
+    lane: Lane,
+    host: usize,
+    endpoint: u16,
+    weight: u32,
+    not_after_us: u64,
+    summarize: bool,
+    sapi: bool,
+    bytes: Vec<u8>,
+    /// When its first byte was handed to a connection.
+    started_us: u64,
+    /// It was once handed to a connection that turned out closed before a byte left.
+    retried: bool,
+}
+
+/// How far an answer is.
+#[derive(Debug)]
+enum Reading {
+    Head,
+    /// Held whole for the summary.
+    Held {
+        head: Head,
+        body: Body,
+        bytes: Vec<u8>,
+    },
+    /// Passed on as it comes; `window` bytes may still be sent ahead of the client.
+    Streamed {
+        body: Body,
+        keep_alive: bool,
+        window: u32,
+        since_us: u64,
+    },
+}
+
+#[derive(Debug)]
+struct Connection {
+    transport: Transport,
+    host: usize,
+    job: Option<Job>,
+    reading: Reading,
+    input: Vec<u8>,
+    /// Since when it is idle, connecting, or waiting for its answer.
+    since_us: u64,
+    /// Connected and agreed on TLS.
+    ready: bool,
+    /// Not read from: its client has no window.
+    paused: bool,
+}
+
+#[derive(Debug)]
+struct Place {
+    facts: wire::Host,
+    tls: Option<Arc<ClientConfig>>,
+    name: Option<ServerName<'static>>,
+    addresses: Vec<SocketAddr>,
+    next_address: usize,
+    idle: Vec<Key>,
+    connections: usize,
+    connecting: usize,
+    /// By lane, served in lane order.
+    waiting: [VecDeque<Job>; 6],
+    budget: Budget,
+    /// The venue counts `/sapi` apart.
+    sapi_budget: Budget,
+}
+
+/// An answer that is held whole in memory until its client has taken it.
+#[derive(Debug)]
+struct Held {
+    bytes: Vec<u8>,
+    at: usize,
+    window: u32,
+    since_us: u64,
+}
+
+/// What the loop must do about a connection's readiness.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Watch {
+    /// Start watching it; it was just made.
+    Add(Key),
+    /// What it waits for changed.
+    Change(Key),
+}
+
+/// Frames for the neighbours and changes for the poll, filled by the methods of [`Upstream`].
+#[derive(Debug, Default)]
+pub struct Turn {
+    pub to_signer: Vec<u8>,
+    pub to_ingress: Vec<u8>,
+    pub watch: Vec<Watch>,
+    /// Hosts whose names must be looked up.
+    pub resolve: Vec<String>,
+}
+
+/// All that egress knows.
+#[derive(Debug)]
+pub struct Upstream {
+    /// Boot clock and time of day at the start of this turn, microseconds.
+    now_us: u64,
+    wall_us: u64,
+    ingress_epoch: u32,
+    places: Vec<Place>,
+    connections: HashMap<Key, Connection>,
+    next_key: Key,
+    /// Which connection carries the answer of a request, for windows.
+    streams: HashMap<RequestId, Key>,
+    held: HashMap<RequestId, Held>,
+    held_bytes: usize,
+    scratch: Vec<u8>,
+    pub counts: EgressCounts,
+}
+
+impl Upstream {
+    #[must_use]
+    pub fn new(first_key: Key) -> Self {
+        Self {
+            now_us: 0,
+            wall_us: 0,
+            ingress_epoch: 0,
+            places: Vec::new(),
+            connections: HashMap::new(),
+            next_key: first_key,
+            streams: HashMap::new(),
+            held: HashMap::new(),
+            held_bytes: 0,
+            scratch: vec![0; crate::transport::READ_BYTES_MAX],
+            counts: EgressCounts::default(),
+        }
+    }
+
+    /// Reads the clocks for this turn.
+    pub fn set_time(&mut self, boot_us: u64, wall_us: u64) {
+        self.now_us = boot_us;
+        self.wall_us = wall_us;
+    }
+
+    /// A new run of ingress: answers of the run before are dropped, their summaries are not.
+    pub fn set_ingress_epoch(&mut self, epoch: u32) {
+        self.ingress_epoch = epoch;
+        self.held.clear();
+        self.held_bytes = 0;
+    }
+
+    /// The release's hosts. Connections and jobs of hosts that are unchanged go on; those of others end.
+    pub fn set_hosts(&mut self, hosts: &Hosts, turn: &mut Turn) -> Result<(), tls::TlsError> {
+        let roots: Vec<Vec<u8>> = hosts.roots.iter().map(|root| root.to_vec()).collect();
+        let mut places = Vec::with_capacity(hosts.hosts.len());
+        for host in &hosts.hosts {
+            let name = ServerName::try_from(host.name.clone()).ok();
+            let addresses: Vec<SocketAddr> = host.address.parse().into_iter().collect();
+            if addresses.is_empty() {
+                turn.resolve.push(host.address.clone());
+            }
+            places.push(Place {
+                tls: Some(tls::client(host, &roots)?),
+                name,
+                addresses,
+                next_address: 0,
+                idle: Vec::new(),
+                connections: 0,
+                connecting: 0,
+                waiting: Default::default(),
+                budget: Budget::new(host.weight_per_minute, host.orders_per_10s),
+                sapi_budget: Budget::new(SAPI_WEIGHT_PER_MINUTE, host.orders_per_10s),
+                facts: host.clone(),
+            });
+        }
+        let keys: Vec<Key> = self.connections.keys().copied().collect();
+        let old = std::mem::take(&mut self.places);
+        for place in old {
+            for job in place.waiting.into_iter().flatten() {
+                self.fail(job, Sent::NotSent, "release_changed", turn);
+            }
+        }
+        for key in keys {
+            self.drop_connection(key, "release_changed", turn);
+        }
+        self.places = places;
+        Ok(())
+    }
+
+    /// Addresses of a host, looked up by `up`.
+    pub fn set_addresses(&mut self, address: &str, found: &[SocketAddr], turn: &mut Turn) {
+        for at in 0..self.places.len() {
+            if let Some(place) = self
+                .places
+                .get_mut(at)
+                .filter(|place| place.facts.address == address)
+            {
+                place.addresses = found.to_vec();
+                self.serve(at, turn);
+            }
+        }
+    }
+
+    /// A signed request from the signer.
+    pub fn take(&mut self, send: &Send<'_>, turn: &mut Turn) {
+        self.counts.taken += 1;
+        let host = usize::from(send.host);
+        let Some(place) = self.places.get_mut(host) else {
+            return self.refuse(send, "no_such_host", turn);
+        };
+        if send.not_after_us != 0 && self.now_us > send.not_after_us {
+            return self.refuse(send, "too_late", turn);
+        }
+        let sapi = send.target.starts_with(b"/sapi/");
+        let ask = Ask {
+            lane: send.lane,
+            strategy: send.strategy,
+            account: send.account,
+            weight: send.weight,
+            orders: send.orders,
+            share: send.share,
+        };
+        let budget = if sapi {
+            &mut place.sapi_budget
+        } else {
+            &mut place.budget
+        };
+        if let Err(hold) = budget.take(ask, self.now_us) {
+            self.counts.hold(hold);
+            return self.refuse(send, hold.name(), turn);
+        }
+        let waiting: usize = place.waiting.iter().map(VecDeque::len).sum();
+        let bytes = render(send, &place.facts.name);
+        let job = Job {
+            id: send.id,
+            entry: send.entry,
+            account: send.account,
+            lane: send.lane,
+            host,
+            endpoint: send.endpoint,
+            weight: send.weight,
+            not_after_us: send.not_after_us,
+            summarize: send.summarize,
+            sapi,
+            bytes,
+            started_us: 0,
+            retried: false,
+        };
+        if waiting >= WAITING_PER_HOST_MAX {
+            return self.fail(job, Sent::NotSent, "too_many_waiting", turn);
+        }
+        if let Some(lane) = place.waiting.get_mut(job.lane as usize) {
+            lane.push_back(job);
+        }
+        self.serve(host, turn);
+    }
+
+    /// A job that never became one.
+    fn refuse(&mut self, send: &Send<'_>, why: &str, turn: &mut Turn) {
+        self.finish(
+            send.id,
+            send.entry,
+            Sent::NotSent,
+            0,
+            Vec::new(),
+            Some(why),
+            0,
+            turn,
+        );
+        self.abort(send.id, Sent::NotSent, why, turn);
+    }
+
+    /// Gives waiting jobs to idle connections, and makes connections for the rest.
+    fn serve(&mut self, host: usize, turn: &mut Turn) {
+        loop {
+            let Some(place) = self.places.get_mut(host) else {
+                return;
+            };
+            let Some(lane) = place.waiting.iter_mut().find(|lane| !lane.is_empty()) else {
+                return;
+            };
+            let late = lane
+                .front()
+                .is_some_and(|job| job.not_after_us != 0 && self.now_us > job.not_after_us);
+            if late {
+                if let Some(job) = lane.pop_front() {
+                    self.fail(job, Sent::NotSent, "too_late", turn);
+                }
+                continue;
+            }
+            let Some(key) = place.idle.pop() else { break };
+            if let Some(job) = lane.pop_front() {
+                self.write(key, job, turn);
+            }
+        }
+        let Some(place) = self.places.get_mut(host) else {
+            return;
+        };
+        let waiting: usize = place.waiting.iter().map(VecDeque::len).sum();
+        while let Some(place) = self.places.get_mut(host)
+            && place.connecting < waiting
+            && place.connections < CONNECTIONS_PER_HOST_MAX
+            && !place.addresses.is_empty()
+        {
+            if let Err(why) = self.connect(host, turn) {
+                self.unreachable(host, &why, turn);
+                return;
+            }
+        }
+        if let Some(place) = self.places.get(host)
+            && place.addresses.is_empty()
+            && waiting > 0
+        {
+            let address = place.facts.address.clone();
+            turn.resolve.push(address);
+            self.unreachable(host, "address_unknown", turn);
+        }
+    }
+
+    fn connect(&mut self, host: usize, turn: &mut Turn) -> Result<(), String> {
+        let place = self.places.get_mut(host).ok_or("no_such_host")?;
+        let address = place
+            .addresses
+            .get(place.next_address % place.addresses.len().max(1))
+            .copied()
+            .ok_or("address_unknown")?;
+        place.next_address = place.next_address.wrapping_add(1);
+        let socket = crate::dial(address).map_err(|e| e.kind().to_string())?;
+        let (Some(config), Some(name)) = (place.tls.clone(), place.name.clone()) else {
+            return Err("host_name_is_no_dns_name".to_owned());
+        };
+        let tls = rustls::ClientConnection::new(config, name).map_err(|e| e.to_string())?;
+        place.connections += 1;
+        place.connecting += 1;
+        let key = self.next_key;
+        self.next_key += 1;
+        self.counts.connections_made += 1;
+        let connection = Connection {
+            transport: Transport::tls(socket, tls.into()),
+            host,
+            job: None,
+            reading: Reading::Head,
+            input: Vec::new(),
+            since_us: self.now_us,
+            ready: false,
+            paused: false,
+        };
+        self.connections.insert(key, connection);
+        turn.watch.push(Watch::Add(key));
+        Ok(())
+    }
+
+    fn write(&mut self, key: Key, mut job: Job, turn: &mut Turn) {
+        job.started_us = self.now_us;
+        let Some(connection) = self.connections.get_mut(&key) else {
+            return self.again(job, turn);
+        };
+        connection.since_us = self.now_us;
+        connection.reading = Reading::Head;
+        connection.transport.mark();
+        let written = connection.transport.send(&job.bytes);
+        connection.job = Some(job);
+        match written {
+            Ok(()) if connection.transport.is_pending() => turn.watch.push(Watch::Change(key)),
+            Ok(()) => {}
+            Err(error) => self.drop_connection(key, kind_name(&error), turn),
+        }
+    }
+
+    /// A job whose connection was closed before a byte of it left goes to the front of its lane, once.
+    fn again(&mut self, mut job: Job, turn: &mut Turn) {
+        if job.retried {
+            return self.fail(job, Sent::NotSent, "connection_closed", turn);
+        }
+        job.retried = true;
+        let host = job.host;
+        if let Some(lane) = self
+            .places
+            .get_mut(host)
+            .and_then(|place| place.waiting.get_mut(job.lane as usize))
+        {
+            lane.push_front(job);
+        }
+        self.serve(host, turn);
+    }
+
+    /// The loop says that a connection can be read from, written to, or both.
+    pub fn ready(&mut self, key: Key, readable: bool, writable: bool, turn: &mut Turn) {
+        if writable && let Some(connection) = self.connections.get_mut(&key) {
+            let was_pending = connection.transport.is_pending();
+            match connection.transport.flush() {
+                Ok(drained) if was_pending && drained => turn.watch.push(Watch::Change(key)),
+                Ok(_) => {}
+                Err(error) => return self.drop_connection(key, kind_name(&error), turn),
+            }
+        }
+        if readable {
+            self.read(key, turn);
+        }
+        self.became_ready(key, turn);
+    }
+
+    fn became_ready(&mut self, key: Key, turn: &mut Turn) {
+        let Some(connection) = self.connections.get_mut(&key) else {
+            return;
+        };
+        if connection.ready || connection.transport.is_handshaking() {
+            return;
+        }
+        connection.ready = true;
+        connection.since_us = self.now_us;
+        let host = connection.host;
+        turn.watch.push(Watch::Change(key));
+        if let Some(place) = self.places.get_mut(host) {
+            place.connecting = place.connecting.saturating_sub(1);
+            place.idle.push(key);
+        }
+        self.serve(host, turn);
+    }
+
+    fn read(&mut self, key: Key, turn: &mut Turn) {
+        let Some(connection) = self.connections.get_mut(&key) else {
+            return;
+        };
+        let received = connection
+            .transport
+            .receive(&mut self.scratch, &mut connection.input);
+        let pending = connection.transport.is_pending();
+        match received {
+            Ok(Received::Bytes(0)) => {
+                if pending {
+                    turn.watch.push(Watch::Change(key));
+                }
+            }
+            Ok(Received::Bytes(_)) => self.progress(key, turn),
+            Ok(Received::Closed) => self.closed(key, turn),
+            Err(error) => self.drop_connection(key, kind_name(&error), turn),
+        }
+    }
+
+    /// Takes the answer further with what has arrived.
+    fn progress(&mut self, key: Key, turn: &mut Turn) {
+        loop {
+            let Some(connection) = self.connections.get_mut(&key) else {
+                return;
+            };
+            if connection.job.is_none() {
+                // A venue that speaks unasked: nobody knows what its bytes would answer.
+                if !connection.input.is_empty() {
+                    self.drop_connection(key, "unasked_bytes", turn);
+                }
+                return;
+            }
+            let step = match &mut connection.reading {
+                Reading::Head => match answer::head(&connection.input) {
+                    Ok(None) => return,
+                    Ok(Some((head, used))) => {
+                        connection.input.drain(..used);
+                        self.begin(key, head, turn)
+                    }
+                    Err(broken) => Err(broken),
+                },
+                Reading::Held { body, bytes, .. } => {
+                    match body.take(
+                        &connection.input,
+                        bytes,
+                        SUMMARY_BYTES_MAX.saturating_sub(bytes.len()),
+                    ) {
+                        Err(broken) => Err(broken),
+                        Ok(used) => {
+                            connection.input.drain(..used);
+                            if body.is_done() {
+                                self.held_whole(key, turn);
+                                return;
+                            }
+                            if bytes.len() >= SUMMARY_BYTES_MAX {
+                                self.too_long_to_hold(key, turn);
+                                continue;
+                            }
+                            return;
+                        }
+                    }
+                }
+                Reading::Streamed { .. } => match self.stream(key, turn) {
+                    Ok(true) => continue,
+                    Ok(false) => return,
+                    Err(broken) => Err(broken),
+                },
+            };
+            if let Err(broken) = step {
+                return self.broken(key, broken, turn);
+            }
+        }
+    }
+
+    /// The head is there: note the venue's counts, and choose between holding and streaming.
+    fn begin(&mut self, key: Key, head: Head, turn: &mut Turn) -> Result<(), Broken> {
+        let Some(connection) = self.connections.get_mut(&key) else {
+            return Ok(());
+        };
+        let Some(job) = connection.job.as_ref() else {
+            return Ok(());
+        };
+        if let Some(place) = self.places.get_mut(connection.host) {
+            let number = |name: &str| {
+                let value = &head.headers.iter().find(|(n, _)| n == name)?.1;
+                std::str::from_utf8(value).ok()?.trim().parse::<u64>().ok()
+            };
+            let budget = if job.sapi {
+                &mut place.sapi_budget
+            } else {
+                &mut place.budget
+            };
+            budget.finished(job.weight);
+            let used = if job.sapi {
+                None
+            } else {
+                number("x-mbx-used-weight-1m")
+            };
+            let orders = job.account.zip(number("x-mbx-order-count-10s"));
+            budget.reported(used, orders, self.now_us, self.wall_us);
+            if matches!(head.status, 429 | 418) {
+                budget.refused(head.status, number("retry-after"), self.now_us);
+                self.counts.venue_waits += 1;
+                let venue = Venue {
+                    host: u16::try_from(connection.host).unwrap_or(u16::MAX),
+                    weight_used: u32::try_from(budget.used(self.now_us)).unwrap_or(u32::MAX),
+                    banned_until_us: budget.banned_until_us(),
+                    connections: u32::try_from(place.connections).unwrap_or(u32::MAX),
+                };
+                put(&mut turn.to_signer, kind::VENUE, &venue);
+            }
+        }
+        let body = Body::new(&head);
+        let hold = (job.summarize
+            || body.is_done()
+            || head.length.is_some_and(|n| n <= CHUNK_BYTES_MAX as u64))
+            && head.length.is_none_or(|n| n <= SUMMARY_BYTES_MAX as u64);
+        if hold {
+            let expected = head.length.unwrap_or(0).min(SUMMARY_BYTES_MAX as u64) as usize;
+            connection.reading = Reading::Held {
+                head,
+                body,
+                bytes: Vec::with_capacity(expected),
+            };
+            return Ok(());
+        }
+        let reports = if job.summarize {
+            vec![Report::Unreadable]
+        } else {
+            Vec::new()
+        };
+        self.start_stream(key, &head, body, &[], reports, turn);
+        Ok(())
+    }
+
+    /// The summary is given up (the answer is longer than is held): pass on what there is, and the rest as it comes.
+    fn too_long_to_hold(&mut self, key: Key, turn: &mut Turn) {
+        let Some(connection) = self.connections.get_mut(&key) else {
+            return;
+        };
+        if let Reading::Held { head, body, bytes } =
+            std::mem::replace(&mut connection.reading, Reading::Head)
+        {
+            self.start_stream(key, &head, body, &bytes, vec![Report::Unreadable], turn);
+        }
+    }
+
+    fn start_stream(
+        &mut self,
+        key: Key,
+        head: &Head,
+        body: Body,
+        first: &[u8],
+        reports: Vec<Report>,
+        turn: &mut Turn,
+    ) {
+        let Some(connection) = self.connections.get_mut(&key) else {
+            return;
+        };
+        let Some(job) = connection.job.as_ref() else {
+            return;
+        };
+        let (id, entry, took) = (
+            job.id,
+            job.entry,
+            self.now_us.saturating_sub(job.started_us),
+        );
+        let window =
+            ANSWER_WINDOW_BYTES.saturating_sub(u32::try_from(first.len()).unwrap_or(u32::MAX));
+        connection.reading = Reading::Streamed {
+            body,
+            keep_alive: head.keep_alive,
+            window,
+            since_us: self.now_us,
+        };
+        self.streams.insert(id, key);
+        self.finish(
+            id,
+            entry,
+            Sent::Sent,
+            head.status,
+            reports,
+            None,
+            took,
+            turn,
+        );
+        if self.reaches_ingress(id) {
+            let (part, rest) = first.split_at(first.len().min(CHUNK_BYTES_MAX));
+            put_head(&mut turn.to_ingress, id, head, head.length, part, false);
+            for part in rest.chunks(CHUNK_BYTES_MAX) {
+                put(
+                    &mut turn.to_ingress,
+                    kind::ANSWER_CHUNK,
+                    &AnswerChunk {
+                        id,
+                        body: part.into(),
+                        last: false,
+                    },
+                );
+            }
+        }
+    }
+
+    /// Passes on what the window allows. `true`: look again; `false`: wait.
+    fn stream(&mut self, key: Key, turn: &mut Turn) -> Result<bool, Broken> {
+        let Some(connection) = self.connections.get_mut(&key) else {
+            return Ok(false);
+        };
+        let Some(job) = connection.job.as_ref() else {
+            return Ok(false);
+        };
+        let Reading::Streamed {
+            body,
+            keep_alive,
+            window,
+            since_us,
+        } = &mut connection.reading
+        else {
+            return Ok(false);
+        };
+        let (id, keep_alive) = (job.id, *keep_alive);
+        let wanted = self.ingress_epoch == id.epoch;
+        let limit = if wanted {
+            (*window as usize).min(CHUNK_BYTES_MAX)
+        } else {
+            CHUNK_BYTES_MAX
+        };
+        if limit == 0 && !body.is_done() {
+            if !connection.paused {
+                connection.paused = true;
+                *since_us = self.now_us;
+                turn.watch.push(Watch::Change(key));
+            }
+            return Ok(false);
+        }
+        let mut part = Vec::new();
+        let used = body.take(&connection.input, &mut part, limit)?;
+        connection.input.drain(..used);
+        let done = body.is_done();
+        if wanted {
+            *window = window.saturating_sub(u32::try_from(part.len()).unwrap_or(u32::MAX));
+            if done || !part.is_empty() {
+                let chunk = AnswerChunk {
+                    id,
+                    body: part[..].into(),
+                    last: done,
+                };
+                put(&mut turn.to_ingress, kind::ANSWER_CHUNK, &chunk);
+            }
+        }
+        if done {
+            self.streams.remove(&id);
+            self.release(key, keep_alive, turn);
+            return Ok(false);
+        }
+        Ok(used > 0)
+    }
+
+    /// A held answer is whole: the summary goes to the signer, then the answer to ingress.
+    fn held_whole(&mut self, key: Key, turn: &mut Turn) {
+        let Some(connection) = self.connections.get_mut(&key) else {
+            return;
+        };
+        let Reading::Held { head, bytes, .. } =
+            std::mem::replace(&mut connection.reading, Reading::Head)
+        else {
+            return;
+        };
+        let Some(job) = connection.job.take() else {
+            return;
+        };
+        let reports = match (job.summarize, self.places.get(job.host)) {
+            (true, Some(place)) => summarize(&place.facts.venue, job.endpoint, &head, &bytes),
+            _ => Vec::new(),
+        };
+        let took = self.now_us.saturating_sub(job.started_us);
+        self.finish(
+            job.id,
+            job.entry,
+            Sent::Sent,
+            head.status,
+            reports,
+            None,
+            took,
+            turn,
+        );
+        self.pass_on(job.id, &head, bytes, turn);
+        self.release(key, head.keep_alive, turn);
+    }
+
+    /// Gives a whole answer to ingress, as far as the window goes, and keeps the rest.
+    fn pass_on(&mut self, id: RequestId, head: &Head, bytes: Vec<u8>, turn: &mut Turn) {
+        if !self.reaches_ingress(id) {
+            return;
+        }
+        if bytes.len() > CHUNK_BYTES_MAX && self.held_bytes + bytes.len() > HELD_BYTES_MAX {
+            self.counts.answers_dropped += 1;
+            return self.abort(id, Sent::Sent, "too_many_large_answers", turn);
+        }
+        let first = bytes.len().min(CHUNK_BYTES_MAX);
+        let part = bytes.get(..first).unwrap_or_default();
+        put_head(
+            &mut turn.to_ingress,
+            id,
+            head,
+            Some(bytes.len() as u64),
+            part,
+            first == bytes.len(),
+        );
+        if first < bytes.len() {
+            self.held_bytes += bytes.len();
+            let window = ANSWER_WINDOW_BYTES.saturating_sub(first as u32);
+            self.held.insert(
+                id,
+                Held {
+                    bytes,
+                    at: first,
+                    window,
+                    since_us: self.now_us,
+                },
+            );
+            self.pass_held(id, turn);
+        }
+    }
+
+    fn pass_held(&mut self, id: RequestId, turn: &mut Turn) {
+        let Some(held) = self.held.get_mut(&id) else {
+            return;
+        };
+        held.since_us = self.now_us;
+        while held.window > 0 && held.at < held.bytes.len() {
+            let n = (held.bytes.len() - held.at)
+                .min(held.window as usize)
+                .min(CHUNK_BYTES_MAX);
+            let part = held.bytes.get(held.at..held.at + n).unwrap_or_default();
+            held.at += n;
+            held.window -= n as u32;
+            let last = held.at == held.bytes.len();
+            put(
+                &mut turn.to_ingress,
+                kind::ANSWER_CHUNK,
+                &AnswerChunk {
+                    id,
+                    body: part.into(),
+                    last,
+                },
+            );
+        }
+        if held.at == held.bytes.len() {
+            self.held_bytes = self.held_bytes.saturating_sub(held.bytes.len());
+            self.held.remove(&id);
+        }
+    }
+
+    /// A client has taken more of its answer.
+    pub fn window(&mut self, window: Window, turn: &mut Turn) {
+        if let Some(held) = self.held.get_mut(&window.id) {
+            held.window = held
+                .window
+                .saturating_add(window.bytes)
+                .min(ANSWER_WINDOW_BYTES);
+            return self.pass_held(window.id, turn);
+        }
+        let Some(&key) = self.streams.get(&window.id) else {
+            return;
+        };
+        let Some(connection) = self.connections.get_mut(&key) else {
+            return;
+        };
+        if let Reading::Streamed {
+            window: left,
+            since_us,
+            ..
+        } = &mut connection.reading
+        {
+            *left = left.saturating_add(window.bytes).min(ANSWER_WINDOW_BYTES);
+            *since_us = self.now_us;
+        }
+        if std::mem::take(&mut connection.paused) {
+            turn.watch.push(Watch::Change(key));
+        }
+        self.progress(key, turn);
+    }
+
+    /// The connection has carried its answer: it takes the next job, or rests, or ends.
+    fn release(&mut self, key: Key, keep_alive: bool, turn: &mut Turn) {
+        let Some(connection) = self.connections.get_mut(&key) else {
+            return;
+        };
+        connection.job = None;
+        connection.reading = Reading::Head;
+        connection.since_us = self.now_us;
+        connection.paused = false;
+        let host = connection.host;
+        if !keep_alive || !connection.input.is_empty() {
+            self.drop_connection(key, "", turn);
+        } else if let Some(place) = self.places.get_mut(host) {
+            place.idle.push(key);
+        }
+        self.serve(host, turn);
+    }
+
+    fn closed(&mut self, key: Key, turn: &mut Turn) {
+        let Some(connection) = self.connections.get_mut(&key) else {
+            return;
+        };
+        let ended = match &mut connection.reading {
+            Reading::Held { body, .. } | Reading::Streamed { body, .. } => body.close(),
+            Reading::Head => Err(Broken::Cut),
+        };
+        match ended {
+            Ok(()) if connection.job.is_some() => match connection.reading {
+                Reading::Held { .. } => self.held_whole(key, turn),
+                _ => {
+                    let _ = self.stream(key, turn);
+                }
+            },
+            _ => self.drop_connection(key, "venue_closed", turn),
+        }
+    }
+
+    fn broken(&mut self, key: Key, broken: Broken, turn: &mut Turn) {
+        self.counts.answers_broken += 1;
+        self.drop_connection(key, &broken.to_string(), turn);
+    }
+
+    /// Ends a connection. Its job is sent again only if no byte of it can have left.
+    fn drop_connection(&mut self, key: Key, why: &str, turn: &mut Turn) {
+        let Some(mut connection) = self.connections.remove(&key) else {
+            return;
+        };
+        connection.transport.goodbye();
+        let host = connection.host;
+        if let Some(place) = self.places.get_mut(host) {
+            place.connections = place.connections.saturating_sub(1);
+            place.idle.retain(|idle| *idle != key);
+            if !connection.ready {
+                place.connecting = place.connecting.saturating_sub(1);
+            }
+        }
+        match connection.job.take() {
+            Some(job) if !connection.transport.touched() => self.again(job, turn),
+            Some(job) => match connection.reading {
+                Reading::Streamed { .. } => {
+                    // The outcome is out already; only the rest of the answer is lost.
+                    self.streams.remove(&job.id);
+                    self.abort(job.id, Sent::Sent, why, turn);
+                }
+                _ => self.fail(job, Sent::MaybeSent, why, turn),
+            },
+            None if !connection.ready => self.unreachable(host, why, turn),
+            None => {}
+        }
+    }
+
+    /// No connection to a host can be made now: its waiting jobs are `NotSent`, unless another connection is at work.
+    fn unreachable(&mut self, host: usize, why: &str, turn: &mut Turn) {
+        self.counts.connections_failed += 1;
+        let Some(place) = self.places.get_mut(host) else {
+            return;
+        };
+        if place.connecting > 0 {
+            return;
+        }
+        let jobs: Vec<Job> = place.waiting.iter_mut().flat_map(std::mem::take).collect();
+        for job in jobs {
+            self.fail(job, Sent::NotSent, why, turn);
+        }
+    }
+
+    fn fail(&mut self, job: Job, sent: Sent, why: &str, turn: &mut Turn) {
+        if let Some(place) = self.places.get_mut(job.host) {
+            let budget = if job.sapi {
+                &mut place.sapi_budget
+            } else {
+                &mut place.budget
+            };
+            budget.finished(job.weight);
+        }
+        let took = if job.started_us == 0 {
+            0
+        } else {
+            self.now_us.saturating_sub(job.started_us)
+        };
+        self.finish(
+            job.id,
+            job.entry,
+            sent,
+            0,
+            Vec::new(),
+            Some(why),
+            took,
+            turn,
+        );
+        self.abort(job.id, sent, why, turn);
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the fields of one outcome")]
+    fn finish(
+        &mut self,
+        id: RequestId,
+        entry: Option<EntryId>,
+        sent: Sent,
+        status: u16,
+        reports: Vec<Report>,
+        why: Option<&str>,
+        took_us: u64,
+        turn: &mut Turn,
+    ) {
+        self.counts.outcome(sent, took_us);
+        let mut outcome = Outcome {
+            id,
+            entry,
+            sent,
+            status,
+            reports: Vec::new(),
+            why: why.map(str::to_owned),
+            took_us,
+            more: false,
+        };
+        let mut left = reports;
+        loop {
+            let rest = left.split_off(left.len().min(REPORTS_PER_FRAME_MAX));
+            outcome.reports = std::mem::replace(&mut left, rest);
+            outcome.more = !left.is_empty();
+            put(&mut turn.to_signer, kind::OUTCOME, &outcome);
+            if left.is_empty() {
+                return;
+            }
+        }
+    }
+
+    fn reaches_ingress(&self, id: RequestId) -> bool {
+        id.epoch != 0 && id.epoch == self.ingress_epoch
+    }
+
+    fn abort(&mut self, id: RequestId, sent: Sent, why: &str, turn: &mut Turn) {
+        if self.reaches_ingress(id) {
+            put(
+                &mut turn.to_ingress,
+                kind::ANSWER_ABORTED,
+                &AnswerAborted {
+                    id,
+                    sent,
+                    why: why.to_owned(),
+                },
+            );
+        }
+    }
+
+    /// A halt: drops what has not left, and says of each entry what became of it.
+    pub fn discard(&mut self, discard: &Discard, turn: &mut Turn) {
+        let mut asked: Vec<EntryId> = discard.entries.clone();
+        asked.sort_unstable();
+        let is_asked =
+            |entry: Option<EntryId>| entry.is_some_and(|entry| asked.binary_search(&entry).is_ok());
+        let mut dropped = Vec::new();
+        for place in &mut self.places {
+            for lane in &mut place.waiting {
+                for job in std::mem::take(lane) {
+                    if is_asked(job.entry) {
+                        dropped.push(job)
+                    } else {
+                        lane.push_back(job)
+                    }
+                }
+            }
+        }
+        let mut under_way = Vec::new();
+        for connection in self.connections.values_mut() {
+            let streamed = matches!(connection.reading, Reading::Streamed { .. });
+            if let Some(job) = connection
+                .job
+                .as_ref()
+                .filter(|job| is_asked(job.entry) && !streamed)
+            {
+                // A job on a connection has been handed to the kernel, or to TLS which may have: treat it as left.
+                under_way.extend(job.entry);
+            }
+        }
+        let discarded: Vec<EntryId> = dropped.iter().filter_map(|job| job.entry).collect();
+        let done = discard
+            .entries
+            .iter()
+            .filter(|entry| !discarded.contains(entry) && !under_way.contains(entry))
+            .copied()
+            .collect();
+        for job in dropped {
+            self.fail(job, Sent::NotSent, "halted", turn);
+        }
+        self.counts.discarded += discarded.len() as u64;
+        put(
+            &mut turn.to_signer,
+            kind::DISCARDED,
+            &Discarded {
+                token: discard.token,
+                discarded,
+                under_way,
+                done,
+            },
+        );
+    }
+
+    /// Once a second: deadlines, idle connections, memory.
+    pub fn tick(&mut self, turn: &mut Turn) {
+        let now = self.now_us;
+        let mut ended: Vec<(Key, &str)> = Vec::new();
+        for (key, connection) in &self.connections {
+            let age = now.saturating_sub(connection.since_us);
+            match (&connection.job, &connection.reading) {
+                (None, _) if !connection.ready && age > CONNECT_US_MAX => {
+                    ended.push((*key, "connect_timed_out"))
+                }
+                (None, _) if connection.ready && age > IDLE_US_MAX => ended.push((*key, "idle")),
+                (Some(_), Reading::Streamed { since_us, .. })
+                    if now.saturating_sub(*since_us) > STALL_US_MAX =>
+                {
+                    ended.push((*key, "client_too_slow"));
+                }
+                (Some(_), Reading::Head | Reading::Held { .. }) if age > ANSWER_US_MAX => {
+                    ended.push((*key, "answer_timed_out"));
+                }
+                _ => {}
+            }
+        }
+        for (key, why) in ended {
+            self.drop_connection(key, why, turn);
+        }
+        let stalled: Vec<RequestId> = self
+            .held
+            .iter()
+            .filter(|(_, held)| now.saturating_sub(held.since_us) > STALL_US_MAX)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in stalled {
+            if let Some(held) = self.held.remove(&id) {
+                self.held_bytes = self.held_bytes.saturating_sub(held.bytes.len());
+                self.counts.answers_dropped += 1;
+                self.abort(id, Sent::Sent, "client_too_slow", turn);
+            }
+        }
+        for at in 0..self.places.len() {
+            if let Some(place) = self.places.get_mut(at) {
+                place.budget.tidy(now);
+                place.sapi_budget.tidy(now);
+            }
+            self.serve(at, turn);
+        }
+    }
+
+    /// Nothing to watch over: no timer is needed.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.connections.is_empty() && self.held.is_empty()
+    }
+
+    /// What the loop watches for on a connection.
+    #[must_use]
+    pub fn interest(&self, key: Key) -> Option<(&TcpStream, bool, bool)> {
+        let connection = self.connections.get(&key)?;
+        let writes = connection.transport.is_pending() || !connection.ready;
+        Some((connection.transport.socket(), !connection.paused, writes))
+    }
+}
+
+/// The venue's own limit for `/sapi` endpoints that count by address.
+const SAPI_WEIGHT_PER_MINUTE: u32 = 12_000;
+
+/// The bytes of a request, from the parts that the signer made. Nothing in them came from a client as it was.
+fn render(send: &Send<'_>, host: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(256 + send.target.len() + send.body.len());
+    bytes.extend_from_slice(send.method.as_bytes());
+    bytes.push(b' ');
+    bytes.extend_from_slice(send.target);
+    bytes.extend_from_slice(b" HTTP/1.1\r\nHost: ");
+    bytes.extend_from_slice(host.as_bytes());
+    bytes.extend_from_slice(b"\r\n");
+    for header in &send.headers {
+        bytes.extend_from_slice(header.name.as_bytes());
+        bytes.extend_from_slice(b": ");
+        bytes.extend_from_slice(header.value);
+        bytes.extend_from_slice(b"\r\n");
+    }
+    if !send.body.is_empty() || matches!(send.method, "POST" | "PUT") {
+        bytes.extend_from_slice(format!("Content-Length: {}\r\n", send.body.len()).as_bytes());
+    }
+    bytes.extend_from_slice(b"\r\n");
+    bytes.extend_from_slice(send.body);
+    bytes
+}
+
+fn summarize(venue: &str, endpoint: u16, head: &Head, body: &[u8]) -> Vec<Report> {
+    crate::venue::summarize(venue, endpoint, head.status, body)
+}
+
+fn put_head(
+    out: &mut Vec<u8>,
+    id: RequestId,
+    head: &Head,
+    length: Option<u64>,
+    body: &[u8],
+    last: bool,
+) {
+    let headers = head
+        .headers
+        .iter()
+        .map(|(name, value)| Header {
+            name,
+            value: <&ByteSlice>::from(&value[..]),
+        })
+        .collect();
+    put(
+        out,
+        kind::ANSWER_HEAD,
+        &AnswerHead {
+            id,
+            status: head.status,
+            headers,
+            length,
+            body: body.into(),
+            last,
+        },
+    );
+}
+
+fn put<T: minicbor::Encode<()>>(out: &mut Vec<u8>, kind: u8, message: &T) {
+    // Each message's parts are bounded well below a frame; a head of 32 KiB with a chunk of 32 KiB is the longest.
+    if wire::frame(out, kind, message).is_err() {
+        debug_assert!(false, "a message of kind {kind} is longer than a frame");
+    }
+}
+
+fn kind_name(error: &std::io::Error) -> &'static str {
+    use std::io::ErrorKind as K;
+    match error.kind() {
+        K::ConnectionRefused => "connection_refused",
+        K::ConnectionReset | K::ConnectionAborted | K::BrokenPipe => "connection_reset",
+        K::TimedOut => "connection_timed_out",
+        K::InvalidData => "tls_failed",
+        _ => "connection_failed",
+    }
+}
+
+/// The hold that budgets give, for the counts.
+impl EgressCounts {
+    fn hold(&mut self, hold: Hold) {
+        match hold {
+            Hold::Banned { .. } => self.held_banned += 1,
+            Hold::Weight => self.held_weight += 1,
+            Hold::Share => self.held_share += 1,
+            Hold::OrderRate => self.held_order_rate += 1,
+        }
+    }
+}

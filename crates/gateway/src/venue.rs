@@ -1,0 +1,19 @@
+//! The two things that the gateway needs from a venue's code: the words of an answer that the gate itself gives, and the
+//! summary of the venue's.
+
+use portcullis_model::refusal::Class;
+use portcullis_model::report::Report;
+
+/// A gate's own answer in the venue's format: status and JSON body.
+#[must_use]
+pub fn refuse(venue: &str, class: Class, message: &str) -> (u16, Vec<u8>) {
+    let _ = venue;
+    portcullis_venues::refuse(class, message, None)
+}
+
+/// What an answer says, in our words.
+#[must_use]
+pub fn summarize(venue: &str, endpoint: u16, status: u16, body: &[u8]) -> Vec<Report> {
+    let _ = venue;
+    portcullis_venues::summarize(endpoint, status, body)
+}
