@@ -13,9 +13,15 @@
 
 pub mod action;
 pub mod command;
+pub mod decide;
 pub mod halt;
 pub mod id;
+pub mod mandate;
 pub mod number;
 pub mod refusal;
+pub mod release;
 pub mod report;
+pub mod state;
+pub mod table;
+pub mod usage;
 pub mod wire;

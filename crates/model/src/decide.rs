@@ -1,0 +1,1082 @@
+//! The decision: pure, without clock, file, socket or random source. It serves the signer, the dry run, the replay under
+//! another release, and the property tests. A request passes whole or not at all: later actions are judged with what the
+//! earlier ones of the same request would spend.
+
+use crate::action::{
+    Action, ActionKind, Amend, CancelAll, Duty, Order, OrderRef, OrderType, Side, Symbol,
+};
+use crate::halt::{Passage, Scope};
+use crate::id::{AccountId, StrategyId, Timestamp, VirtualKeyId};
+use crate::mandate::{Mandate, Rate};
+use crate::number::{Amount, ONE, Price, Quantity, Round, Value};
+use crate::refusal::{Refusal, Rule};
+use crate::release::{Judgement, Release, Slots};
+use crate::report::OrderStatus;
+use crate::state::{Effect, Holding, OpenOrder, State, Usage};
+use crate::usage::rate_passes;
+
+/// Unsynced entries older than this let only cancels and reducing orders pass.
+pub const UNSYNCED_US_MAX: u64 = 1_000_000;
+
+/// Who asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller {
+    pub strategy: StrategyId,
+    pub virtual_key: VirtualKeyId,
+    pub account: AccountId,
+}
+
+/// How much the log can still take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Space {
+    Plenty,
+    /// Only the reserve is left: cancels, reducing orders, reads of orders and positions, halts.
+    ReserveOnly,
+}
+
+/// What the decision needs and neither action nor state says.
+#[derive(Debug, Clone, Copy)]
+pub struct Facts {
+    pub space: Space,
+    pub unsynced_us: u64,
+    /// The request's weight at the venue.
+    pub weight: u32,
+}
+
+/// What was decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Decision {
+    pub verdict: Verdict,
+    /// In `observe`: the refusal that `enforce` would have given.
+    pub would_refuse: Option<Refusal>,
+    /// Every action is a cancel, or an order known to reduce: the reserves are open to it.
+    pub reserved: bool,
+    /// The key that must sign.
+    pub duty: Duty,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    Approved(Vec<Effect>),
+    Refused(Refusal),
+}
+
+/// Decides on a whole request.
+#[must_use]
+pub fn decide(
+    release: &Release,
+    state: &State,
+    caller: Caller,
+    actions: &[Action],
+    facts: &Facts,
+    now: Timestamp,
+) -> Decision {
+    let duty = actions
+        .iter()
+        .map(|action| action.kind().duty())
+        .max()
+        .unwrap_or(Duty::Read);
+    let observe = state
+        .strategies
+        .get(&caller.strategy)
+        .is_some_and(|strategy| strategy.observe);
+    let strict = Judge::new(release, state, caller, facts, now, false).whole(actions);
+    match strict {
+        Ok((effects, reserved)) => Decision {
+            verdict: Verdict::Approved(effects),
+            would_refuse: None,
+            reserved,
+            duty,
+        },
+        // Observing never loosens a halt, what moves value, or whose order it is.
+        Err(refusal) if observe && is_observable(&refusal, actions) => {
+            match Judge::new(release, state, caller, facts, now, true).whole(actions) {
+                Ok((effects, reserved)) => Decision {
+                    verdict: Verdict::Approved(effects),
+                    would_refuse: Some(refusal),
+                    reserved,
+                    duty,
+                },
+                Err(refusal) => Decision {
+                    verdict: Verdict::Refused(refusal),
+                    would_refuse: None,
+                    reserved: false,
+                    duty,
+                },
+            }
+        }
+        Err(refusal) => Decision {
+            verdict: Verdict::Refused(refusal),
+            would_refuse: None,
+            reserved: false,
+            duty,
+        },
+    }
+}
+
+fn is_observable(refusal: &Refusal, actions: &[Action]) -> bool {
+    let trades = actions
+        .iter()
+        .all(|action| action.kind().duty() <= Duty::Trade);
+    let firm = matches!(
+        refusal,
+        Refusal::Halted { .. }
+            | Refusal::NotYourOrder { .. }
+            | Refusal::CancelAllOnSharedAccount
+            | Refusal::StrategyRevoked
+            | Refusal::LogSpace
+            | Refusal::LogBehind { .. }
+            | Refusal::NoRelease
+    );
+    trades && !firm
+}
+
+/// What earlier actions of the same request would spend.
+#[derive(Default)]
+struct Sofar {
+    open: u64,
+    turnover: i128,
+    /// By symbol: buys and sells, base units.
+    sizes: Vec<(Symbol, i128, i128)>,
+    repeats: Vec<(u64, u64)>,
+    effects: Vec<Effect>,
+    /// The other leg of the order list at hand: value and base units that it already counts.
+    other_leg: Option<(i128, i128)>,
+    /// Every action so far may use the reserves.
+    reserved: bool,
+}
+
+struct Judge<'a> {
+    release: &'a Release,
+    state: &'a State,
+    caller: Caller,
+    facts: &'a Facts,
+    now: Timestamp,
+    /// Limits of the mandate are passed over.
+    observe: bool,
+    mandates: [Option<&'a Mandate>; 4],
+    usages: [Option<&'a Usage>; 4],
+}
+
+impl<'a> Judge<'a> {
+    fn new(
+        release: &'a Release,
+        state: &'a State,
+        caller: Caller,
+        facts: &'a Facts,
+        now: Timestamp,
+        observe: bool,
+    ) -> Self {
+        let levels = state.levels(caller.strategy, caller.account);
+        let of = &release.mandates;
+        let account = state.accounts.get(&caller.account);
+        let strategy = state.strategies.get(&caller.strategy);
+        let mandates = [
+            Some(&of.firm),
+            account.and_then(|account| of.accounts.get(&account.name)),
+            strategy
+                .and_then(|s| s.desk.as_ref())
+                .and_then(|desk| of.desks.get(desk)),
+            strategy.and_then(|s| of.strategies.get(&s.name)),
+        ];
+        let usages = [0, 1, 2, 3].map(|at: usize| {
+            levels
+                .get(at)
+                .and_then(Option::as_ref)
+                .and_then(|k| state.usage.get(k))
+        });
+        Self {
+            release,
+            state,
+            caller,
+            facts,
+            now,
+            observe,
+            mandates,
+            usages,
+        }
+    }
+
+    /// Mandate and usage of each level that has a mandate.
+    fn each(&self) -> impl Iterator<Item = (usize, &'a Mandate, Option<&'a Usage>)> + '_ {
+        (0..4).filter_map(|at| {
+            let mandate = self.mandates.get(at).copied().flatten()?;
+            Some((at, mandate, self.usages.get(at).copied().flatten()))
+        })
+    }
+
+    fn whole(&self, actions: &[Action]) -> Result<(Vec<Effect>, bool), Refusal> {
+        if self.state.release.is_none() {
+            return Err(Refusal::NoRelease);
+        }
+        let strategy = self
+            .state
+            .strategies
+            .get(&self.caller.strategy)
+            .ok_or(Refusal::StrategyRevoked)?;
+        if strategy.revoked {
+            return Err(Refusal::StrategyRevoked);
+        }
+        let mut sofar = Sofar {
+            reserved: true,
+            ..Sofar::default()
+        };
+        for (leg, action) in actions.iter().enumerate() {
+            let leg = u8::try_from(leg).map_err(|_| Refusal::Overflow)?;
+            self.action(leg, action, &mut sofar)?;
+        }
+        let only_reads = actions.iter().all(|action| action.kind().is_read());
+        if !sofar.reserved && !only_reads {
+            if self.facts.space == Space::ReserveOnly {
+                return Err(Refusal::LogSpace);
+            }
+            if self.facts.unsynced_us > UNSYNCED_US_MAX {
+                return Err(Refusal::LogBehind {
+                    unsynced_us: self.facts.unsynced_us,
+                });
+            }
+        }
+        let (tats, from_reserve) = self.message(sofar.reserved)?;
+        self.weight(sofar.reserved)?;
+        let mut effects = vec![Effect::Spent {
+            strategy: self.caller.strategy,
+            account: self.caller.account,
+            tats,
+            reserved: from_reserve,
+            weight: self.facts.weight,
+            turnover: Value(sofar.turnover),
+            repeats: sofar.repeats,
+        }];
+        effects.append(&mut sofar.effects);
+        Ok((effects, sofar.reserved))
+    }
+
+    fn action(&self, leg: u8, action: &Action, sofar: &mut Sofar) -> Result<(), Refusal> {
+        let kind = action.kind();
+        let passage = self.halted(kind)?;
+        match action {
+            Action::PlaceOrder(order) => self.order(leg, order, kind, passage, sofar, true),
+            Action::TestOrder(order) => self.order(leg, order, kind, passage, sofar, false),
+            Action::AmendOrder(amend) => self.amend(amend, passage, sofar),
+            Action::CancelOrder(order) => {
+                self.permitted(
+                    kind,
+                    &Slots {
+                        market: Some(order.symbol.as_str()),
+                        ..Slots::default()
+                    },
+                )?;
+                self.own(order)
+            }
+            Action::CancelAll(all) => {
+                let market = all.symbol.as_ref().map(Symbol::as_str);
+                self.permitted(
+                    kind,
+                    &Slots {
+                        market,
+                        ..Slots::default()
+                    },
+                )?;
+                self.cancel_all(all)
+            }
+            Action::Read(read) => {
+                sofar.reserved &= matches!(
+                    read.of,
+                    crate::action::ReadOf::Orders | crate::action::ReadOf::Balances
+                );
+                self.permitted(
+                    kind,
+                    &Slots {
+                        market: read.symbol.as_ref().map(Symbol::as_str),
+                        ..Slots::default()
+                    },
+                )
+            }
+            Action::Convert(m)
+            | Action::Borrow(m)
+            | Action::Repay(m)
+            | Action::Invest(m)
+            | Action::TransferInside(m)
+            | Action::TransferOwn(m)
+            | Action::TransferOut(m)
+            | Action::Withdraw(m)
+            | Action::Rfq(m) => {
+                sofar.reserved = false;
+                let slots = Slots {
+                    asset: m.asset.as_ref().map(|a| a.as_str()),
+                    destination: m.address.as_deref(),
+                    network: m.network.as_deref(),
+                    ..Slots::default()
+                };
+                self.permitted(kind, &slots)?;
+                // No mandate for value that moves exists in this version: authority alone is never enough for it.
+                Err(Refusal::ValueOut { kind })
+            }
+            Action::DepositAddress(m) => {
+                sofar.reserved = false;
+                self.permitted(
+                    kind,
+                    &Slots {
+                        asset: m.asset.as_ref().map(|a| a.as_str()),
+                        ..Slots::default()
+                    },
+                )
+            }
+            Action::Configure(s)
+            | Action::DeadMan(s)
+            | Action::Subaccount(s)
+            | Action::ManageKeys(s)
+            | Action::Session(s)
+            | Action::Public(s) => {
+                sofar.reserved = false;
+                self.permitted(
+                    kind,
+                    &Slots {
+                        market: s.symbol.as_ref().map(Symbol::as_str),
+                        ..Slots::default()
+                    },
+                )
+            }
+        }
+    }
+
+    /// The strictest halt that covers the caller.
+    fn halted(&self, kind: ActionKind) -> Result<Passage, Refusal> {
+        let mut passage = Passage::Passes;
+        if self.state.halts.is_empty() {
+            return Ok(passage);
+        }
+        let strategy = self.state.strategies.get(&self.caller.strategy);
+        let account = self.state.accounts.get(&self.caller.account);
+        let scopes = [
+            Some(Scope::Firm),
+            account.map(|account| Scope::Venue(account.venue.clone())),
+            Some(Scope::Account(self.caller.account)),
+            strategy.and_then(|s| s.desk.clone()).map(Scope::Desk),
+            Some(Scope::Strategy(self.caller.strategy)),
+            Some(Scope::VirtualKey(self.caller.virtual_key)),
+        ];
+        for scope in scopes.into_iter().flatten() {
+            let Some(halt) = self.state.halts.get(&scope) else {
+                continue;
+            };
+            match halt.level.passage(kind) {
+                Passage::Passes => {}
+                Passage::IfReducing => passage = Passage::IfReducing,
+                Passage::Refused => {
+                    return Err(Refusal::Halted {
+                        scope,
+                        level: halt.level,
+                        since: halt.since,
+                    });
+                }
+            }
+        }
+        Ok(passage)
+    }
+
+    fn must_reduce(&self) -> Refusal {
+        let halt = self
+            .state
+            .halts
+            .values()
+            .find(|halt| halt.level.passage(ActionKind::PlaceOrder) == Passage::IfReducing);
+        halt.map_or(Refusal::Overflow, |halt| Refusal::Halted {
+            scope: halt.scope.clone(),
+            level: halt.level,
+            since: halt.since,
+        })
+    }
+
+    fn permitted(&self, kind: ActionKind, slots: &Slots<'_>) -> Result<(), Refusal> {
+        match self
+            .release
+            .authority
+            .judge(self.caller.strategy, kind, self.caller.account, slots)
+        {
+            Judgement::Permit { .. } => Ok(()),
+            Judgement::Forbid { policy } => Err(Refusal::Forbidden { kind, policy }),
+            Judgement::NoPermit => Err(Refusal::NoPermit { kind }),
+        }
+    }
+
+    fn own(&self, order: &OrderRef) -> Result<(), Refusal> {
+        let refused = || Refusal::NotYourOrder {
+            symbol: order.symbol.clone(),
+        };
+        let client = order.client_order_id.as_ref();
+        if order.list {
+            let mut any = false;
+            for (_, one) in self
+                .state
+                .find_list(self.caller.account, order.order_id, client)
+            {
+                any = true;
+                if one.strategy != self.caller.strategy || one.symbol != order.symbol {
+                    return Err(refused());
+                }
+            }
+            return if any { Ok(()) } else { Err(refused()) };
+        }
+        let number = self
+            .state
+            .find(self.caller.account, &order.symbol, order.order_id, client)
+            .ok_or_else(refused)?;
+        match self.state.orders.get(&number) {
+            Some(one) if one.strategy == self.caller.strategy => Ok(()),
+            _ => Err(refused()),
+        }
+    }
+
+    /// On an account that only this strategy may use, everything there is its own.
+    fn cancel_all(&self, _all: &CancelAll) -> Result<(), Refusal> {
+        let shared = self.state.virtual_keys.values().any(|key| {
+            key.account == self.caller.account
+                && key.strategy != self.caller.strategy
+                && !key.revoked
+        });
+        let others = self.state.orders.values().any(|order| {
+            order.account == self.caller.account && order.strategy != self.caller.strategy
+        });
+        if shared || others {
+            Err(Refusal::CancelAllOnSharedAccount)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn amend(&self, amend: &Amend, passage: Passage, sofar: &mut Sofar) -> Result<(), Refusal> {
+        let symbol = &amend.order.symbol;
+        self.permitted(
+            ActionKind::AmendOrder,
+            &Slots {
+                market: Some(symbol.as_str()),
+                ..Slots::default()
+            },
+        )?;
+        self.own(&amend.order)?;
+        let number = self
+            .state
+            .find(
+                self.caller.account,
+                symbol,
+                amend.order.order_id,
+                amend.order.client_order_id.as_ref(),
+            )
+            .ok_or_else(|| Refusal::NotYourOrder {
+                symbol: symbol.clone(),
+            })?;
+        let known = self.state.orders.get(&number);
+        // Less of the same order at the same price risks less; anything else is judged as a new order by the venue's own
+        // call for it (cancel-replace), not here.
+        let less = amend.price.is_none()
+            && amend
+                .quantity
+                .zip(known)
+                .is_some_and(|(q, order)| q <= order.quantity);
+        if !less {
+            return Err(Refusal::SizeUnknown {
+                symbol: symbol.clone(),
+            });
+        }
+        let _ = passage;
+        sofar.reserved &= true;
+        Ok(())
+    }
+
+    /// Whether an order is known to reduce, under any outcome of the strategy's open orders.
+    fn reduces(&self, order: &Order, quantity: i128, sofar: &Sofar) -> bool {
+        if order.borrows {
+            return false;
+        }
+        if order.reduce_only {
+            return true;
+        }
+        let holding = self.holding(3, &order.symbol);
+        let (buys, sells) = sofar
+            .sizes
+            .iter()
+            .find(|(s, _, _)| *s == order.symbol)
+            .map_or((0, 0), |(_, b, s)| (*b, *s));
+        match order.side {
+            Side::Sell => quantity <= holding.base.0 - holding.open_sells.0 - sells,
+            Side::Buy => quantity <= -holding.base.0 - holding.open_buys.0 - buys,
+        }
+    }
+
+    fn holding(&self, level: usize, symbol: &Symbol) -> Holding {
+        self.usages
+            .get(level)
+            .copied()
+            .flatten()
+            .and_then(|usage| usage.holdings.get(symbol))
+            .copied()
+            .unwrap_or_default()
+    }
+
+    fn order(
+        &self,
+        leg: u8,
+        order: &Order,
+        kind: ActionKind,
+        passage: Passage,
+        sofar: &mut Sofar,
+        reserves: bool,
+    ) -> Result<(), Refusal> {
+        let symbol = &order.symbol;
+        let market = self
+            .release
+            .markets
+            .get(symbol)
+            .ok_or_else(|| Refusal::UnknownMarket {
+                symbol: symbol.clone(),
+            })?;
+        let reference = self.reference(symbol);
+        let sell = order.side == Side::Sell;
+
+        // What it may trade at: its own price, and for what crosses the market the reference.
+        let own = order.price.or(order.stop_price);
+        let price = match (order.order_type, own, reference) {
+            (
+                OrderType::Limit
+                | OrderType::LimitMaker
+                | OrderType::StopLossLimit
+                | OrderType::TakeProfitLimit,
+                Some(own),
+                reference,
+            ) => {
+                // A sale may do better than its price; what it turns over is then more.
+                if sell {
+                    reference.map_or(own, |r| r.max(own))
+                } else {
+                    own
+                }
+            }
+            (_, own, Some(reference)) => own.map_or(reference, |own| own.max(reference)),
+            (_, own, None) if order.quote_quantity.is_none() => {
+                own.filter(|_| false).ok_or_else(|| Refusal::NoFreshPrice {
+                    symbol: symbol.clone(),
+                })?
+            }
+            (_, own, None) => own.unwrap_or(Price::ZERO),
+        };
+        let quantity = match (order.quantity, order.quote_quantity) {
+            (Some(quantity), _) => quantity,
+            (None, Some(quote)) => {
+                self.base_for(quote, order, reference)
+                    .ok_or_else(|| Refusal::SizeUnknown {
+                        symbol: symbol.clone(),
+                    })?
+            }
+            (None, None) => {
+                return Err(Refusal::SizeUnknown {
+                    symbol: symbol.clone(),
+                });
+            }
+        };
+        if order.pegged {
+            return Err(Refusal::SizeUnknown {
+                symbol: symbol.clone(),
+            });
+        }
+        let quote = match order.quote_quantity {
+            Some(quote) => quote,
+            None => price.times(quantity, Round::Up).ok_or(Refusal::Overflow)?,
+        };
+        let rate = self.rate(&market.quote);
+        let value = rate
+            .map(|rate| quote.at(rate, Round::Up).ok_or(Refusal::Overflow))
+            .transpose()?;
+        let alternative = matches!(
+            order.leg,
+            Some(
+                crate::action::Leg::Above
+                    | crate::action::Leg::Below
+                    | crate::action::Leg::PendingAbove
+                    | crate::action::Leg::PendingBelow
+            )
+        );
+        let (counted_value, counted_size) = match (alternative, sofar.other_leg.take()) {
+            // The first of two legs counts whole; the second only what it has more.
+            (true, Some((value_before, size_before))) => (
+                value.map(|v| (v.0 - value_before).max(0)),
+                (quantity.0 - size_before).max(0),
+            ),
+            (true, None) => {
+                sofar.other_leg = Some((value.map_or(0, |v| v.0), quantity.0));
+                (value.map(|v| v.0), quantity.0)
+            }
+            (false, _) => (value.map(|v| v.0), quantity.0),
+        };
+        let reducing = self.reduces(order, counted_size, sofar);
+        if passage == Passage::IfReducing && !reducing {
+            return Err(self.must_reduce());
+        }
+        sofar.reserved &= reducing;
+        let slots = Slots {
+            market: Some(symbol.as_str()),
+            buys: Some(!sell),
+            reduces: reducing,
+            value: value.map(|v| i64::try_from(v.0).unwrap_or(i64::MAX)),
+            ..Slots::default()
+        };
+        self.permitted(kind, &slots)?;
+        if !self.observe {
+            self.bounds(order, quantity, own, reference, reducing)?;
+            let worth = match value {
+                Some(value) => value,
+                None if reducing => Value::ZERO,
+                None => {
+                    return Err(Refusal::NoFreshPrice {
+                        symbol: symbol.clone(),
+                    });
+                }
+            };
+            self.order_value(worth)?;
+            if !reducing {
+                let needs = order.order_type != OrderType::Limit
+                    && order.order_type != OrderType::LimitMaker;
+                if reference.is_none() && (sell || needs) {
+                    return Err(Refusal::NoFreshPrice {
+                        symbol: symbol.clone(),
+                    });
+                }
+                self.growth(
+                    order,
+                    counted_size,
+                    Value(counted_value.unwrap_or(0)),
+                    reference.unwrap_or(price),
+                    sofar,
+                )?;
+            }
+        }
+        self.repeat(order, reducing, sofar)?;
+        sofar.open += 1;
+        sofar.turnover = sofar
+            .turnover
+            .checked_add(counted_value.unwrap_or(0))
+            .ok_or(Refusal::Overflow)?;
+        match sofar.sizes.iter_mut().find(|(s, _, _)| s == symbol) {
+            Some((_, buys, sells)) => *(if sell { sells } else { buys }) += counted_size,
+            None => {
+                let (buys, sells) = if sell {
+                    (0, counted_size)
+                } else {
+                    (counted_size, 0)
+                };
+                sofar.sizes.push((symbol.clone(), buys, sells));
+            }
+        }
+        if reserves {
+            sofar.effects.push(Effect::Reserved {
+                leg,
+                order: OpenOrder {
+                    strategy: self.caller.strategy,
+                    account: self.caller.account,
+                    symbol: symbol.clone(),
+                    side: order.side,
+                    quantity,
+                    client_order_id: order.client_order_id.clone(),
+                    list_client_order_id: order.list_client_order_id.clone(),
+                    order_id: None,
+                    list_id: None,
+                    executed: Quantity::ZERO,
+                    executed_quote: Amount::ZERO,
+                    status: OrderStatus::Unknown,
+                    alternative: alternative && counted_size == 0,
+                },
+            });
+        } else {
+            sofar.turnover = 0;
+        }
+        Ok(())
+    }
+
+    /// The fresh reference price: no older than the shortest age that a level sets.
+    fn reference(&self, symbol: &Symbol) -> Option<Price> {
+        let (price, at) = self.state.prices.get(symbol)?;
+        let age = self
+            .each()
+            .filter_map(|(_, mandate, _)| mandate.price_age_us)
+            .min()?;
+        (self.now.since_us(*at) <= age && price.is_positive()).then_some(*price)
+    }
+
+    /// What one unit of a quote asset is worth.
+    fn rate(&self, quote: &crate::action::Asset) -> Option<Price> {
+        if self.release.is_currency(quote) {
+            return Some(Price(ONE));
+        }
+        self.release
+            .equal
+            .iter()
+            .chain([&self.release.currency])
+            .find_map(|currency| self.reference(&Symbol(format!("{quote}{currency}"))))
+    }
+
+    /// At most so much base for an amount of quote.
+    fn base_for(&self, quote: Amount, order: &Order, reference: Option<Price>) -> Option<Quantity> {
+        let floor = self
+            .each()
+            .filter_map(|(_, m, _)| m.market(order.symbol.as_str())?.floor)
+            .max();
+        // The lowest price that it may trade at gives the most base: a tenth below the reference, or the floor.
+        let lowest = match (reference, floor) {
+            (Some(reference), floor) => {
+                Price(reference.0 / 10 * 9).max(floor.unwrap_or(Price::ZERO))
+            }
+            (None, Some(floor)) => floor,
+            (None, None) => return None,
+        };
+        if !lowest.is_positive() {
+            return None;
+        }
+        // quote / lowest, both in 10^-18: scaled in two steps to stay within 128 bits.
+        let whole = (quote.0 / lowest.0).checked_mul(ONE)?;
+        let rest = quote.0 % lowest.0;
+        let part = rest.checked_mul(1_000_000_000)? / (lowest.0 / 1_000_000_000).max(1);
+        whole.checked_add(part)?.checked_add(1).map(Quantity)
+    }
+
+    fn bounds(
+        &self,
+        order: &Order,
+        quantity: Quantity,
+        own: Option<Price>,
+        reference: Option<Price>,
+        reducing: bool,
+    ) -> Result<(), Refusal> {
+        let sell = order.side == Side::Sell;
+        for (_, mandate, _) in self.each() {
+            let rule = || Rule(mandate.rule.clone());
+            if !mandate.markets.is_empty() {
+                let Some(bounds) = mandate.market(order.symbol.as_str()) else {
+                    return Err(Refusal::MarketNotMandated {
+                        rule: rule(),
+                        symbol: order.symbol.clone(),
+                    });
+                };
+                for asked in [order.price, order.stop_price].into_iter().flatten() {
+                    if let Some(limit) = bounds.floor.filter(|floor| asked < *floor) {
+                        return Err(Refusal::PriceBelowFloor {
+                            rule: rule(),
+                            limit,
+                            asked,
+                        });
+                    }
+                    if let Some(limit) = bounds.ceiling.filter(|ceiling| asked > *ceiling) {
+                        return Err(Refusal::PriceAboveCeiling {
+                            rule: rule(),
+                            limit,
+                            asked,
+                        });
+                    }
+                }
+                if let Some(limit) = bounds.quantity.filter(|cap| quantity > *cap) {
+                    return Err(Refusal::QuantityAboveCap {
+                        rule: rule(),
+                        limit,
+                        asked: quantity,
+                    });
+                }
+            }
+            let Some(tolerance) = mandate.price_tolerance.and_then(crate::mandate::Limit::get)
+            else {
+                continue;
+            };
+            // A stop order trades when its stop price has been reached: its own price is held against that.
+            let against = match order.order_type {
+                OrderType::StopLossLimit | OrderType::TakeProfitLimit => {
+                    order.stop_price.or(reference)
+                }
+                _ => reference,
+            };
+            let (Some(asked), Some(reference)) = (own.filter(|_| order.price.is_some()), against)
+            else {
+                continue;
+            };
+            let _ = reducing;
+            let width = (reference.0 / 1_000_000).saturating_mul(i128::from(tolerance));
+            let limit = if sell {
+                Price(reference.0 - width)
+            } else {
+                Price(reference.0.saturating_add(width))
+            };
+            if (sell && asked < limit) || (!sell && asked > limit) {
+                return Err(Refusal::PriceOutsideTolerance {
+                    rule: rule(),
+                    limit,
+                    asked,
+                    reference,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn order_value(&self, asked: Value) -> Result<(), Refusal> {
+        for (_, mandate, _) in self.each() {
+            if let Some(limit) = mandate
+                .order_value
+                .and_then(crate::mandate::Limit::get)
+                .filter(|limit| asked > *limit)
+            {
+                return Err(Refusal::OrderValueAboveLimit {
+                    rule: Rule(mandate.rule.clone()),
+                    limit,
+                    asked,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The limits that stop risk from growing: turnover, open orders, position, loss.
+    fn growth(
+        &self,
+        order: &Order,
+        size: i128,
+        value: Value,
+        price: Price,
+        sofar: &Sofar,
+    ) -> Result<(), Refusal> {
+        let (buys, sells) = sofar
+            .sizes
+            .iter()
+            .find(|(s, _, _)| *s == order.symbol)
+            .map_or((0, 0), |(_, b, s)| (*b, *s));
+        for (at, mandate, usage) in self.each() {
+            let rule = || Rule(mandate.rule.clone());
+            for (limit, ring) in mandate.turnover.iter().zip(0..4usize) {
+                let Some(limit) = limit.and_then(crate::mandate::Limit::get) else {
+                    continue;
+                };
+                let used = usage
+                    .and_then(|u| u.turnover.get(ring))
+                    .map_or(Value::ZERO, |r| r.sum(self.now.0));
+                let used = Value(used.0.saturating_add(sofar.turnover));
+                if used.0.saturating_add(value.0) > limit.0 {
+                    return Err(Refusal::TurnoverAboveLimit {
+                        rule: rule(),
+                        limit,
+                        used,
+                        asked: value,
+                    });
+                }
+            }
+            if let Some(limit) = mandate.open_orders.and_then(crate::mandate::Limit::get) {
+                let asked = usage.map_or(0, |u| u.open_orders) + sofar.open + 1;
+                if asked > limit {
+                    return Err(Refusal::OpenOrdersAboveLimit {
+                        rule: rule(),
+                        limit,
+                        asked,
+                    });
+                }
+            }
+            let holding = self.holding(at, &order.symbol);
+            if let Some(limit) = mandate.position.and_then(crate::mandate::Limit::get) {
+                let worst = match order.side {
+                    Side::Buy => holding.base.0 + holding.open_buys.0 + buys + size,
+                    Side::Sell => holding.base.0 - holding.open_sells.0 - sells - size,
+                };
+                let quote = price
+                    .times(Quantity(worst.abs()), Round::Up)
+                    .ok_or(Refusal::Overflow)?;
+                let market = self.release.markets.get(&order.symbol);
+                let rate = market
+                    .and_then(|m| self.rate(&m.quote))
+                    .unwrap_or(Price(ONE));
+                let asked = quote.at(rate, Round::Up).ok_or(Refusal::Overflow)?;
+                if asked > limit {
+                    return Err(Refusal::PositionAboveLimit {
+                        rule: rule(),
+                        limit,
+                        asked,
+                    });
+                }
+            }
+            if let Some(limit) = mandate.loss.and_then(crate::mandate::Limit::get) {
+                let lost = usage.map_or(Value::ZERO, |usage| self.lost_today(usage));
+                if lost >= limit && lost.is_positive() {
+                    return Err(Refusal::LossAboveLimit {
+                        rule: rule(),
+                        limit,
+                        lost,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What a level has lost since the UTC day began, at the last known prices.
+    fn lost_today(&self, usage: &Usage) -> Value {
+        lost_today(self.release, self.state, usage, |quote| self.rate(quote))
+    }
+
+    fn repeat(&self, order: &Order, reducing: bool, sofar: &mut Sofar) -> Result<(), Refusal> {
+        let nearest = [3usize, 2, 1, 0].into_iter().find_map(|at| {
+            self.mandates
+                .get(at)
+                .copied()
+                .flatten()
+                .filter(|m| m.repeat.is_some())
+        });
+        let Some((mandate, limit)) = nearest.and_then(|m| Some((m, m.repeat?.get()?))) else {
+            return Ok(());
+        };
+        let Rate { count, per_us } = limit;
+        let mark = mark(order);
+        let known = self
+            .usages
+            .get(3)
+            .copied()
+            .flatten()
+            .and_then(|usage| usage.repeats.get(&mark))
+            .copied();
+        let before = sofar
+            .repeats
+            .iter()
+            .rev()
+            .find(|(m, _)| *m == mark)
+            .map(|(_, tat)| *tat)
+            .or(known)
+            .unwrap_or(0);
+        match rate_passes(before, self.now.0, count, per_us) {
+            Some(tat) => {
+                sofar.repeats.push((mark, tat));
+                Ok(())
+            }
+            None if reducing || self.observe => Ok(()),
+            None => Err(Refusal::Repeated {
+                rule: Rule(mandate.rule.clone()),
+                limit: count,
+                per_us,
+            }),
+        }
+    }
+
+    /// The new arrival times, and whether they are of the reserved rate.
+    fn message(&self, reserved: bool) -> Result<([u64; 4], bool), Refusal> {
+        let try_rates = |from_reserve: bool| -> Result<[u64; 4], Refusal> {
+            let mut tats = [0; 4];
+            for (at, mandate, usage) in self.each() {
+                let limit = if from_reserve {
+                    mandate.reserved_message_rate
+                } else {
+                    mandate.message_rate
+                };
+                let Some(Rate { count, per_us }) = limit.and_then(crate::mandate::Limit::get)
+                else {
+                    continue;
+                };
+                let tat = usage.map_or(0, |u| {
+                    if from_reserve {
+                        u.reserved_tat_us
+                    } else {
+                        u.message_tat_us
+                    }
+                });
+                match (
+                    rate_passes(tat, self.now.0, count, per_us),
+                    tats.get_mut(at),
+                ) {
+                    (Some(next), Some(slot)) => *slot = next,
+                    _ => {
+                        let rule = Rule(mandate.rule.clone());
+                        return Err(Refusal::MessageRate {
+                            rule,
+                            limit: count,
+                            per_us,
+                        });
+                    }
+                }
+            }
+            Ok(tats)
+        };
+        match try_rates(false) {
+            Ok(tats) => Ok((tats, false)),
+            Err(_) if reserved => try_rates(true).map(|tats| (tats, true)),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    fn weight(&self, reserved: bool) -> Result<(), Refusal> {
+        if reserved {
+            return Ok(());
+        }
+        let minute = self.now.0 / 60_000_000;
+        for (_, mandate, usage) in self.each() {
+            let Some(limit) = mandate.venue_weight.and_then(crate::mandate::Limit::get) else {
+                continue;
+            };
+            let used = usage.map_or(0, |u| if u.weight.0 == minute { u.weight.1 } else { 0 });
+            let asked = used + u64::from(self.facts.weight);
+            if asked > limit {
+                return Err(Refusal::VenueWeightAboveLimit {
+                    rule: Rule(mandate.rule.clone()),
+                    limit,
+                    asked,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a level has lost since the UTC day began, at the last known prices; zero if it gained. A market whose price is not
+/// known counts with its cash alone.
+#[must_use]
+pub fn lost_today(
+    release: &Release,
+    state: &State,
+    usage: &Usage,
+    rate: impl Fn(&crate::action::Asset) -> Option<Price>,
+) -> Value {
+    let mut gained: i128 = 0;
+    for (symbol, holding) in &usage.holdings {
+        let Some(market) = release.markets.get(symbol) else {
+            continue;
+        };
+        let last = state.prices.get(symbol).map(|(price, _)| *price);
+        let worth = |base: Quantity, price: Option<Price>| {
+            price
+                .and_then(|p| p.times(base, Round::Down))
+                .unwrap_or_default()
+        };
+        let now = worth(holding.base, last).0.saturating_add(holding.cash.0);
+        let then = worth(holding.day_base, holding.day_price.or(last))
+            .0
+            .saturating_add(holding.day_cash.0);
+        let quote = Amount(now.saturating_sub(then));
+        let value = rate(&market.quote)
+            .or(Some(Price(ONE)))
+            .and_then(|rate| quote.at(rate, Round::Down));
+        gained = gained.saturating_add(value.unwrap_or_default().0);
+    }
+    Value((-gained).max(0))
+}
+
+/// A number for "the same order": symbol, side, quantity, price. FNV-1a; who makes two orders collide throttles himself.
+fn mark(order: &Order) -> u64 {
+    let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
+    let mut add = |bytes: &[u8]| {
+        for byte in bytes {
+            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    };
+    add(order.symbol.as_str().as_bytes());
+    add(&[0, u8::from(order.side == Side::Sell)]);
+    for number in [
+        order.quantity.map(|q| q.0),
+        order.quote_quantity.map(|q| q.0),
+        order.price.map(|p| p.0),
+    ] {
+        add(&number.unwrap_or(-1).to_be_bytes());
+    }
+    hash
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,526 @@
+//! Mandates: how much. Typed numbers at firm, account, desk and strategy; an order must fit all of them. A number that a
+//! lower level does not have adds nothing there: what the level above allows still holds, since its usage counts too. The
+//! firm must have each number, or say `"unlimited"`.
+//!
+//! ```toml
+//! [firm]
+//! order_value = "50000"          # site currency
+//! price_tolerance = "5%"         # against the reference price, on the side that pays away
+//! price_age = "10s"
+//! message_rate = "50/1s"
+//! reserved_message_rate = "20/1s" # more of it for cancels and reducing orders
+//! repeat = "20/1s"               # the same order again
+//! turnover_1h = "1000000"
+//! turnover_1d = "5000000"
+//! turnover_7d = "unlimited"
+//! turnover_30d = "unlimited"
+//! open_orders = "200"
+//! position = "250000"
+//! loss = "10000"                 # a UTC day
+//! venue_weight = "3000"          # a minute
+//!
+//! [firm.markets."BTC*"]          # `*` stands for any run of characters
+//! floor = "1000"
+//! ceiling = "500000"
+//! quantity = "5"
+//!
+//! [strategy.quoter]
+//! order_value = "2000"
+//! ```
+
+use crate::id::Name;
+use crate::number::{NumberError, Price, Quantity, Value};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// A number, or the word `unlimited`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit<T> {
+    Is(T),
+    Unlimited,
+}
+
+impl<T: Copy> Limit<T> {
+    pub fn get(self) -> Option<T> {
+        match self {
+            Self::Is(limit) => Some(limit),
+            Self::Unlimited => None,
+        }
+    }
+}
+
+/// So many in so long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    pub count: u64,
+    pub per_us: u64,
+}
+
+/// The most that a rate may count, and the longest it may take: beyond them arithmetic would need more care.
+const RATE_COUNT_MAX: u64 = 1_000_000;
+const RATE_US_MAX: u64 = 86_400_000_000;
+
+/// Bounds of one market that no feed can move.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MarketBounds {
+    pub pattern: String,
+    pub floor: Option<Price>,
+    pub ceiling: Option<Price>,
+    pub quantity: Option<Quantity>,
+}
+
+/// The numbers of one level. `None`: nothing is added at this level.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mandate {
+    /// What refusals call it: `firm`, `strategy quoter`.
+    pub rule: String,
+    pub order_value: Option<Limit<Value>>,
+    /// Millionths of the reference price.
+    pub price_tolerance: Option<Limit<u64>>,
+    pub price_age_us: Option<u64>,
+    pub message_rate: Option<Limit<Rate>>,
+    pub reserved_message_rate: Option<Limit<Rate>>,
+    pub repeat: Option<Limit<Rate>>,
+    /// 1 h, 1 d, 7 d, 30 d.
+    pub turnover: [Option<Limit<Value>>; 4],
+    pub open_orders: Option<Limit<u64>>,
+    pub position: Option<Limit<Value>>,
+    pub loss: Option<Limit<Value>>,
+    pub venue_weight: Option<Limit<u64>>,
+    /// Empty: this level names none, and the level above decides.
+    pub markets: Vec<MarketBounds>,
+}
+
+impl Mandate {
+    /// The bounds of the first pattern that fits.
+    #[must_use]
+    pub fn market(&self, symbol: &str) -> Option<&MarketBounds> {
+        self.markets
+            .iter()
+            .find(|bounds| fits(&bounds.pattern, symbol))
+    }
+}
+
+/// All mandates of a site.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Mandates {
+    pub firm: Mandate,
+    pub accounts: BTreeMap<Name, Mandate>,
+    pub desks: BTreeMap<Name, Mandate>,
+    pub strategies: BTreeMap<Name, Mandate>,
+}
+
+/// Why a mandate file does not load: where, what, and what to write instead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MandateError {
+    pub place: String,
+    pub what: String,
+}
+
+impl fmt::Display for MandateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.what)
+    }
+}
+
+impl std::error::Error for MandateError {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    firm: Option<Text>,
+    #[serde(default)]
+    account: BTreeMap<String, Text>,
+    #[serde(default)]
+    desk: BTreeMap<String, Text>,
+    #[serde(default)]
+    strategy: BTreeMap<String, Text>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Text {
+    order_value: Option<String>,
+    price_tolerance: Option<String>,
+    price_age: Option<String>,
+    message_rate: Option<String>,
+    reserved_message_rate: Option<String>,
+    repeat: Option<String>,
+    turnover_1h: Option<String>,
+    turnover_1d: Option<String>,
+    turnover_7d: Option<String>,
+    turnover_30d: Option<String>,
+    open_orders: Option<String>,
+    position: Option<String>,
+    loss: Option<String>,
+    venue_weight: Option<String>,
+    #[serde(default)]
+    markets: BTreeMap<String, MarketText>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MarketText {
+    floor: Option<String>,
+    ceiling: Option<String>,
+    quantity: Option<String>,
+}
+
+impl Mandates {
+    /// Reads `mandates.toml`. The firm must have each number and at least one market.
+    pub fn parse(text: &str) -> Result<Self, MandateError> {
+        let file: File = toml::from_str(text).map_err(|e| MandateError {
+            place: "mandates.toml".to_owned(),
+            what: e.to_string(),
+        })?;
+        let firm = file
+            .firm
+            .ok_or_else(|| error("firm", "is missing; every number of the firm must be there"))?;
+        let firm = mandate("firm".to_owned(), firm)?;
+        complete(&firm)?;
+        let levels = |word: &str, map: BTreeMap<String, Text>| {
+            map.into_iter()
+                .map(|(name, text)| {
+                    let rule = format!("{word} {name}");
+                    let name = Name::new(&name).map_err(|e| error(&rule, &e.to_string()))?;
+                    Ok((name, mandate(rule, text)?))
+                })
+                .collect::<Result<BTreeMap<_, _>, MandateError>>()
+        };
+        Ok(Self {
+            firm,
+            accounts: levels("account", file.account)?,
+            desks: levels("desk", file.desk)?,
+            strategies: levels("strategy", file.strategy)?,
+        })
+    }
+
+    /// Numbers of the firm that say `unlimited`: `status` shows them.
+    #[must_use]
+    pub fn unlimited(&self) -> Vec<&'static str> {
+        let firm = &self.firm;
+        let mut names = Vec::new();
+        let mut note = |name, unlimited| {
+            if unlimited {
+                names.push(name);
+            }
+        };
+        note("order_value", firm.order_value == Some(Limit::Unlimited));
+        note(
+            "price_tolerance",
+            firm.price_tolerance == Some(Limit::Unlimited),
+        );
+        note("message_rate", firm.message_rate == Some(Limit::Unlimited));
+        note(
+            "reserved_message_rate",
+            firm.reserved_message_rate == Some(Limit::Unlimited),
+        );
+        note("repeat", firm.repeat == Some(Limit::Unlimited));
+        for (name, limit) in ["turnover_1h", "turnover_1d", "turnover_7d", "turnover_30d"]
+            .into_iter()
+            .zip(&firm.turnover)
+        {
+            note(name, *limit == Some(Limit::Unlimited));
+        }
+        note("open_orders", firm.open_orders == Some(Limit::Unlimited));
+        note("position", firm.position == Some(Limit::Unlimited));
+        note("loss", firm.loss == Some(Limit::Unlimited));
+        note("venue_weight", firm.venue_weight == Some(Limit::Unlimited));
+        names
+    }
+}
+
+fn error(place: &str, what: &str) -> MandateError {
+    MandateError {
+        place: format!("mandates.toml, {place}"),
+        what: what.to_owned(),
+    }
+}
+
+fn complete(firm: &Mandate) -> Result<(), MandateError> {
+    let missing = [
+        ("order_value", firm.order_value.is_none()),
+        ("price_tolerance", firm.price_tolerance.is_none()),
+        ("price_age", firm.price_age_us.is_none()),
+        ("message_rate", firm.message_rate.is_none()),
+        (
+            "reserved_message_rate",
+            firm.reserved_message_rate.is_none(),
+        ),
+        ("repeat", firm.repeat.is_none()),
+        (
+            "turnover_1h",
+            firm.turnover.first().is_none_or(Option::is_none),
+        ),
+        (
+            "turnover_1d",
+            firm.turnover.get(1).is_none_or(Option::is_none),
+        ),
+        (
+            "turnover_7d",
+            firm.turnover.get(2).is_none_or(Option::is_none),
+        ),
+        (
+            "turnover_30d",
+            firm.turnover.get(3).is_none_or(Option::is_none),
+        ),
+        ("open_orders", firm.open_orders.is_none()),
+        ("position", firm.position.is_none()),
+        ("loss", firm.loss.is_none()),
+        ("venue_weight", firm.venue_weight.is_none()),
+        ("markets", firm.markets.is_empty()),
+    ];
+    match missing.iter().find(|(_, missing)| *missing) {
+        Some((name, _)) => Err(error(
+            "firm",
+            &format!("`{name}` is missing; give a number, or say \"unlimited\""),
+        )),
+        None => Ok(()),
+    }
+}
+
+fn mandate(rule: String, text: Text) -> Result<Mandate, MandateError> {
+    let value = |key: &str, text: Option<String>| {
+        limited(&rule, key, text, |t| {
+            t.parse::<Value>().map_err(|e: NumberError| e.to_string())
+        })
+    };
+    let count = |key: &str, text: Option<String>| {
+        limited(&rule, key, text, |t| {
+            t.parse::<u64>()
+                .map_err(|_| "is not a whole number".to_owned())
+        })
+    };
+    let rate = |key: &str, text: Option<String>| limited(&rule, key, text, parse_rate);
+    let markets = text
+        .markets
+        .into_iter()
+        .map(|(pattern, market)| {
+            let place = format!("{rule}, market `{pattern}`");
+            let number = |key: &str, text: Option<String>| -> Result<Option<i128>, MandateError> {
+                text.map(|t| crate::number::parse_units(t.as_bytes()))
+                    .transpose()
+                    .map_err(|e| error(&place, &format!("`{key}`: {e}")))
+            };
+            Ok(MarketBounds {
+                floor: number("floor", market.floor)?.map(Price),
+                ceiling: number("ceiling", market.ceiling)?.map(Price),
+                quantity: number("quantity", market.quantity)?.map(Quantity),
+                pattern,
+            })
+        })
+        .collect::<Result<Vec<_>, MandateError>>()?;
+    Ok(Mandate {
+        order_value: value("order_value", text.order_value)?,
+        price_tolerance: limited(
+            &rule,
+            "price_tolerance",
+            text.price_tolerance,
+            parse_percent,
+        )?,
+        price_age_us: text
+            .price_age
+            .map(|t| parse_duration(&t).map_err(|e| error(&rule, &format!("`price_age` {e}"))))
+            .transpose()?,
+        message_rate: rate("message_rate", text.message_rate)?,
+        reserved_message_rate: rate("reserved_message_rate", text.reserved_message_rate)?,
+        repeat: rate("repeat", text.repeat)?,
+        turnover: [
+            value("turnover_1h", text.turnover_1h)?,
+            value("turnover_1d", text.turnover_1d)?,
+            value("turnover_7d", text.turnover_7d)?,
+            value("turnover_30d", text.turnover_30d)?,
+        ],
+        open_orders: count("open_orders", text.open_orders)?,
+        position: value("position", text.position)?,
+        loss: value("loss", text.loss)?,
+        venue_weight: count("venue_weight", text.venue_weight)?,
+        markets,
+        rule,
+    })
+}
+
+fn limited<T>(
+    rule: &str,
+    key: &str,
+    text: Option<String>,
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Result<Option<Limit<T>>, MandateError> {
+    match text.as_deref() {
+        None => Ok(None),
+        Some("unlimited") => Ok(Some(Limit::Unlimited)),
+        Some(text) => parse(text)
+            .map(|n| Some(Limit::Is(n)))
+            .map_err(|e| error(rule, &format!("`{key}` = \"{text}\" {e}"))),
+    }
+}
+
+/// `5%` or `0.25%`, in millionths.
+fn parse_percent(text: &str) -> Result<u64, String> {
+    let number = text
+        .strip_suffix('%')
+        .ok_or("is not a percentage; write for example \"5%\"")?;
+    let units = crate::number::parse_units(number.as_bytes()).map_err(|e| e.to_string())?;
+    let millionths = units / (crate::number::ONE / 10_000);
+    u64::try_from(millionths)
+        .ok()
+        .filter(|n| *n <= 1_000_000)
+        .ok_or_else(|| "is more than 100%".to_owned())
+}
+
+/// `50/1s`.
+fn parse_rate(text: &str) -> Result<Rate, String> {
+    let wrong = "is not a rate; write for example \"50/1s\"";
+    let (count, per) = text.split_once('/').ok_or(wrong)?;
+    let count = count
+        .parse::<u64>()
+        .ok()
+        .filter(|n| (1..=RATE_COUNT_MAX).contains(n))
+        .ok_or(wrong)?;
+    let per_us = parse_duration(per)?;
+    Ok(Rate { count, per_us })
+}
+
+/// `500ms`, `10s`, `5m`, `1h`, in microseconds.
+fn parse_duration(text: &str) -> Result<u64, String> {
+    let wrong = "is not a length of time; write for example \"10s\" (ms, s, m, h)";
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let scale = match unit {
+        "ms" => 1_000,
+        "s" => 1_000_000,
+        "m" => 60_000_000,
+        "h" => 3_600_000_000,
+        _ => return Err(wrong.to_owned()),
+    };
+    let number: u64 = number.parse().map_err(|_| wrong)?;
+    number
+        .checked_mul(scale)
+        .filter(|us| (1..=RATE_US_MAX).contains(us))
+        .ok_or_else(|| wrong.to_owned())
+}
+
+/// `*` stands for any run of characters.
+fn fits(pattern: &str, symbol: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(rest) = parts.next().and_then(|first| symbol.strip_prefix(first)) else {
+        return false;
+    };
+    let mut parts: Vec<&str> = parts.collect();
+    let Some(last) = parts.pop() else {
+        return rest.is_empty();
+    };
+    let Some(mut rest) = rest.strip_suffix(last) else {
+        return false;
+    };
+    for part in parts {
+        match rest.find(part) {
+            Some(at) => rest = rest.get(at + part.len()..).unwrap_or_default(),
+            None => return false,
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    pub(crate) const FIRM: &str = r#"
+        [firm]
+        order_value = "50000"
+        price_tolerance = "5%"
+        price_age = "10s"
+        message_rate = "50/1s"
+        reserved_message_rate = "20/1s"
+        repeat = "20/1s"
+        turnover_1h = "1000000"
+        turnover_1d = "5000000"
+        turnover_7d = "unlimited"
+        turnover_30d = "unlimited"
+        open_orders = "200"
+        position = "250000"
+        loss = "10000"
+        venue_weight = "3000"
+        [firm.markets."BTC*"]
+        floor = "1000"
+    "#;
+
+    #[test]
+    fn numbers_are_read_and_unlimited_is_named() {
+        let mandates = Mandates::parse(FIRM).unwrap();
+        assert_eq!(mandates.firm.price_tolerance, Some(Limit::Is(50_000)));
+        assert_eq!(
+            mandates.firm.message_rate,
+            Some(Limit::Is(Rate {
+                count: 50,
+                per_us: 1_000_000
+            }))
+        );
+        assert_eq!(mandates.unlimited(), ["turnover_7d", "turnover_30d"]);
+    }
+
+    #[test]
+    fn a_firm_without_a_number_does_not_load() {
+        for line in FIRM
+            .lines()
+            .filter(|l| l.contains('=') && !l.contains("floor"))
+        {
+            let error = Mandates::parse(&FIRM.replace(line, ""))
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.contains(line.split('=').next().unwrap().trim()),
+                "{line}: {error}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_says_where_and_what_to_write() {
+        for (from, to, expected) in [
+            (
+                "order_value = \"50000\"",
+                "order_value = \"5e4\"",
+                "exponent",
+            ),
+            ("price_tolerance = \"5%\"", "price_tolerance = \"5\"", "5%"),
+            ("message_rate = \"50/1s\"", "message_rate = \"50\"", "50/1s"),
+            ("price_age = \"10s\"", "price_age = \"10\"", "10s"),
+            (
+                "open_orders = \"200\"",
+                "open_orders = \"many\"",
+                "whole number",
+            ),
+            (
+                "loss = \"10000\"",
+                "loss = \"10000\"\nlosses = \"1\"",
+                "losses",
+            ),
+        ] {
+            let error = Mandates::parse(&FIRM.replacen(from, to, 1))
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(expected), "{to}: {error}");
+        }
+    }
+
+    #[test]
+    fn patterns_fit_whole_symbols() {
+        for (pattern, symbol, expected) in [
+            ("BTCUSDT", "BTCUSDT", true),
+            ("BTCUSDT", "BTCUSDTX", false),
+            ("BTC*", "BTCUSDT", true),
+            ("*USDT", "BTCUSDT", true),
+            ("*USDT", "USDTBTC", false),
+            ("B*S*T", "BTCUSDT", true),
+            ("B*S*T", "BT", false),
+            ("*", "anything", true),
+            ("A*A", "A", false),
+            ("币安*", "币安人生USDT", true),
+        ] {
+            assert_eq!(fits(pattern, symbol), expected, "{pattern} {symbol}");
+        }
+    }
+}

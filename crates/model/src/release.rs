@@ -1,0 +1,247 @@
+//! Everything that governs, as one hash: mandates, authority, market facts, hosts, catalogs. The signer loads only the
+//! release whose hash is in the log.
+//!
+//! | file | what |
+//! |---|---|
+//! | `mandates.toml` | how much ([`crate::mandate`]) |
+//! | `authority.cedar` | who may (crate `authority`) |
+//! | `values.toml` | the site's currency and the assets declared equal to it |
+//! | `hosts.toml` | venue hosts, with roots, pins and rate limits |
+//! | `markets/VENUE.json` | market facts, fetched and reviewed |
+//! | `catalog.d/*.toml` | what a site adds to a catalog |
+
+use crate::action::{ActionKind, Asset, Symbol};
+use crate::id::{AccountId, StrategyId};
+use crate::mandate::{MandateError, Mandates};
+use crate::number::{Price, Quantity};
+use crate::wire::{Host, Hosts};
+use aws_lc_rs::digest;
+use minicbor::bytes::ByteVec;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+
+/// A release's texts, by name.
+pub type Files = BTreeMap<String, String>;
+
+/// What authority looks at beside strategy, action and account.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Slots<'a> {
+    pub market: Option<&'a str>,
+    pub buys: Option<bool>,
+    pub reduces: bool,
+    /// Millionths of the site's currency.
+    pub value: Option<i64>,
+    pub asset: Option<&'a str>,
+    pub destination: Option<&'a str>,
+    pub network: Option<&'a str>,
+}
+
+/// What authority says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Judgement {
+    Permit { policy: String },
+    Forbid { policy: String },
+    NoPermit,
+}
+
+/// Who may do what: compiled when the release is loaded. What errs there must say [`Judgement::NoPermit`].
+pub trait Authority: Send + Sync {
+    fn judge(
+        &self,
+        strategy: StrategyId,
+        kind: ActionKind,
+        account: AccountId,
+        slots: &Slots<'_>,
+    ) -> Judgement;
+}
+
+/// Facts of one market.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Market {
+    pub symbol: Symbol,
+    pub base: Asset,
+    pub quote: Asset,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tick: Option<Price>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<Quantity>,
+}
+
+/// A release that has passed every check.
+pub struct Release {
+    pub hash: [u8; 32],
+    pub currency: Asset,
+    /// Assets declared equal to the site's currency.
+    pub equal: Vec<Asset>,
+    pub mandates: Mandates,
+    pub markets: HashMap<Symbol, Market>,
+    pub hosts: Hosts,
+    pub authority: Box<dyn Authority>,
+}
+
+impl fmt::Debug for Release {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Release")
+            .field("markets", &self.markets.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a release does not load.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReleaseError {
+    Missing(&'static str),
+    Mandate(MandateError),
+    File { name: String, what: String },
+}
+
+impl fmt::Display for ReleaseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(name) => write!(
+                f,
+                "the release has no `{name}`; `portcullis init` writes one to start from"
+            ),
+            Self::Mandate(error) => error.fmt(f),
+            Self::File { name, what } => write!(f, "{name}: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for ReleaseError {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Values {
+    currency: Asset,
+    #[serde(default)]
+    equal: Vec<Asset>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HostsFile {
+    #[serde(default)]
+    host: Vec<HostText>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HostText {
+    venue: String,
+    name: String,
+    #[serde(default)]
+    address: Option<String>,
+    #[serde(default)]
+    pins: Vec<String>,
+    #[serde(default)]
+    roots: Vec<String>,
+    public_roots: bool,
+    weight_per_minute: u32,
+    orders_per_10s: u32,
+}
+
+impl Release {
+    /// Reads a release's texts. `authority` is its `authority.cedar`, compiled.
+    pub fn load(files: &Files, authority: Box<dyn Authority>) -> Result<Self, ReleaseError> {
+        let file = |name: &'static str| files.get(name).ok_or(ReleaseError::Missing(name));
+        let wrong = |name: &str, what: String| ReleaseError::File {
+            name: name.to_owned(),
+            what,
+        };
+        file("authority.cedar")?;
+        let mandates = Mandates::parse(file("mandates.toml")?).map_err(ReleaseError::Mandate)?;
+        let values: Values = toml::from_str(file("values.toml")?)
+            .map_err(|e| wrong("values.toml", e.to_string()))?;
+        let hosts: HostsFile =
+            toml::from_str(file("hosts.toml")?).map_err(|e| wrong("hosts.toml", e.to_string()))?;
+        let mut markets = HashMap::new();
+        for (name, text) in files
+            .iter()
+            .filter(|(name, _)| name.starts_with("markets/"))
+        {
+            let list: Vec<Market> =
+                serde_json::from_str(text).map_err(|e| wrong(name, e.to_string()))?;
+            for market in list {
+                if markets.insert(market.symbol.clone(), market).is_some() {
+                    return Err(wrong(name, "a symbol stands twice".to_owned()));
+                }
+            }
+        }
+        Ok(Self {
+            hash: hash(files),
+            currency: values.currency,
+            equal: values.equal,
+            mandates,
+            markets,
+            hosts: read_hosts(hosts).map_err(|what| wrong("hosts.toml", what))?,
+            authority,
+        })
+    }
+
+    /// The asset is the site's currency, or declared equal to it.
+    #[must_use]
+    pub fn is_currency(&self, asset: &Asset) -> bool {
+        *asset == self.currency || self.equal.contains(asset)
+    }
+}
+
+fn read_hosts(file: HostsFile) -> Result<Hosts, String> {
+    let mut hosts = Hosts {
+        hosts: Vec::new(),
+        roots: Vec::new(),
+    };
+    for host in file.host {
+        let pins = host
+            .pins
+            .iter()
+            .map(|pin| from_hex(pin).filter(|b| b.len() == 32).map(ByteVec::from))
+            .collect::<Option<Vec<_>>>()
+            .ok_or("a pin is not the SHA-256 of a public key in 64 hexadecimal digits")?;
+        for root in &host.roots {
+            let der =
+                from_hex(root).ok_or("a root is not a certificate's DER in hexadecimal digits")?;
+            hosts.roots.push(ByteVec::from(der));
+        }
+        hosts.hosts.push(Host {
+            address: host.address.unwrap_or_else(|| format!("{}:443", host.name)),
+            venue: host.venue,
+            name: host.name,
+            pins,
+            public_roots: host.public_roots,
+            weight_per_minute: host.weight_per_minute,
+            orders_per_10s: host.orders_per_10s,
+        });
+    }
+    Ok(hosts)
+}
+
+fn from_hex(text: &str) -> Option<Vec<u8>> {
+    let digit = |b: u8| char::from(b).to_digit(16);
+    let bytes = text.as_bytes();
+    if !bytes.len().is_multiple_of(2) {
+        return None;
+    }
+    bytes
+        .chunks_exact(2)
+        .map(|pair| match pair {
+            [high, low] => u8::try_from(digit(*high)? * 16 + digit(*low)?).ok(),
+            _ => None,
+        })
+        .collect()
+}
+
+/// SHA-256 over the canonical CBOR of the files in the order of their names: an array of `[name, text]`.
+#[must_use]
+pub fn hash(files: &Files) -> [u8; 32] {
+    let list: Vec<(&str, &str)> = files
+        .iter()
+        .map(|(name, text)| (name.as_str(), text.as_str()))
+        .collect();
+    // Encoding into a `Vec` cannot fail.
+    let bytes = minicbor::to_vec(list).unwrap_or_default();
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest::digest(&digest::SHA256, &bytes).as_ref());
+    hash
+}

@@ -1,0 +1,836 @@
+//! What the log adds up to. [`State::apply`] is the only way in which it changes: it adds the integers of an effect and
+//! never decodes, values or evaluates, so the fold is the same under every later version.
+
+use crate::action::{ClientOrderId, Duty, Scheme, Side, Symbol};
+use crate::halt::{Halt, Level, Scope};
+use crate::id::{AccountId, EntryId, KeyId, Name, StrategyId, Timestamp, VirtualKeyId};
+use crate::number::{Amount, Price, Quantity, Value};
+use crate::report::{OrderStatus, Report, Sent};
+use crate::usage::{Ring, WINDOWS};
+use minicbor::bytes::ByteVec;
+use minicbor::{Decode, Encode};
+use serde::Serialize;
+use std::collections::{BTreeMap, HashMap};
+
+/// Repeated orders that are remembered for a strategy at most; beyond it the oldest are forgotten first.
+const REPEATS_MAX: usize = 512;
+
+/// An order of ours: the entry that recorded it, and which of its orders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize)]
+pub struct OrderNumber {
+    #[n(0)]
+    pub entry: EntryId,
+    #[n(1)]
+    pub leg: u8,
+}
+
+/// What is kept of an order until its end is known.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize)]
+pub struct OpenOrder {
+    #[n(0)]
+    pub strategy: StrategyId,
+    #[n(1)]
+    pub account: AccountId,
+    #[n(2)]
+    pub symbol: Symbol,
+    #[n(3)]
+    pub side: Side,
+    /// Base units that it may still become, the executed ones included.
+    #[n(4)]
+    pub quantity: Quantity,
+    #[n(5)]
+    pub client_order_id: Option<ClientOrderId>,
+    #[n(6)]
+    pub list_client_order_id: Option<ClientOrderId>,
+    #[n(7)]
+    pub order_id: Option<u64>,
+    #[n(8)]
+    pub list_id: Option<u64>,
+    #[n(9)]
+    pub executed: Quantity,
+    #[n(10)]
+    pub executed_quote: Amount,
+    #[n(11)]
+    pub status: OrderStatus,
+    /// Its quantity counts for nothing of its own: the other leg of its list has it.
+    #[n(12)]
+    pub alternative: bool,
+}
+
+impl OpenOrder {
+    fn left(&self) -> i128 {
+        match self.alternative {
+            true => 0,
+            false => self.quantity.0.saturating_sub(self.executed.0).max(0),
+        }
+    }
+}
+
+/// One change of the state.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize)]
+#[serde(tag = "effect", rename_all = "kebab-case")]
+pub enum Effect {
+    #[n(0)]
+    SiteCreated {
+        #[n(0)]
+        name: Name,
+    },
+    #[n(1)]
+    AccountAdded {
+        #[n(0)]
+        name: Name,
+        #[n(1)]
+        venue: Name,
+    },
+    #[n(2)]
+    KeyAdded {
+        #[n(0)]
+        account: AccountId,
+        #[n(1)]
+        duty: Duty,
+        #[n(2)]
+        scheme: Scheme,
+        #[n(3)]
+        api_key: String,
+        #[n(4)]
+        sealed: String,
+    },
+    #[n(3)]
+    KeyRemoved {
+        #[n(0)]
+        key: KeyId,
+    },
+    #[n(4)]
+    StrategyAdded {
+        #[n(0)]
+        name: Name,
+        #[n(1)]
+        desk: Option<Name>,
+        #[n(2)]
+        observe: bool,
+    },
+    #[n(5)]
+    StrategyMode {
+        #[n(0)]
+        strategy: StrategyId,
+        #[n(1)]
+        observe: bool,
+    },
+    #[n(6)]
+    StrategyRevoked {
+        #[n(0)]
+        strategy: StrategyId,
+    },
+    #[n(7)]
+    VirtualKeyIssued {
+        #[n(0)]
+        strategy: StrategyId,
+        #[n(1)]
+        account: AccountId,
+        #[n(2)]
+        scheme: Scheme,
+        #[n(3)]
+        api_key: String,
+        /// SubjectPublicKeyInfo, DER; empty for HMAC, whose secret is derived.
+        #[n(4)]
+        #[serde(skip)]
+        public_key: ByteVec,
+        #[n(5)]
+        expires: Timestamp,
+        #[n(6)]
+        sources: Vec<String>,
+        #[n(7)]
+        canary: bool,
+    },
+    #[n(8)]
+    VirtualKeyRevoked {
+        #[n(0)]
+        id: VirtualKeyId,
+    },
+    #[n(9)]
+    Released {
+        #[n(0)]
+        #[serde(skip)]
+        hash: ByteVec,
+    },
+    #[n(10)]
+    Halted(#[n(0)] Halt),
+    /// Lowered to `level`, or ended.
+    #[n(11)]
+    Resumed {
+        #[n(0)]
+        scope: Scope,
+        #[n(1)]
+        level: Option<Level>,
+    },
+    /// What a request spent, whatever becomes of it.
+    #[n(12)]
+    Spent {
+        #[n(0)]
+        strategy: StrategyId,
+        #[n(1)]
+        account: AccountId,
+        /// The message rates' new arrival times: firm, account, desk, strategy (0: unchanged).
+        #[n(2)]
+        tats: [u64; 4],
+        /// They are those of the reserved rate.
+        #[n(3)]
+        reserved: bool,
+        #[n(4)]
+        weight: u32,
+        #[n(5)]
+        turnover: Value,
+        /// The throttle's mark of each order and its new arrival time.
+        #[n(6)]
+        repeats: Vec<(u64, u64)>,
+    },
+    #[n(13)]
+    Reserved {
+        #[n(0)]
+        leg: u8,
+        #[n(1)]
+        order: OpenOrder,
+    },
+    /// What is newly known of an order: `executed` and `quote` are what was added.
+    #[n(14)]
+    Progress {
+        #[n(0)]
+        order: OrderNumber,
+        #[n(1)]
+        executed: Quantity,
+        #[n(2)]
+        quote: Amount,
+        #[n(3)]
+        order_id: Option<u64>,
+        #[n(4)]
+        list_id: Option<u64>,
+        #[n(5)]
+        status: OrderStatus,
+        /// An amendment's new quantity.
+        #[n(6)]
+        quantity: Option<Quantity>,
+    },
+    #[n(15)]
+    Price {
+        #[n(0)]
+        symbol: Symbol,
+        #[n(1)]
+        price: Price,
+    },
+    /// A UTC day begins: what each market was worth then is where its loss counts from.
+    #[n(16)]
+    Day {
+        #[n(0)]
+        day: u64,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Account {
+    pub name: Name,
+    pub venue: Name,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Key {
+    pub account: AccountId,
+    pub duty: Duty,
+    pub scheme: Scheme,
+    pub api_key: String,
+    pub sealed: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Strategy {
+    pub name: Name,
+    pub desk: Option<Name>,
+    pub observe: bool,
+    pub revoked: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VirtualKey {
+    pub strategy: StrategyId,
+    pub account: AccountId,
+    pub scheme: Scheme,
+    pub api_key: String,
+    #[serde(skip)]
+    pub public_key: Vec<u8>,
+    pub expires: Timestamp,
+    pub sources: Vec<String>,
+    pub canary: bool,
+    pub revoked: bool,
+}
+
+/// Whose usage.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum LevelKey {
+    Firm,
+    Account(AccountId),
+    Desk(Name),
+    Strategy(StrategyId),
+}
+
+/// What a level holds and has open in one market.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Holding {
+    /// Base units, from fills alone.
+    pub base: Quantity,
+    /// Quote units received less paid.
+    pub cash: Amount,
+    pub open_buys: Quantity,
+    pub open_sells: Quantity,
+    /// The same two when the UTC day began, and the price then.
+    pub day_base: Quantity,
+    pub day_cash: Amount,
+    pub day_price: Option<Price>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Usage {
+    pub turnover: [Ring; 4],
+    pub message_tat_us: u64,
+    pub reserved_tat_us: u64,
+    /// Minute and weight spent in it.
+    pub weight: (u64, u64),
+    pub open_orders: u64,
+    pub holdings: HashMap<Symbol, Holding>,
+    /// Marks of repeated orders and their arrival times (strategies only).
+    pub repeats: BTreeMap<u64, u64>,
+}
+
+impl Default for Usage {
+    fn default() -> Self {
+        Self {
+            turnover: WINDOWS.map(|(width, buckets)| Ring::new(width, buckets)),
+            message_tat_us: 0,
+            reserved_tat_us: 0,
+            weight: (0, 0),
+            open_orders: 0,
+            holdings: HashMap::new(),
+            repeats: BTreeMap::new(),
+        }
+    }
+}
+
+/// The fold.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct State {
+    pub site: Option<Name>,
+    /// Entries folded so far.
+    pub entries: u64,
+    /// Time of the last entry.
+    pub time: Timestamp,
+    pub release: Option<[u8; 32]>,
+    pub accounts: BTreeMap<AccountId, Account>,
+    pub keys: BTreeMap<KeyId, Key>,
+    pub strategies: BTreeMap<StrategyId, Strategy>,
+    pub virtual_keys: BTreeMap<VirtualKeyId, VirtualKey>,
+    pub by_api_key: HashMap<String, VirtualKeyId>,
+    pub halts: BTreeMap<Scope, Halt>,
+    pub usage: HashMap<LevelKey, Usage>,
+    pub orders: BTreeMap<OrderNumber, OpenOrder>,
+    by_client: HashMap<(AccountId, ClientOrderId), OrderNumber>,
+    by_order_id: HashMap<(AccountId, Symbol, u64), OrderNumber>,
+    pub prices: HashMap<Symbol, (Price, Timestamp)>,
+    pub day: u64,
+}
+
+impl State {
+    /// Adds one entry's effects. Entries come in order, each once.
+    pub fn apply(&mut self, entry: EntryId, at: Timestamp, effects: &[Effect]) {
+        self.entries = entry.0 + 1;
+        self.time = self.time.max(at);
+        for effect in effects {
+            self.apply_one(entry, at, effect);
+        }
+    }
+
+    fn apply_one(&mut self, entry: EntryId, at: Timestamp, effect: &Effect) {
+        match effect {
+            Effect::SiteCreated { name } => self.site = Some(name.clone()),
+            Effect::AccountAdded { name, venue } => {
+                self.accounts.insert(
+                    AccountId(entry.0),
+                    Account {
+                        name: name.clone(),
+                        venue: venue.clone(),
+                    },
+                );
+            }
+            Effect::KeyAdded {
+                account,
+                duty,
+                scheme,
+                api_key,
+                sealed,
+            } => {
+                let key = Key {
+                    account: *account,
+                    duty: *duty,
+                    scheme: *scheme,
+                    api_key: api_key.clone(),
+                    sealed: sealed.clone(),
+                };
+                self.keys.insert(KeyId(entry.0), key);
+            }
+            Effect::KeyRemoved { key } => {
+                self.keys.remove(key);
+            }
+            Effect::StrategyAdded {
+                name,
+                desk,
+                observe,
+            } => {
+                let strategy = Strategy {
+                    name: name.clone(),
+                    desk: desk.clone(),
+                    observe: *observe,
+                    revoked: false,
+                };
+                self.strategies.insert(StrategyId(entry.0), strategy);
+            }
+            Effect::StrategyMode { strategy, observe } => {
+                if let Some(strategy) = self.strategies.get_mut(strategy) {
+                    strategy.observe = *observe;
+                }
+            }
+            Effect::StrategyRevoked { strategy } => {
+                if let Some(strategy) = self.strategies.get_mut(strategy) {
+                    strategy.revoked = true;
+                }
+                for key in self
+                    .virtual_keys
+                    .values_mut()
+                    .filter(|key| key.strategy == *strategy)
+                {
+                    key.revoked = true;
+                }
+            }
+            Effect::VirtualKeyIssued {
+                strategy,
+                account,
+                scheme,
+                api_key,
+                public_key,
+                expires,
+                sources,
+                canary,
+            } => {
+                let id = VirtualKeyId(entry.0);
+                self.by_api_key.insert(api_key.clone(), id);
+                let key = VirtualKey {
+                    strategy: *strategy,
+                    account: *account,
+                    scheme: *scheme,
+                    api_key: api_key.clone(),
+                    public_key: public_key.to_vec(),
+                    expires: *expires,
+                    sources: sources.clone(),
+                    canary: *canary,
+                    revoked: false,
+                };
+                self.virtual_keys.insert(id, key);
+            }
+            Effect::VirtualKeyRevoked { id } => {
+                if let Some(key) = self.virtual_keys.get_mut(id) {
+                    key.revoked = true;
+                }
+            }
+            Effect::Released { hash } => self.release = <[u8; 32]>::try_from(hash.as_slice()).ok(),
+            Effect::Halted(halt) => {
+                let keep = self
+                    .halts
+                    .get(&halt.scope)
+                    .is_some_and(|old| old.level >= halt.level);
+                if !keep {
+                    self.halts.insert(halt.scope.clone(), halt.clone());
+                }
+            }
+            Effect::Resumed { scope, level } => match level {
+                None => {
+                    self.halts.remove(scope);
+                }
+                Some(level) => {
+                    if let Some(halt) = self.halts.get_mut(scope) {
+                        halt.level = *level;
+                    }
+                }
+            },
+            Effect::Spent {
+                strategy,
+                account,
+                tats,
+                reserved,
+                weight,
+                turnover,
+                repeats,
+            } => {
+                for (key, tat) in self.levels(*strategy, *account).into_iter().zip(tats) {
+                    let Some(key) = key else { continue };
+                    let usage = self.usage.entry(key).or_default();
+                    let kept = if *reserved {
+                        &mut usage.reserved_tat_us
+                    } else {
+                        &mut usage.message_tat_us
+                    };
+                    *kept = (*kept).max(*tat);
+                    let minute = at.0 / 60_000_000;
+                    if usage.weight.0 != minute {
+                        usage.weight = (minute, 0);
+                    }
+                    usage.weight.1 += u64::from(*weight);
+                    if turnover.0 != 0 {
+                        for ring in &mut usage.turnover {
+                            ring.add(at.0, *turnover);
+                        }
+                    }
+                }
+                if !repeats.is_empty() {
+                    let usage = self.usage.entry(LevelKey::Strategy(*strategy)).or_default();
+                    usage.repeats.extend(repeats.iter().copied());
+                    if usage.repeats.len() > REPEATS_MAX {
+                        usage.repeats.retain(|_, tat| *tat > at.0);
+                    }
+                    while usage.repeats.len() > REPEATS_MAX {
+                        let oldest = usage
+                            .repeats
+                            .iter()
+                            .min_by_key(|(_, tat)| **tat)
+                            .map(|(mark, _)| *mark);
+                        oldest.map(|mark| usage.repeats.remove(&mark));
+                    }
+                }
+            }
+            Effect::Reserved { leg, order } => {
+                let number = OrderNumber { entry, leg: *leg };
+                if let Some(id) = &order.client_order_id {
+                    self.by_client.insert((order.account, id.clone()), number);
+                }
+                self.open(order, 1, order.left());
+                self.orders.insert(number, order.clone());
+            }
+            Effect::Progress {
+                order,
+                executed,
+                quote,
+                order_id,
+                list_id,
+                status,
+                quantity,
+            } => {
+                self.progress(
+                    *order, *executed, *quote, *order_id, *list_id, *status, *quantity,
+                );
+            }
+            Effect::Price { symbol, price } => {
+                self.prices.insert(symbol.clone(), (*price, at));
+            }
+            Effect::Day { day } => {
+                self.day = *day;
+                for usage in self.usage.values_mut() {
+                    for (symbol, holding) in &mut usage.holdings {
+                        holding.day_base = holding.base;
+                        holding.day_cash = holding.cash;
+                        holding.day_price = self.prices.get(symbol).map(|(price, _)| *price);
+                    }
+                }
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the fields of one effect")]
+    fn progress(
+        &mut self,
+        number: OrderNumber,
+        executed: Quantity,
+        quote: Amount,
+        order_id: Option<u64>,
+        list_id: Option<u64>,
+        status: OrderStatus,
+        quantity: Option<Quantity>,
+    ) {
+        let Some(mut order) = self.orders.get(&number).cloned() else {
+            return;
+        };
+        let before = order.left();
+        order.executed = order.executed.saturating_add(executed);
+        order.executed_quote = order.executed_quote.saturating_add(quote);
+        order.order_id = order_id.or(order.order_id);
+        order.list_id = list_id.or(order.list_id);
+        order.status = status;
+        if let Some(quantity) = quantity {
+            order.quantity = quantity;
+        }
+        let ended = status.is_final();
+        let after = if ended { 0 } else { order.left() };
+        self.open(&order, if ended { -1 } else { 0 }, after - before);
+        let (base, cash) = match order.side {
+            Side::Buy => (executed.0, -quote.0),
+            Side::Sell => (-executed.0, quote.0),
+        };
+        if executed.0 != 0 || quote.0 != 0 {
+            let price = self.prices.get(&order.symbol).map(|(price, _)| *price);
+            for key in self
+                .levels(order.strategy, order.account)
+                .into_iter()
+                .flatten()
+            {
+                let usage = self.usage.entry(key).or_default();
+                let holding = usage
+                    .holdings
+                    .entry(order.symbol.clone())
+                    .or_insert_with(|| Holding {
+                        day_price: price,
+                        ..Holding::default()
+                    });
+                holding.base.0 = holding.base.0.saturating_add(base);
+                holding.cash.0 = holding.cash.0.saturating_add(cash);
+            }
+        }
+        if let Some(id) = order.order_id {
+            self.by_order_id
+                .insert((order.account, order.symbol.clone(), id), number);
+        }
+        if ended {
+            if let Some(id) = &order.client_order_id
+                && self.by_client.get(&(order.account, id.clone())) == Some(&number)
+            {
+                self.by_client.remove(&(order.account, id.clone()));
+            }
+            if let Some(id) = order.order_id {
+                self.by_order_id
+                    .remove(&(order.account, order.symbol.clone(), id));
+            }
+            self.orders.remove(&number);
+        } else {
+            self.orders.insert(number, order);
+        }
+    }
+
+    /// Counts an order in or out, and what it may still become.
+    fn open(&mut self, order: &OpenOrder, count: i64, left: i128) {
+        for key in self
+            .levels(order.strategy, order.account)
+            .into_iter()
+            .flatten()
+        {
+            let usage = self.usage.entry(key).or_default();
+            usage.open_orders = usage.open_orders.saturating_add_signed(count);
+            if left != 0 {
+                let holding = usage.holdings.entry(order.symbol.clone()).or_default();
+                let open = match order.side {
+                    Side::Buy => &mut holding.open_buys,
+                    Side::Sell => &mut holding.open_sells,
+                };
+                open.0 = open.0.saturating_add(left).max(0);
+            }
+        }
+    }
+
+    /// Firm, account, desk, strategy.
+    #[must_use]
+    pub fn levels(&self, strategy: StrategyId, account: AccountId) -> [Option<LevelKey>; 4] {
+        let desk = self.strategies.get(&strategy).and_then(|s| s.desk.clone());
+        [
+            Some(LevelKey::Firm),
+            Some(LevelKey::Account(account)),
+            desk.map(LevelKey::Desk),
+            Some(LevelKey::Strategy(strategy)),
+        ]
+    }
+
+    #[must_use]
+    pub fn account(&self, name: &Name) -> Option<AccountId> {
+        self.accounts
+            .iter()
+            .find(|(_, account)| account.name == *name)
+            .map(|(id, _)| *id)
+    }
+
+    #[must_use]
+    pub fn strategy(&self, name: &Name) -> Option<StrategyId> {
+        self.strategies
+            .iter()
+            .find(|(_, s)| s.name == *name && !s.revoked)
+            .map(|(id, _)| *id)
+    }
+
+    /// An order of this account by what a request calls it.
+    #[must_use]
+    pub fn find(
+        &self,
+        account: AccountId,
+        symbol: &Symbol,
+        order_id: Option<u64>,
+        client: Option<&ClientOrderId>,
+    ) -> Option<OrderNumber> {
+        let by_id = order_id.and_then(|id| {
+            self.by_order_id
+                .get(&(account, symbol.clone(), id))
+                .copied()
+        });
+        let by_client =
+            || client.and_then(|id| self.by_client.get(&(account, id.clone())).copied());
+        // Both given: the venue goes by its own number, so ours must agree.
+        match (order_id, client) {
+            (Some(_), Some(_))
+                if by_id.is_some() && by_client().is_some_and(|n| Some(n) != by_id) =>
+            {
+                None
+            }
+            (Some(_), None) => by_id,
+            _ => by_id.or_else(by_client),
+        }
+        .filter(|number| {
+            self.orders
+                .get(number)
+                .is_some_and(|order| order.symbol == *symbol)
+        })
+    }
+
+    /// Orders whose list goes by this id.
+    pub fn find_list(
+        &self,
+        account: AccountId,
+        list_id: Option<u64>,
+        client: Option<&ClientOrderId>,
+    ) -> impl Iterator<Item = (&OrderNumber, &OpenOrder)> {
+        self.orders.iter().filter(move |(_, order)| {
+            order.account == account
+                && ((list_id.is_some() && order.list_id == list_id)
+                    || (client.is_some() && order.list_client_order_id.as_ref() == client))
+        })
+    }
+
+    /// What the venue's answer to `entry` changes. `asked`: the order that a resolver's read asked about.
+    #[must_use]
+    pub fn settle(
+        &self,
+        account: AccountId,
+        entry: EntryId,
+        sent: Sent,
+        reports: &[Report],
+        asked: Option<OrderNumber>,
+    ) -> Vec<Effect> {
+        let ours = || {
+            let from = OrderNumber { entry, leg: 0 };
+            let to = OrderNumber {
+                entry,
+                leg: u8::MAX,
+            };
+            self.orders.range(from..=to)
+        };
+        let close = |number: &OrderNumber, status| Effect::Progress {
+            order: *number,
+            executed: Quantity::ZERO,
+            quote: Amount::ZERO,
+            order_id: None,
+            list_id: None,
+            status,
+            quantity: None,
+        };
+        let mut effects = Vec::new();
+        match sent {
+            Sent::NotSent => {
+                return ours()
+                    .map(|(number, _)| close(number, OrderStatus::Rejected))
+                    .collect();
+            }
+            Sent::MaybeSent => return effects,
+            Sent::Sent => {}
+        }
+        let mut traded: BTreeMap<OrderNumber, (i128, i128)> = BTreeMap::new();
+        for report in reports {
+            match report {
+                Report::Order(order) => {
+                    let client = order
+                        .original_client_order_id
+                        .as_ref()
+                        .or(order.client_order_id.as_ref());
+                    let Some(number) =
+                        self.find(account, &order.symbol, Some(order.order_id), client)
+                    else {
+                        continue;
+                    };
+                    let Some(known) = self.orders.get(&number) else {
+                        continue;
+                    };
+                    let total = order.executed_quantity.unwrap_or(known.executed);
+                    let quote = order.executed_quote.unwrap_or(known.executed_quote);
+                    // Cumulative figures never fall; an older answer that comes late adds nothing and ends nothing.
+                    let stale = total < known.executed;
+                    let amended = order
+                        .original_quantity
+                        .filter(|q| *q != known.quantity && !stale && q.0 > 0);
+                    let status = if stale { known.status } else { order.status };
+                    effects.push(Effect::Progress {
+                        order: number,
+                        executed: Quantity((total.0 - known.executed.0).max(0)),
+                        quote: Amount(if stale {
+                            0
+                        } else {
+                            (quote.0 - known.executed_quote.0).max(0)
+                        }),
+                        order_id: Some(order.order_id),
+                        list_id: order.list_id,
+                        status,
+                        quantity: amended,
+                    });
+                }
+                Report::Trade(trade) => {
+                    if let Some(number) =
+                        self.find(account, &trade.symbol, Some(trade.order_id), None)
+                    {
+                        let sum = traded.entry(number).or_default();
+                        sum.0 = sum.0.saturating_add(trade.quantity.0);
+                        sum.1 = sum.1.saturating_add(trade.quote.0);
+                    }
+                }
+                Report::Refused { .. } => {
+                    effects.extend(ours().map(|(number, _)| close(number, OrderStatus::Rejected)));
+                }
+                Report::ActionRefused { position, .. } => {
+                    let leg = u8::try_from(*position).unwrap_or(u8::MAX);
+                    let refused = ours().filter(|(number, _)| number.leg == leg);
+                    effects.extend(refused.map(|(number, _)| close(number, OrderStatus::Rejected)));
+                }
+                Report::NoSuchOrder => {
+                    effects.extend(asked.map(|number| close(&number, OrderStatus::Rejected)));
+                }
+                Report::Price { symbol, price } => {
+                    effects.push(Effect::Price {
+                        symbol: symbol.clone(),
+                        price: *price,
+                    });
+                }
+                Report::VenueTime { .. }
+                | Report::OpenOrdersComplete { .. }
+                | Report::Unreadable => {}
+            }
+        }
+        // A window of trades shows at least so much of an order, never more than its true total.
+        for (number, (quantity, quote)) in traded {
+            if let Some(known) = self
+                .orders
+                .get(&number)
+                .filter(|known| quantity > known.executed.0)
+            {
+                effects.push(Effect::Progress {
+                    order: number,
+                    executed: Quantity(quantity - known.executed.0),
+                    quote: Amount((quote - known.executed_quote.0).max(0)),
+                    order_id: None,
+                    list_id: None,
+                    status: if quantity >= known.quantity.0 {
+                        OrderStatus::Filled
+                    } else {
+                        known.status
+                    },
+                    quantity: None,
+                });
+            }
+        }
+        effects
+    }
+}
