@@ -53,6 +53,8 @@ struct Job {
     weight: u32,
     not_after_us: u64,
     summarize: bool,
+    /// Path and query, where the answer is summarized: which symbol a list was asked for.
+    target: Vec<u8>,
     sapi: bool,
     bytes: Vec<u8>,
     /// When its first byte was handed to a connection.
@@ -272,6 +274,11 @@ impl Upstream {
         let waiting: usize = place.waiting.iter().map(VecDeque::len).sum();
         let bytes = render(send, &place.facts.name);
         let job = Job {
+            target: if send.summarize {
+                send.target.to_vec()
+            } else {
+                Vec::new()
+            },
             id: send.id,
             entry: send.entry,
             account: send.account,
@@ -731,7 +738,13 @@ impl Upstream {
             return;
         };
         let reports = match (job.summarize, self.places.get(job.host)) {
-            (true, Some(place)) => summarize(&place.facts.venue, job.endpoint, &head, &bytes),
+            (true, Some(place)) => crate::venue::summarize(
+                &place.facts.venue,
+                job.endpoint,
+                &job.target,
+                head.status,
+                &bytes,
+            ),
             _ => Vec::new(),
         };
         let took = self.now_us.saturating_sub(job.started_us);
@@ -1148,10 +1161,6 @@ fn render(send: &Send<'_>, host: &str) -> Vec<u8> {
     bytes.extend_from_slice(b"\r\n");
     bytes.extend_from_slice(send.body);
     bytes
-}
-
-fn summarize(venue: &str, endpoint: u16, head: &Head, body: &[u8]) -> Vec<Report> {
-    crate::venue::summarize(venue, endpoint, head.status, body)
 }
 
 fn put_head(

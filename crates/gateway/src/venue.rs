@@ -11,9 +11,15 @@ pub fn refuse(venue: &str, class: Class, message: &str) -> (u16, Vec<u8>) {
     portcullis_venues::refuse(class, message, None)
 }
 
-/// What an answer says, in our words.
+/// What an answer to a request for `target` says, in our words.
 #[must_use]
-pub fn summarize(venue: &str, endpoint: u16, status: u16, body: &[u8]) -> Vec<Report> {
+pub fn summarize(
+    venue: &str,
+    endpoint: u16,
+    target: &[u8],
+    status: u16,
+    body: &[u8],
+) -> Vec<Report> {
     let _ = venue;
-    portcullis_venues::summarize(endpoint, status, body)
+    portcullis_venues::summarize(endpoint, target, status, body)
 }

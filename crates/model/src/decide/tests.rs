@@ -4,6 +4,7 @@ use crate::halt::{By, Halt, Level};
 use crate::id::{EntryId, Name};
 use crate::release::{Authority, Files};
 use crate::report::{OrderReport, Report, Sent};
+use crate::state::LevelKey;
 use minicbor::bytes::ByteVec;
 use proptest::prelude::*;
 
@@ -606,7 +607,11 @@ fn quotes_of_a_quoter_that_polls_nothing_are_never_refused_for_fills_that_the_ve
         }
         // Whatever filled is told in the answers (here: at the cancel), as a venue does.
         for (at, (entry, client, id)) in entries.iter().enumerate() {
-            let executed = if (n + at as u64) % 3 == 0 { "0.1" } else { "0" };
+            let executed = if (n + at as u64).is_multiple_of(3) {
+                "0.1"
+            } else {
+                "0"
+            };
             let status = if executed == "0" {
                 OrderStatus::Cancelled
             } else {
