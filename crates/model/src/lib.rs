@@ -16,6 +16,7 @@ pub mod command;
 pub mod decide;
 pub mod halt;
 pub mod id;
+pub mod log;
 pub mod mandate;
 pub mod number;
 pub mod refusal;
