@@ -8,6 +8,7 @@
 //! Sources: RFC 6962 section 2 (tree), C2SP `tlog-tiles` v0.1.0, `signed-note` v1.0.0, `tlog-checkpoint` v1.0.0.
 
 pub mod note;
+pub mod segment;
 pub mod tree;
 
 use crate::id::{EntryId, Timestamp};

@@ -1,0 +1,241 @@
+use super::*;
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use minicbor::bytes::ByteVec;
+use portcullis_model::id::Timestamp;
+use portcullis_model::log::Header;
+use std::sync::atomic::AtomicU32;
+
+/// A folder that goes with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let n = NEXT.fetch_add(1, Ordering::SeqCst);
+        let path = std::env::temp_dir().join(format!("portcullis-log-{}-{n}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        Self(path)
+    }
+
+    fn copy(&self) -> Self {
+        let to = Self::new();
+        for sub in ["", "segments", "seeds"] {
+            fs::create_dir_all(to.0.join(sub)).unwrap();
+            for file in fs::read_dir(self.0.join(sub)).unwrap().map(Result::unwrap) {
+                if file.file_type().unwrap().is_file() {
+                    fs::copy(file.path(), to.0.join(sub).join(file.file_name())).unwrap();
+                }
+            }
+        }
+        to
+    }
+
+    fn segment(&self) -> PathBuf {
+        self.0
+            .join("segments")
+            .join(segment::segment_name(EntryId(0)))
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn open_log(folder: &Folder) -> Result<Opened, LogError> {
+    let key = Ed25519KeyPair::from_seed_unchecked(&[5; 32]).unwrap();
+    let public = key.public_key().as_ref().try_into().unwrap();
+    let verifier = Verifier {
+        name: "site.test".to_owned(),
+        public,
+    };
+    open(
+        &folder.0,
+        verifier,
+        Box::new(move |text| key.sign(text).as_ref().try_into().unwrap()),
+    )
+}
+
+fn entry(n: u64) -> Entry {
+    Entry {
+        header: Header {
+            term: 0,
+            at: Timestamp(n),
+            kind: 1,
+        },
+        public: ByteVec::from(n.to_be_bytes().to_vec()),
+        regulator: ByteVec::from(b"view".to_vec()),
+        private: ByteVec::from(vec![7; (n % 50) as usize]),
+    }
+}
+
+fn write(folder: &Folder, from: u64, count: u64) {
+    let mut log = open_log(folder).unwrap().log;
+    for n in from..from + count {
+        let queued = log.append(entry(n), ()).unwrap();
+        let queued = log.recorded(queued).unwrap_err();
+        log.flush().unwrap();
+        assert_eq!(log.recorded(queued).unwrap().entry(), EntryId(n));
+    }
+    log.close().unwrap();
+}
+
+#[test]
+fn what_is_written_is_there_after_each_start() {
+    let folder = Folder::new();
+    for run in 0..4 {
+        let opened = open_log(&folder).unwrap();
+        assert_eq!(
+            (
+                opened.entries.len() as u64,
+                opened.log.term(),
+                opened.torn_bytes
+            ),
+            (run * 25, run + 1, 0)
+        );
+        for (n, found) in opened.entries.iter().enumerate() {
+            assert_eq!(found.public, entry(n as u64).public);
+        }
+        opened.log.close().unwrap();
+        // The start above used a term of its own.
+        fs::remove_file(folder.0.join("seeds").join(format!("{:020}", run + 1))).unwrap();
+        write(&folder, run * 25, 25);
+    }
+}
+
+#[test]
+fn a_tail_cut_at_any_byte_loses_only_the_unfinished_entry() {
+    let folder = Folder::new();
+    write(&folder, 0, 3);
+    let signed = fs::metadata(folder.segment()).unwrap().len();
+    // Two more entries, never hashed nor signed: as after a crash right behind the write.
+    let mut frames = fs::read(folder.segment()).unwrap();
+    for n in 3..5 {
+        let mut next = entry(n);
+        next.header.term = 1;
+        segment::write_frame(&mut frames, EntryId(n), &next.encode_whole().unwrap());
+    }
+    let second = signed as usize + (frames.len() - signed as usize) / 2;
+    for cut in signed as usize..=frames.len() {
+        let copy = folder.copy();
+        fs::write(copy.segment(), &frames[..cut]).unwrap();
+        let opened = open_log(&copy).unwrap_or_else(|e| panic!("cut at {cut}: {e}"));
+        let kept = opened.entries.len();
+        assert!(
+            (3..=5).contains(&kept) && (cut < frames.len() || kept == 5),
+            "cut at {cut}: {kept}"
+        );
+        assert!(cut < second - 2 || kept >= 3);
+        opened.log.close().unwrap();
+        assert_eq!(open_log(&copy).unwrap().entries.len(), kept, "and again");
+    }
+}
+
+#[test]
+fn a_changed_bit_anywhere_refuses_and_is_never_cut_off() {
+    let folder = Folder::new();
+    write(&folder, 0, 12);
+    let mut tried = 0;
+    for place in ["segment", "hashes", "checkpoint", "seed"] {
+        let file = |folder: &Folder| match place {
+            "segment" => folder.segment(),
+            "seed" => folder.0.join("seeds").join(format!("{:020}", 1)),
+            other => folder.0.join(other),
+        };
+        let bytes = fs::read(file(&folder)).unwrap();
+        for at in 0..bytes.len() {
+            let copy = folder.copy();
+            let mut changed = bytes.clone();
+            changed[at] ^= 1 << (at % 8);
+            fs::write(file(&copy), &changed).unwrap();
+            assert!(
+                matches!(open_log(&copy), Err(LogError::Damage(_))),
+                "{place} byte {at}"
+            );
+            assert_eq!(
+                fs::read(copy.segment()).unwrap().len(),
+                fs::read(folder.segment()).unwrap().len()
+            );
+            tried += 1;
+        }
+    }
+    assert!(tried > 1000, "{tried}");
+}
+
+#[test]
+fn an_entry_and_its_hash_changed_together_are_refused() {
+    let folder = Folder::new();
+    write(&folder, 0, 12);
+    let seed = Hash::try_from(fs::read(folder.0.join("seeds").join(format!("{:020}", 1))).unwrap())
+        .unwrap();
+    let mut frames = Vec::new();
+    let mut hashes = Vec::new();
+    for n in 0..12 {
+        let mut forged = entry(if n == 7 { 70 } else { n });
+        forged.header.term = 1;
+        segment::write_frame(&mut frames, EntryId(n), &forged.encode_whole().unwrap());
+        hashes.extend(portcullis_model::log::tree::leaf_hash(
+            &forged.leaf(EntryId(n), &seed),
+        ));
+    }
+    fs::write(folder.segment(), frames).unwrap();
+    fs::write(folder.0.join("hashes"), hashes).unwrap();
+    assert!(matches!(
+        open_log(&folder),
+        Err(LogError::Damage(Damage::Root { signed: 12, .. }))
+    ));
+}
+
+#[test]
+fn a_log_shorter_than_what_was_signed_is_refused() {
+    let folder = Folder::new();
+    write(&folder, 0, 12);
+    let bytes = fs::read(folder.segment()).unwrap();
+    fs::write(folder.segment(), &bytes[..bytes.len() / 2]).unwrap();
+    assert!(matches!(open_log(&folder), Err(LogError::Damage(_))));
+    fs::write(folder.segment(), b"").unwrap();
+    assert!(matches!(open_log(&folder), Err(LogError::Damage(_))));
+}
+
+#[test]
+fn syncs_follow_and_checkpoints_cover_synced_entries() {
+    let folder = Folder::new();
+    let mut log = open_log(&folder).unwrap().log;
+    for n in 0..2000 {
+        let _ = log.append(entry(n), ()).unwrap();
+        if n % 10 == 9 {
+            log.flush().unwrap();
+        }
+    }
+    let end = Instant::now() + Duration::from_secs(5);
+    while log.synced() < 2000 {
+        assert!(Instant::now() < end, "synced {}", log.synced());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    log.close().unwrap();
+    let note = fs::read_to_string(folder.0.join("checkpoint")).unwrap();
+    assert_eq!(note.lines().nth(1), Some("2000"));
+}
+
+#[test]
+fn a_segment_follows_the_one_before() {
+    let folder = Folder::new();
+    let mut log = open_log(&folder).unwrap().log;
+    for n in 0..SEGMENT_ENTRIES + 10 {
+        let _ = log.append(entry(n), ()).unwrap();
+        if n % 1000 == 0 {
+            log.flush().unwrap();
+        }
+    }
+    log.close().unwrap();
+    let opened = open_log(&folder).unwrap();
+    assert_eq!(opened.entries.len() as u64, SEGMENT_ENTRIES + 10);
+    assert!(
+        folder
+            .0
+            .join("segments")
+            .join(segment::segment_name(EntryId(SEGMENT_ENTRIES)))
+            .exists()
+    );
+}
