@@ -1,8 +1,12 @@
 //! `portcullis`: the operator's program. It links neither the signer nor the gateway: what needs them it asks of them.
 
+mod log;
+
 use clap::{Parser, Subcommand, ValueEnum};
+use portcullis_model::log::note::Verifier;
 use portcullis_venues::binance::Binance;
 use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// A request on standard input at most; head and body of the gate's own bounds fit.
@@ -35,6 +39,37 @@ checked: this shows what a request means, not who sent it. Exit 0 understood, 1 
         #[arg(long)]
         json: bool,
     },
+    /// Verifies a log folder, or writes it for other people's verifiers
+    #[command(subcommand)]
+    Log(LogCommand),
+}
+
+#[derive(Subcommand)]
+enum LogCommand {
+    /// Recomputes every commitment, hash and root, and names the entry that is not what was recorded
+    #[command(after_help = "Example:
+  portcullis log verify /var/lib/portcullis/log --key site.example+1a2b3c4d+AbCd...
+
+Without --key the key in the folder is used, which whoever changed the log could have changed too: keep the text of
+`vkey` elsewhere. Exit 0 verified, 1 not what was recorded, 2 could not be read.")]
+    Verify {
+        folder: PathBuf,
+        /// Verifier key: the text of the file `vkey`, kept elsewhere
+        #[arg(long)]
+        key: Option<String>,
+        #[arg(long)]
+        json: bool,
+    },
+    /// Verifies, and writes a C2SP tlog-tiles folder (checkpoint, tile/, vkey)
+    Export {
+        folder: PathBuf,
+        /// A folder that does not exist yet
+        to: PathBuf,
+        #[arg(long)]
+        key: Option<String>,
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -49,6 +84,15 @@ fn main() -> ExitCode {
             venue: Venue::Binance,
             json,
         } => decode(json),
+        Command::Log(LogCommand::Verify { folder, key, json }) => {
+            verify(&folder, key.as_deref(), None, json)
+        }
+        Command::Log(LogCommand::Export {
+            folder,
+            to,
+            key,
+            json,
+        }) => verify(&folder, key.as_deref(), Some(&to), json),
     };
     match done {
         Ok(code) => ExitCode::from(code),
@@ -77,4 +121,66 @@ fn decode(json: bool) -> io::Result<u8> {
         writeln!(out, "{object:#}")?;
     }
     Ok(if understood { DONE } else { REFUSED })
+}
+
+fn verify(folder: &Path, key: Option<&str>, to: Option<&Path>, json: bool) -> io::Result<u8> {
+    let verifier = match key {
+        Some(text) => Verifier::parse(text).ok_or_else(|| {
+            io::Error::other("--key is not a verifier key; give the text of a `vkey` file")
+        })?,
+        None => log::key_of(folder)?,
+    };
+    let mut out = io::stdout().lock();
+    match log::verify(folder, &verifier) {
+        Ok(contents) => {
+            let signed = contents
+                .checkpoints
+                .last()
+                .map_or(0, |checkpoint| checkpoint.size);
+            let entries = contents.hashes.len();
+            if let Some(to) = to {
+                log::export(&contents, &verifier, to)?;
+            }
+            if json {
+                let object = serde_json::json!({
+                    "verified": true, "entries": entries, "signed": signed,
+                    "checkpoints": contents.checkpoints.len(), "torn_bytes": contents.torn_bytes,
+                });
+                writeln!(out, "{object}")?;
+            } else {
+                writeln!(
+                    out,
+                    "verified: {entries} entries, {signed} of them under {} checkpoints",
+                    contents.checkpoints.len()
+                )?;
+                if contents.torn_bytes > 0 {
+                    writeln!(
+                        out,
+                        "note: {} bytes of a write that was cut short stand at the end",
+                        contents.torn_bytes
+                    )?;
+                }
+                if key.is_none() {
+                    writeln!(
+                        out,
+                        "note: checked with the key in the folder; give --key to check with one kept elsewhere"
+                    )?;
+                }
+            }
+            Ok(DONE)
+        }
+        Err(log::Wrong::Damage(damage)) => {
+            if json {
+                writeln!(
+                    out,
+                    "{}",
+                    serde_json::json!({ "verified": false, "damage": damage.to_string() })
+                )?;
+            } else {
+                writeln!(out, "not verified: {damage}")?;
+            }
+            Ok(REFUSED)
+        }
+        Err(log::Wrong::Unreadable(error)) => Err(error),
+    }
 }
