@@ -9,4 +9,7 @@
     )
 )]
 
+pub mod core;
+pub mod keyring;
 pub mod log_file;
+pub mod replay;
