@@ -14,7 +14,7 @@ pub const CLIENT_ID_BYTES_MAX: usize = 36;
 /// A word without meaning to us (a network, a cursor).
 pub const TOKEN_BYTES_MAX: usize = 64;
 /// Addresses, memos, mails and other free text.
-pub const TEXT_BYTES_MAX: usize = 512;
+pub const TEXT_BYTES_MAX: usize = 4_096;
 /// Symbols or assets in one list.
 pub const LIST_ITEMS_MAX: usize = 1_000;
 
@@ -196,7 +196,7 @@ impl Type {
             }
             Self::Text => {
                 if text.len() > TEXT_BYTES_MAX {
-                    return Err(bad("is longer than 512 bytes"));
+                    return Err(bad("is longer than 4096 bytes"));
                 }
                 Value::Text(text.to_owned())
             }
