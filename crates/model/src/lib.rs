@@ -14,6 +14,7 @@
 pub mod action;
 pub mod command;
 pub mod decide;
+pub mod entry;
 pub mod halt;
 pub mod id;
 pub mod log;

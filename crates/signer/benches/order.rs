@@ -7,17 +7,21 @@ use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use minicbor::bytes::ByteVec;
 use portcullis_model::action::{ActionKind, Duty, Scheme};
+use portcullis_model::entry::{Body, What};
 use portcullis_model::id::{AccountId, KeyId, Name, RequestId, StrategyId, Timestamp};
 use portcullis_model::log::note::Verifier;
-use portcullis_model::release::{Authority, Files, Judgement, Release, Slots};
+use portcullis_model::release::{Authority, Files, Judgement, Slots};
 use portcullis_model::report::{Report, Sent};
-use portcullis_model::state::Effect;
+use portcullis_model::state::{Effect, State};
 use portcullis_model::wire::{Header, Outcome, Request};
-use portcullis_signer::core::{Core, Now, Turn, entry_kind};
-use portcullis_signer::{keyring, log_file};
+use portcullis_signer::clock::Reading;
+use portcullis_signer::core::{Compile, Core, Start, Turn};
+use portcullis_signer::virtual_keys::SiteSecret;
+use portcullis_signer::{keyring, log_file, releases};
 use portcullis_venues::RawRequest;
 use portcullis_venues::binance::{Binance, VerifyKey};
 use std::error::Error;
+use std::sync::Arc;
 use std::time::Instant;
 
 struct All;
@@ -26,6 +30,13 @@ impl Authority for All {
         Judgement::Permit {
             policy: String::new(),
         }
+    }
+}
+
+struct Compiles;
+impl Compile for Compiles {
+    fn compile(&self, _: &Files, _: &State) -> Result<Box<dyn Authority>, String> {
+        Ok(Box::new(All))
     }
 }
 
@@ -45,58 +56,40 @@ fn main() -> Result<(), Box<dyn Error>> {
         public: key.public_key().as_ref().try_into()?,
     };
     let sign = move |text: &[u8]| key.sign(text).as_ref().try_into().unwrap_or([0; 64]);
-    let opened = log_file::open(&folder, verifier, Box::new(sign))?;
+    let opened = log_file::open(&folder.join("log"), verifier, Box::new(sign))?;
     let mut ring = keyring::Keyring::default();
     ring.open(KeyId(2), "RealKey", Scheme::HmacSha256, b"secret")?;
     let venue = Binance::builtin().map_err(|e| e.to_string())?;
-    let mut core = Core::new(venue, opened.log, &[], None, ring, b"site", START)?;
-    let release = release()?;
-    let name = |text: &str| Name::new(text);
-    let mut effects = vec![
-        Effect::SiteCreated {
-            name: name("site")?,
-        },
-        Effect::AccountAdded {
-            name: name("main")?,
-            venue: name("binance")?,
-        },
-        Effect::KeyAdded {
-            account: AccountId(1),
-            duty: Duty::Trade,
-            scheme: Scheme::HmacSha256,
-            api_key: "RealKey".to_owned(),
-            sealed: String::new(),
-        },
-        Effect::Released {
-            hash: ByteVec::from(release.hash.to_vec()),
-        },
-        Effect::Price {
-            symbol: "BTCUSDT".into(),
-            price: "60000".parse()?,
-        },
-    ];
-    for n in 0..STRATEGIES {
-        effects.push(Effect::StrategyAdded {
-            name: name(&format!("s{n}"))?,
-            desk: Some(name("mm")?),
-            observe: false,
-        });
+    let files = files();
+    let hash = releases::store(&folder.join("releases"), &files)?;
+    let mut log = opened.log;
+    let mut entries = Vec::new();
+    for effect in effects(&hash)? {
+        let mut body = Body::new(What::Command, START);
+        body.private.effects = vec![effect];
+        let entry = body.to_entry();
+        let _ = log.append(entry.clone(), ())?;
+        entries.push(entry);
     }
-    effects.push(Effect::VirtualKeyIssued {
-        strategy: StrategyId(5 + 500),
-        account: AccountId(1),
-        scheme: Scheme::HmacSha256,
-        api_key: API_KEY.to_owned(),
-        public_key: ByteVec::from(Vec::new()),
-        expires: START.plus_us(3_600_000_000),
-        sources: vec!["127.0.0.0/8".to_owned()],
-        canary: false,
-    });
-    for effect in effects {
-        core.record(entry_kind::COMMAND, vec![effect], START)?;
-    }
-    core.set_release(release);
-    let secret = keyring::virtual_secret(b"site", API_KEY);
+    log.flush()?;
+    let site = b"the site's secret, 32 bytes and more";
+    let mut core = Core::start(Start {
+        venue,
+        log,
+        entries,
+        torn_bytes: 0,
+        releases: folder.join("releases"),
+        compile: Arc::new(Compiles),
+        keyring: ring,
+        site_secret: SiteSecret::new(site),
+        reading: Reading {
+            wall_us: START.0,
+            boot_us: 1,
+        },
+    })?;
+    let secret = SiteSecret::new(site)
+        .and_then(|site| site.derive(API_KEY))
+        .ok_or("no secret")?;
     let program = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
     let verify = VerifyKey::hmac(secret.as_bytes());
     let mut figures: [Vec<f64>; 4] = Default::default();
@@ -143,9 +136,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             took[1] += (decoded - verified).as_secs_f64();
             std::hint::black_box(actions);
         }
-        let now = Now {
-            at: START.plus_us(2_000),
-            boot_us: 1,
+        let now = Reading {
+            wall_us: START.0 + 2_000,
+            boot_us: 2_000,
         };
         for body in &bodies {
             seq += 1;
@@ -170,7 +163,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 );
             }
             let begun = Instant::now();
-            core.outcome(&answer(seq), now.at)?;
+            core.outcome(&answer(seq), now)?;
             took[3] += begun.elapsed().as_secs_f64();
         }
         for (figure, took) in figures.iter_mut().zip(took) {
@@ -218,7 +211,52 @@ fn answer(seq: u64) -> Outcome {
     }
 }
 
-fn release() -> Result<Release, Box<dyn Error>> {
+fn effects(hash: &[u8; 32]) -> Result<Vec<Effect>, Box<dyn Error>> {
+    let name = |text: &str| Name::new(text);
+    let mut effects = vec![
+        Effect::SiteCreated {
+            name: name("site")?,
+        },
+        Effect::AccountAdded {
+            name: name("main")?,
+            venue: name("binance")?,
+        },
+        Effect::KeyAdded {
+            account: AccountId(1),
+            duty: Duty::Trade,
+            scheme: Scheme::HmacSha256,
+            api_key: "RealKey".to_owned(),
+            sealed: "key.age".to_owned(),
+        },
+        Effect::Released {
+            hash: ByteVec::from(hash.to_vec()),
+        },
+        Effect::Price {
+            symbol: "BTCUSDT".into(),
+            price: "60000".parse()?,
+        },
+    ];
+    for n in 0..STRATEGIES {
+        effects.push(Effect::StrategyAdded {
+            name: name(&format!("s{n}"))?,
+            desk: Some(name("mm")?),
+            observe: false,
+        });
+    }
+    effects.push(Effect::VirtualKeyIssued {
+        strategy: StrategyId(5 + 500),
+        account: AccountId(1),
+        scheme: Scheme::HmacSha256,
+        api_key: API_KEY.to_owned(),
+        public_key: ByteVec::from(Vec::new()),
+        expires: START.plus_us(3_600_000_000),
+        sources: vec!["127.0.0.0/8".to_owned()],
+        canary: false,
+    });
+    Ok(effects)
+}
+
+fn files() -> Files {
     let mut mandates = String::from(
         "[firm]\norder_value = \"50000\"\nprice_tolerance = \"5%\"\nprice_age = \"1h\"\nmessage_rate = \"1000000/1s\"\n\
          reserved_message_rate = \"20/1s\"\nrepeat = \"1000000/1s\"\nturnover_1h = \"1000000000\"\nturnover_1d = \"1000000000\"\n\
@@ -231,7 +269,7 @@ fn release() -> Result<Release, Box<dyn Error>> {
             "[strategy.s{n}]\norder_value = \"30000\"\nopen_orders = \"100\"\n"
         ));
     }
-    let files: Files = [
+    [
         ("authority.cedar", String::new()),
         ("mandates.toml", mandates),
         (
@@ -245,6 +283,5 @@ fn release() -> Result<Release, Box<dyn Error>> {
         ),
     ]
     .map(|(name, text)| (name.to_owned(), text))
-    .into();
-    Ok(Release::load(&files, Box::new(All))?)
+    .into()
 }

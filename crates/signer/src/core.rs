@@ -1,96 +1,69 @@
 //! The signer without its loop: verify, decode, decide, record, sign, for one turn of requests at a time. Frames come in
 //! and frames go out; the loop around it only moves bytes. Everything that changes the state is an entry first.
 //!
+//! Trusts nobody: ingress may lie about what it was sent (then no signature fits), egress about what became of a request
+//! (then the reservations of that strategy are wrong, never its mandate).
+//!
 //! Absent: sockets, files but the log's, clocks (each call is told the time), and release of anything unwritten.
 
-use crate::keyring::{Approved, Keyring};
-use crate::log_file::{Log, LogError, Queued};
-use crate::replay::{Replay, Seen};
-use minicbor::bytes::{ByteSlice, ByteVec};
-use minicbor::{Decode, Encode};
-use portcullis_model::action::{Action, Duty, Scheme, Stamp};
+mod commands;
+mod own;
+
+use crate::clock::{Clock, Reading};
+use crate::events::Events;
+use crate::failures::Failures;
+use crate::keyring::{Approved, KeyError, Keyring, Signing};
+use crate::log_file::{Log, LogError, Queued, Recorded};
+use crate::metrics::{Gauges, Metrics};
+use crate::replay::{First, Replay, Seen, mark};
+use crate::resolver::Resolver;
+use crate::virtual_keys::{self, Checkers, SiteSecret};
+use minicbor::bytes::ByteVec;
+use own::Own;
+use portcullis_model::action::{Action, ActionKind, Duty, Stamp};
+use portcullis_model::command::Answer;
 use portcullis_model::decide::{Caller, Decision, Facts, Space, Verdict, decide};
-use portcullis_model::halt::{Level, Passage};
-use portcullis_model::id::{
-    AccountId, EntryId, KeyId, RequestId, StrategyId, Timestamp, VirtualKeyId,
-};
-use portcullis_model::log::{Entry, Header as EntryHeader};
+use portcullis_model::entry::{Body, BodyError, What};
+use portcullis_model::halt::{Halt, Level, Passage, Scope};
+use portcullis_model::id::{AccountId, EntryId, GATE, KeyId, RequestId, Timestamp, VirtualKeyId};
+use portcullis_model::log::Entry;
 use portcullis_model::refusal::{Class, Refusal};
-use portcullis_model::release::Release;
+use portcullis_model::release::{Authority, Files, Release};
+use portcullis_model::report::{Report, Sent};
 use portcullis_model::state::{Effect, State};
-use portcullis_model::wire::{self, Header, Lane, Outcome, Reply, Request, Send, kind};
-use portcullis_venues::binance::{Binance, REFUSAL_HEADER, VerifyKey, refuse};
+use portcullis_model::wire::{
+    self, Close, Discarded, Header, LINK_FRAMES_MAX, Lane, Outcome, Reply, Request, Send, kind,
+};
+use portcullis_venues::binance::{Binance, REFUSAL_HEADER, Ready, refuse};
 use portcullis_venues::{DecodeError, RawRequest};
-use std::collections::HashMap;
-use std::net::IpAddr;
+use serde_json::json;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 /// An order's receive window at most, whatever the program asked for.
 pub const ORDER_WINDOW_US_MAX: u64 = 1_000_000;
 /// A program's clock may be ahead by this much (Binance's own rule).
 pub const AHEAD_US_MAX: u64 = 1_000_000;
+/// Effects in one entry of an answer at most; a longer answer makes several entries.
+const EFFECTS_MAX: usize = 100;
+/// Reports of one answer that are kept while it arrives in parts.
+const REPORTS_MAX: usize = 20_000;
+/// Connections of one virtual key that are remembered, to be closed when it is revoked; beyond it the oldest are
+/// forgotten, and close at their next request.
+const CONNECTIONS_MAX: usize = 256;
 
-/// Kinds of entries.
-pub mod entry_kind {
-    pub const START: u8 = 0;
-    pub const COMMAND: u8 = 1;
-    pub const APPROVED: u8 = 2;
-    pub const REFUSED: u8 = 3;
-    pub const OUTCOME: u8 = 4;
-}
-
-/// What an entry says; it stands in the private text. `effects` is all that the fold reads.
-#[derive(Debug, Clone, PartialEq, Encode, Decode)]
-pub struct Body {
-    #[n(0)]
-    pub effects: Vec<Effect>,
-    #[n(1)]
-    pub strategy: Option<StrategyId>,
-    #[n(2)]
-    pub virtual_key: Option<VirtualKeyId>,
-    #[n(3)]
-    pub account: Option<AccountId>,
-    #[n(4)]
-    pub actions: Vec<Action>,
-    #[n(5)]
-    pub refusal: Option<Refusal>,
-    /// In `observe`: what would have been refused.
-    #[n(6)]
-    pub would_refuse: Option<Refusal>,
-    #[n(7)]
-    pub stamp: Option<Stamp>,
-    /// The entry that this one is the outcome of.
-    #[n(8)]
-    pub of: Option<EntryId>,
-}
-
-impl Body {
-    fn new(effects: Vec<Effect>) -> Self {
-        Self {
-            effects,
-            strategy: None,
-            virtual_key: None,
-            account: None,
-            actions: Vec::new(),
-            refusal: None,
-            would_refuse: None,
-            stamp: None,
-            of: None,
-        }
-    }
-}
-
-/// Frames of one turn.
+/// Frames of one turn. They may leave only after [`Core::finish`] has succeeded.
 #[derive(Debug, Default)]
 pub struct Turn {
     pub to_ingress: Vec<u8>,
     pub to_egress: Vec<u8>,
-    queued: Vec<Held>,
+    queued: Vec<Queued<Approved<Meta>>>,
 }
 
-/// A request whose entry is queued and not yet written.
+/// What is kept of a request beside what is signed.
 #[derive(Debug)]
-struct Held {
-    queued: Queued<Approved>,
+pub struct Meta {
     caller: Caller,
     id: RequestId,
     lane: Lane,
@@ -98,37 +71,132 @@ struct Held {
     weight: u32,
     orders: u32,
     not_after_us: u64,
-    actions: Vec<Action>,
+    summarize: bool,
+    kinds: Vec<ActionKind>,
+    /// Every action is a cancel, a read, or known to reduce.
+    reserved: bool,
+    /// After this the venue accepts it no more.
+    until: Timestamp,
+    own: Option<Own>,
 }
 
-/// The time of a call: of day, and since boot.
-#[derive(Debug, Clone, Copy)]
-pub struct Now {
-    pub at: Timestamp,
-    pub boot_us: u64,
+/// A request at egress, until its outcome.
+#[derive(Debug)]
+struct Flight {
+    entry: Option<EntryId>,
+    caller: Option<Caller>,
+    lane: Lane,
+    kinds: Vec<ActionKind>,
+    reserved: bool,
+    until: Timestamp,
+    own: Option<Own>,
+    reports: Vec<Report>,
 }
 
-/// The signer's heart. No `Debug`: it holds the site's secret.
+/// Compiles a release's authority. The signer's program gives the Cedar compiler; a test its own.
+pub trait Compile: std::marker::Send + Sync {
+    /// What is wrong comes back as text for the operator.
+    fn compile(&self, files: &Files, state: &State) -> Result<Box<dyn Authority>, String>;
+}
+
+/// What a signer starts with.
+pub struct Start {
+    pub venue: &'static Binance,
+    pub log: Log,
+    /// Every entry so far.
+    pub entries: Vec<Entry>,
+    /// Bytes of a write that had been cut short.
+    pub torn_bytes: u64,
+    /// Where releases lie.
+    pub releases: PathBuf,
+    pub compile: Arc<dyn Compile>,
+    pub keyring: Keyring<Meta>,
+    /// Absent: sealed.
+    pub site_secret: Option<SiteSecret>,
+    pub reading: Reading,
+}
+
+/// Why a signer does not start, or goes no further.
+#[derive(Debug)]
+pub enum CoreError {
+    Log(LogError),
+    /// An entry that this program cannot read.
+    Entry {
+        entry: EntryId,
+        why: BodyError,
+    },
+    /// The release in force is not on the disk, is not what the log names, or does not compile.
+    Release(String),
+}
+
+impl std::fmt::Display for CoreError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Log(error) => error.fmt(f),
+            Self::Entry { entry, why } => write!(f, "entry {entry}: {why}"),
+            Self::Release(why) => write!(f, "the release in force cannot be loaded: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for CoreError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Log(error) => Some(error),
+            Self::Entry { why, .. } => Some(why),
+            Self::Release(_) => None,
+        }
+    }
+}
+
+impl From<LogError> for CoreError {
+    fn from(error: LogError) -> Self {
+        Self::Log(error)
+    }
+}
+
+/// The signer's heart. No `Debug`: it holds the keys.
 pub struct Core {
     venue: &'static Binance,
     pub state: State,
-    release: Option<Release>,
+    release: Option<Arc<Release>>,
     log: Log,
-    keyring: Keyring,
-    verify_keys: HashMap<VirtualKeyId, VerifyKey>,
+    keyring: Keyring<Meta>,
+    checkers: Checkers,
+    site_secret: Option<SiteSecret>,
     replay: Replay,
-    site_secret: Vec<u8>,
+    clock: Clock,
     started: Timestamp,
-    /// Requests at egress: entry and account.
-    under_way: HashMap<RequestId, (EntryId, AccountId)>,
-    /// Failures before anything was verified: counted, never written.
-    pub unverified: u64,
+    releases: PathBuf,
+    compile: Arc<dyn Compile>,
+    compiling: Option<commands::Compiling>,
+    ingress_epoch: Option<u32>,
+    egress_is_up: bool,
+    /// How much the log's disk still takes, as the loop last saw it.
+    space: Space,
+    flights: HashMap<RequestId, Flight>,
+    /// Requests of each lane between approval and outcome.
+    in_lane: BTreeMap<Lane, u32>,
+    /// Recorded, and not released before it survives a loss of power.
+    unsynced: VecDeque<Recorded<Approved<Meta>>>,
+    halting: Vec<commands::Halting>,
+    answers: Vec<(u64, Option<EntryId>, Answer)>,
+    connections: HashMap<VirtualKeyId, VecDeque<u64>>,
+    resolver: Resolver,
+    own: own::Schedule,
+    failures: Failures,
+    pub events: Events,
+    pub metrics: Metrics,
+    stopping: bool,
 }
 
-/// A refusal before anything was verified.
+/// A refusal before a decision.
 enum Early {
     Decode(DecodeError),
-    Class(Class, &'static str),
+    Class(Class, &'static str, &'static str),
+    /// The first one's refusal, again.
+    Again(u16, Vec<u8>, &'static str),
+    Core(CoreError),
 }
 
 impl From<DecodeError> for Early {
@@ -137,94 +205,190 @@ impl From<DecodeError> for Early {
     }
 }
 
+impl From<CoreError> for Early {
+    fn from(error: CoreError) -> Self {
+        Self::Core(error)
+    }
+}
+
 impl Core {
-    /// Folds the log's entries. `release` must be the one whose hash is in the log, if there is one.
-    pub fn new(
-        venue: &'static Binance,
-        log: Log,
-        entries: &[Entry],
-        release: Option<Release>,
-        keyring: Keyring,
-        site_secret: &[u8],
-        now: Timestamp,
-    ) -> Result<Self, minicbor::decode::Error> {
+    /// Folds the log, loads the release that it names, and records the start.
+    pub fn start(start: Start) -> Result<Self, CoreError> {
         let mut state = State::default();
-        for (index, entry) in entries.iter().enumerate() {
-            let body: Body = wire::message(&entry.private)?;
-            state.apply(EntryId(index as u64), entry.header.at, &body.effects);
+        for (index, entry) in start.entries.iter().enumerate() {
+            let entry_id = EntryId(index as u64);
+            let body = Body::from_entry(entry).map_err(|why| CoreError::Entry {
+                entry: entry_id,
+                why,
+            })?;
+            state.apply(entry_id, body.at, &body.private.effects);
         }
-        Ok(Self {
-            venue,
-            release: release.filter(|release| state.release == Some(release.hash)),
-            state,
-            log,
-            keyring,
-            verify_keys: HashMap::new(),
-            replay: Replay::default(),
-            site_secret: site_secret.to_vec(),
-            started: now,
-            under_way: HashMap::new(),
-            unverified: 0,
-        })
-    }
-
-    /// Records a change that is no request (a command, a price, a tick) and applies it.
-    pub fn record(
-        &mut self,
-        kind: u8,
-        effects: Vec<Effect>,
-        now: Timestamp,
-    ) -> Result<EntryId, LogError> {
-        let body = Body::new(effects);
-        self.append(kind, &body, (), now).map(|queued| queued.1)
-    }
-
-    /// Opens a key that an entry has named.
-    pub fn keyring_mut(&mut self) -> &mut Keyring {
-        &mut self.keyring
-    }
-
-    /// Puts a release in force. It must be recorded first.
-    pub fn set_release(&mut self, release: Release) -> bool {
-        let in_force = self.state.release == Some(release.hash);
-        if in_force {
-            self.release = Some(release);
-        }
-        in_force
-    }
-
-    /// `now` never before the last entry.
-    fn append<T>(
-        &mut self,
-        kind: u8,
-        body: &Body,
-        approved: T,
-        now: Timestamp,
-    ) -> Result<(Queued<T>, EntryId), LogError> {
-        let at = now.max(self.state.time);
-        // Encoding into a `Vec` cannot fail.
-        let private = minicbor::to_vec(body).unwrap_or_default();
-        let public = minicbor::to_vec([u64::from(kind)]).unwrap_or_default();
-        let entry = Entry {
-            header: EntryHeader { term: 0, at, kind },
-            public: ByteVec::from(public),
-            regulator: ByteVec::from(Vec::new()),
-            private: ByteVec::from(private),
+        let release = match state.release {
+            Some(hash) => {
+                let files = crate::releases::load(&start.releases, &hash)
+                    .map_err(|why| CoreError::Release(why.to_string()))?;
+                let authority = start
+                    .compile
+                    .compile(&files, &state)
+                    .map_err(CoreError::Release)?;
+                let release = Release::load(&files, authority)
+                    .map_err(|why| CoreError::Release(why.to_string()))?;
+                Some(Arc::new(release))
+            }
+            None => None,
         };
+        let clock = Clock::new(start.reading, state.time);
+        let mut core = Self {
+            venue: start.venue,
+            release,
+            log: start.log,
+            keyring: start.keyring,
+            checkers: Checkers::default(),
+            site_secret: start.site_secret,
+            replay: Replay::default(),
+            started: clock.now(),
+            clock,
+            state,
+            releases: start.releases,
+            compile: start.compile,
+            compiling: None,
+            ingress_epoch: None,
+            egress_is_up: true,
+            space: Space::Plenty,
+            flights: HashMap::new(),
+            in_lane: BTreeMap::new(),
+            unsynced: VecDeque::new(),
+            halting: Vec::new(),
+            answers: Vec::new(),
+            connections: HashMap::new(),
+            resolver: Resolver::default(),
+            own: own::Schedule::default(),
+            failures: Failures::default(),
+            events: Events::default(),
+            metrics: Metrics::default(),
+            stopping: false,
+        };
+        core.failures.minute(core.clock.now());
+        if core.state.entries > 0 {
+            let mut body = core.body(What::Started);
+            body.regulator.text = Some(format!(
+                "term {}; {} bytes of a write that was cut short are gone",
+                core.log.term(),
+                start.torn_bytes
+            ));
+            core.note(body)?;
+        }
+        core.log.flush()?;
+        core.events.event(
+            "started",
+            json!({ "entries": core.state.entries, "term": core.log.term(), "sealed": core.is_sealed() }),
+        );
+        Ok(core)
+    }
+
+    fn body(&self, what: What) -> Body {
+        Body::new(what, self.clock.now().max(self.state.time))
+    }
+
+    /// Records and applies. The entry is written with the turn.
+    fn append<T>(&mut self, body: Body, approved: T) -> Result<(Queued<T>, EntryId), CoreError> {
         let index = self.log.next();
-        let queued = self.log.append(entry, approved)?;
-        self.state.apply(index, at, &body.effects);
+        let queued = self.log.append(body.to_entry(), approved)?;
+        self.state.apply(index, body.at, &body.private.effects);
         Ok((queued, index))
     }
 
-    /// A program's request. Its answer, if the gate itself gives it, is in `turn` at once; what is approved waits for
+    /// The same, where nothing waits for it to be written.
+    fn note(&mut self, body: Body) -> Result<EntryId, CoreError> {
+        let (queued, entry) = self.append(body, ())?;
+        drop(queued);
+        Ok(entry)
+    }
+
+    /// A sealed gate answers "exchange not available".
+    #[must_use]
+    pub fn is_sealed(&self) -> bool {
+        self.site_secret.is_none() || self.keyring.is_empty()
+    }
+
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    pub fn keyring_mut(&mut self) -> &mut Keyring<Meta> {
+        &mut self.keyring
+    }
+
+    pub fn set_space(&mut self, space: Space) {
+        self.space = space;
+    }
+
+    /// A run of ingress began: what an older one sends is dropped.
+    pub fn ingress_started(&mut self, epoch: u32) {
+        self.ingress_epoch = Some(epoch);
+        self.connections.clear();
+    }
+
+    /// A run of egress began: it gets the hosts.
+    pub fn egress_started(&mut self, turn: &mut Turn) {
+        self.egress_is_up = true;
+        if let Some(release) = &self.release {
+            // Hosts are few; a release with more than fit a frame is refused when it is loaded.
+            let _ = wire::frame(&mut turn.to_egress, kind::HOSTS, &release.hosts);
+        }
+    }
+
+    /// Egress is gone: what it had may have been sent.
+    pub fn egress_gone(&mut self) {
+        self.egress_is_up = false;
+        let now = self.clock.now();
+        for (_, flight) in std::mem::take(&mut self.flights) {
+            if flight.own.is_none() && flight.entry.is_some() {
+                self.metrics
+                    .outcomes
+                    .entry("maybe_sent")
+                    .and_modify(|n| *n += 1)
+                    .or_insert(1);
+            }
+        }
+        self.in_lane.clear();
+        self.own.reset();
+        self.resolver.reset(now);
+        // Those with a helper, or waiting for the disk, still count.
+        self.commands_egress_gone();
+        self.events.alert("egress-gone", json!({}));
+    }
+
+    /// Takes a look at the clocks.
+    pub fn look(&mut self, reading: Reading) {
+        if let Some(jump) = self.clock.tick(reading) {
+            self.events
+                .alert("clock-jumped", json!({ "microseconds": jump }));
+        }
+    }
+
+    /// A program's request. Its answer, if the gate itself gives it, is in `turn`; what is approved waits for
     /// [`Core::finish`].
     pub fn request(
         &mut self,
         request: &Request<'_>,
-        now: Now,
+        reading: Reading,
         turn: &mut Turn,
-    ) -> Result<(), LogError> {
+    ) -> Result<(), CoreError> {
+        self.look(reading);
+        if self
+            .ingress_epoch
+            .is_some_and(|epoch| epoch != request.id.epoch)
+        {
+            self.metrics.foreign_frames += 1;
+            return Ok(());
+        }
         let raw = RawRequest {
             method: request.method,
             host: &self.venue.catalog().host,
@@ -232,162 +396,174 @@ impl Core {
             headers: &request.headers,
             body: request.body,
         };
-        match self.judge(&raw, request, now, turn) {
-            Ok(done) => done,
-            Err(early) => {
-                self.unverified += 1;
-                let (class, message) = match &early {
-                    Early::Decode(error) => (error.class(), error.to_string()),
-                    Early::Class(class, message) => (*class, (*message).to_owned()),
-                };
-                let code = match &early {
-                    Early::Decode(error) => error.code(),
-                    Early::Class(..) => "not-accepted",
-                };
-                reply(turn, request.id, class, &message, code, None);
-                Ok(())
+        let mut key = None;
+        let (class, message, code) = match self.judge(&raw, request, &mut key, turn) {
+            Ok(()) => return Ok(()),
+            Err(Early::Core(error)) => return Err(error),
+            Err(Early::Again(status, body, code)) => {
+                self.failures.count(key, "repeated");
+                reply_with(turn, request.id, status, &body, code);
+                return Ok(());
             }
-        }
+            Err(Early::Decode(error)) => (error.class(), error.to_string(), error.code()),
+            Err(Early::Class(class, message, code)) => (class, message.to_owned(), code),
+        };
+        self.metrics.failed += 1;
+        self.failures.count(key, code);
+        reply(turn, request.id, class, &message, code, None);
+        Ok(())
     }
 
     fn judge(
         &mut self,
         raw: &RawRequest<'_>,
         request: &Request<'_>,
-        now: Now,
+        known: &mut Option<VirtualKeyId>,
         turn: &mut Turn,
-    ) -> Result<Result<(), LogError>, Early> {
+    ) -> Result<(), Early> {
         let venue = self.venue;
         let presented = venue.present(raw)?;
         if presented.is_public() {
-            let actions = presented.decode(None)?;
-            let stamp = Stamp {
-                venue_time_ms: now.at.as_ms(),
-                receive_window_ms: 0,
-                at: now.at,
-            };
-            let unsigned = venue.prepare(&actions, stamp);
-            let ready = unsigned.finish_public().ok_or(Early::Class(
-                Class::BadRequest,
-                "the endpoint wants a signature",
-            ))?;
-            let meta = Meta {
-                id: request.id,
-                entry: None,
-                strategy: StrategyId(0),
-                account: None,
-                lane: Lane::Public,
-                endpoint: actions.endpoint,
-                weight: actions.weight,
-                orders: 0,
-                not_after_us: 0,
-                summarize: false,
-            };
-            send(turn, &meta, &ready);
-            return Ok(Ok(()));
+            return self.public(&presented, request, turn);
         }
         let unknown = || {
             Early::Class(
                 Class::Unauthenticated,
                 "the API key is no virtual key of this site",
+                "unknown-key",
             )
         };
         let api_key = presented.api_key.ok_or(DecodeError::KeyMissing)?;
         let id = *self.state.by_api_key.get(api_key).ok_or_else(unknown)?;
-        let key = self
-            .state
-            .virtual_keys
-            .get(&id)
-            .ok_or_else(unknown)?
-            .clone();
-        let secret = &self.site_secret;
-        let verify = match self.verify_keys.entry(id) {
-            std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
-            std::collections::hash_map::Entry::Vacant(place) => {
-                let verify = match key.scheme {
-                    Scheme::HmacSha256 => Some(VerifyKey::hmac(
-                        crate::keyring::virtual_secret(secret, api_key).as_bytes(),
-                    )),
-                    Scheme::Ed25519 => VerifyKey::ed25519(&key.public_key),
-                    Scheme::RsaSha256 => VerifyKey::rsa(&key.public_key),
-                };
-                place.insert(verify.ok_or_else(unknown)?)
-            }
+        let key = self.state.virtual_keys.get(&id).ok_or_else(unknown)?;
+        *known = Some(id);
+        let sealed = Early::Class(
+            Class::NotAvailable,
+            "the gate is sealed; its operator has to unseal it",
+            "sealed",
+        );
+        let Some(checker) = self.checkers.of(id, key, self.site_secret.as_ref()) else {
+            return Err(if self.site_secret.is_none() {
+                sealed
+            } else {
+                unknown()
+            });
         };
-        let message = presented.verify(verify)?;
-        if key.revoked || key.canary {
+        let message = presented.verify(&checker.verify)?;
+        let source = virtual_keys::source(request.source);
+        if key.canary {
+            return self
+                .canary(id, request)
+                .map_err(Early::Core)
+                .and(Err(unknown()));
+        }
+        if key.revoked {
             return Err(Early::Class(
                 Class::Unauthenticated,
                 "the virtual key was revoked",
+                "revoked",
             ));
         }
-        if now.at >= key.expires {
+        if self.clock.now() >= key.expires {
             return Err(Early::Class(
                 Class::Unauthenticated,
-                "the virtual key has expired",
+                "the virtual key has expired; its operator issues a new one",
+                "expired",
             ));
         }
-        if !comes_from(&key.sources, request.source) {
+        if !source.is_some_and(|source| checker.allows(source)) {
             return Err(Early::Class(
                 Class::NotPermitted,
                 "the virtual key may not be used from this address",
+                "wrong-source",
             ));
         }
-        let stamped = Timestamp(
-            presented
-                .timestamp_us
-                .ok_or(DecodeError::TimestampMissing)?,
-        );
-        let window = presented.receive_window_us;
-        if stamped.0 > now.at.0.saturating_add(AHEAD_US_MAX) || now.at.since_us(stamped) > window {
+        if self.is_sealed() {
+            return Err(sealed);
+        }
+        if self.clock.jumped_us().is_some() {
             return Err(Early::Class(
-                Class::BadTime,
-                "the timestamp is outside the receive window",
+                Class::NotAvailable,
+                "the gate's clock jumped; its operator has to confirm the time",
+                "clock-jumped",
             ));
-        }
-        if stamped < self.started {
-            return Err(Early::Class(
-                Class::BadTime,
-                "the timestamp is from before the gate started; send it again",
-            ));
-        }
-        let mint = format!("pc{:x}t{:x}", self.log.next().0, self.log.term());
-        let actions = presented.decode(Some(&mint))?;
-        let reads = actions.list.iter().all(|action| action.kind().is_read());
-        if !reads {
-            let path = presented.rule().path.clone();
-            let until = stamped.plus_us(window.saturating_add(AHEAD_US_MAX));
-            match self
-                .replay
-                .note(id, request.method, &path, &message, until, now.at)
-            {
-                Seen::New => {}
-                Seen::Before => {
-                    return Err(Early::Class(
-                        Class::StatusUnknown,
-                        "this request was seen before; ask for the order",
-                    ));
-                }
-                Seen::Full => {
-                    return Err(Early::Class(
-                        Class::NotAvailable,
-                        "too many requests are remembered; try again later",
-                    ));
-                }
-            }
         }
         let caller = Caller {
             strategy: key.strategy,
             virtual_key: id,
             account: key.account,
         };
+        let connections = self.connections.entry(id).or_default();
+        if !connections.contains(&request.connection) {
+            if connections.len() >= CONNECTIONS_MAX {
+                connections.pop_front();
+            }
+            connections.push_back(request.connection);
+        }
+
+        // A program keeps the venue's time; so does this.
+        let venue_now = self.clock.venue_now();
+        let stamped = Timestamp(
+            presented
+                .timestamp_us
+                .ok_or(DecodeError::TimestampMissing)?,
+        );
+        let window = presented.receive_window_us;
+        let left = window.saturating_sub(venue_now.since_us(stamped));
+        if stamped.0 > venue_now.0.saturating_add(AHEAD_US_MAX) || left < 1_000 {
+            return Err(Early::Class(
+                Class::BadTime,
+                "the timestamp is outside the receive window",
+                "timestamp",
+            ));
+        }
+        if self.clock.from_venue(stamped) < self.started {
+            return Err(Early::Class(
+                Class::BadTime,
+                "the timestamp is from before the gate started; sign the request again",
+                "before-start",
+            ));
+        }
+        let mint = format!("pc{:x}t{:x}", self.log.next().0, self.log.term());
+        let actions = presented.decode(Some(&mint))?;
+        let reads = actions.list.iter().all(|action| action.kind().is_read());
+        let mark = match reads {
+            true => None,
+            false => {
+                let path = &presented.rule().path;
+                let mark = mark(id, request.method, path, &message);
+                match self.replay.look(&mark, venue_now) {
+                    Seen::New => {}
+                    Seen::Repeated(First::Approved(_)) => {
+                        return Err(Early::Class(
+                            Class::StatusUnknown,
+                            "this request was seen before and was approved; ask for the order",
+                            "repeated",
+                        ));
+                    }
+                    Seen::Repeated(First::Refused { status, body, code }) => {
+                        return Err(Early::Again(*status, body.clone(), code));
+                    }
+                    Seen::Full => {
+                        return Err(Early::Class(
+                            Class::NotAvailable,
+                            "too many requests are remembered; try again later",
+                            "replay-full",
+                        ));
+                    }
+                }
+                Some((mark, stamped.plus_us(window.saturating_add(AHEAD_US_MAX))))
+            }
+        };
+
         let facts = Facts {
-            space: Space::Plenty,
-            unsynced_us: u64::try_from(self.log.unsynced_for().as_micros()).unwrap_or(u64::MAX),
+            space: self.space,
+            unsynced_us: self.unsynced_us(),
             weight: actions.weight,
         };
+        let now = self.clock.now();
         let decision = match &self.release {
-            Some(release) => decide(release, &self.state, caller, &actions.list, &facts, now.at),
+            Some(release) => decide(release, &self.state, caller, &actions.list, &facts, now),
             None => Decision {
                 verdict: Verdict::Refused(Refusal::NoRelease),
                 would_refuse: None,
@@ -395,221 +571,637 @@ impl Core {
                 duty: Duty::Read,
             },
         };
-        let real = self.key_for(key.account, decision.duty);
+        let lane = lane(reads, decision.reserved);
+        let real = match decision.verdict {
+            Verdict::Approved(_) => self.key_for(caller.account, decision.duty),
+            Verdict::Refused(_) => KeyChoice::None,
+        };
         let verdict = match (decision.verdict, real) {
-            (Verdict::Approved(_), None) => Verdict::Refused(Refusal::NoKey {
+            (Verdict::Approved(_), KeyChoice::None) => Verdict::Refused(Refusal::NoKey {
                 duty: decision.duty,
             }),
             (verdict, _) => verdict,
         };
-        let left = window.saturating_sub(now.at.since_us(stamped));
-        let left = if reads {
-            left
-        } else {
-            left.min(ORDER_WINDOW_US_MAX)
-        };
-        let stamp = Stamp {
-            venue_time_ms: now.at.as_ms(),
-            receive_window_ms: u32::try_from(left / 1000).unwrap_or(60_000).max(1),
-            at: now.at,
-        };
-        let mut body = Body::new(Vec::new());
-        body.strategy = Some(caller.strategy);
-        body.virtual_key = Some(id);
-        body.account = Some(caller.account);
-        body.actions.clone_from(&actions.list);
-        body.would_refuse = decision.would_refuse;
-        Ok(match (verdict, real) {
-            (Verdict::Approved(effects), Some(real)) => {
-                body.effects = effects;
-                body.stamp = Some(stamp);
+        let mut body = self.body(match verdict {
+            Verdict::Approved(_) => What::Approved,
+            Verdict::Refused(_) => What::Refused,
+        });
+        body.public.venue = Some(venue.catalog().venue.clone());
+        body.public.endpoint = Some(presented.rule().name());
+        body.regulator.strategy = Some(caller.strategy);
+        body.regulator.account = Some(caller.account);
+        body.private.virtual_key = Some(id);
+        body.private.source = Some(ByteVec::from(request.source.to_vec()));
+        body.private.would_refuse = decision.would_refuse;
+        body.private.unsynced_us = facts.unsynced_us;
+        body.private.weight = actions.weight;
+        body.private.release = self
+            .state
+            .release
+            .and_then(|hash| hash.get(..8).map(|part| ByteVec::from(part.to_vec())));
+        match verdict {
+            Verdict::Approved(effects) => {
+                let real = match real {
+                    KeyChoice::Open(real) => real,
+                    KeyChoice::Sealed | KeyChoice::None => return Err(sealed),
+                };
+                if !self.has_room(lane) || !self.keyring.has_room(real) {
+                    return Err(Early::Class(
+                        Class::NotAvailable,
+                        "the way to the venue is full or gone; nothing was sent",
+                        "no-credit",
+                    ));
+                }
+                let left = if reads {
+                    left
+                } else {
+                    left.min(ORDER_WINDOW_US_MAX)
+                };
+                let window_ms = u32::try_from(left / 1_000).unwrap_or(60_000).max(1);
+                let stamp = Stamp {
+                    venue_time_ms: venue_now.as_ms(),
+                    receive_window_ms: window_ms,
+                    at: now,
+                };
+                let meta = Meta {
+                    caller,
+                    id: request.id,
+                    lane,
+                    endpoint: actions.endpoint,
+                    weight: actions.weight,
+                    orders: actions.orders,
+                    not_after_us: self.clock.boot_us().saturating_add(left),
+                    summarize: presented.rule().is_summarized(),
+                    kinds: actions.list.iter().map(Action::kind).collect(),
+                    reserved: decision.reserved,
+                    until: now.plus_us(u64::from(window_ms) * 1_000 + 1_000),
+                    own: None,
+                };
                 let approved = Approved {
                     key: real,
                     unsigned: venue.prepare(&actions, stamp),
+                    meta,
                 };
-                self.append(entry_kind::APPROVED, &body, approved, now.at)
-                    .map(|(queued, _)| {
-                        turn.queued.push(Held {
-                            queued,
-                            caller,
-                            id: request.id,
-                            lane: lane(reads, decision.reserved),
-                            endpoint: actions.endpoint,
-                            weight: actions.weight,
-                            orders: actions.orders,
-                            not_after_us: now.boot_us.saturating_add(left),
-                            actions: actions.list,
-                        });
-                    })
+                body.private.effects = effects;
+                body.regulator.key = Some(real);
+                body.regulator.stamp = Some(stamp);
+                body.regulator.actions = actions.list;
+                let (queued, entry) = self.append(body, approved)?;
+                if let Some((mark, until)) = mark {
+                    self.replay.keep(mark, First::Approved(entry), until);
+                }
+                *self.in_lane.entry(lane).or_default() += 1;
+                *self.metrics.approved.entry(lane).or_default() += 1;
+                turn.queued.push(queued);
+                Ok(())
             }
-            (Verdict::Refused(refusal), _) => {
-                body.refusal = Some(refusal.clone());
-                // A flood that the message rate refuses must not fill the disk.
-                let entry = match refusal {
-                    Refusal::MessageRate { .. } => Ok(None),
-                    _ => self
-                        .append(entry_kind::REFUSED, &body, (), now.at)
-                        .map(|(_, entry)| Some(entry)),
+            Verdict::Refused(refusal) => {
+                body.public.refusal = Some(refusal.code().to_owned());
+                body.regulator.refusal = Some(refusal.clone());
+                body.regulator.actions = actions.list;
+                // A flood must not fill the disk: above their rate refusals are counted.
+                let recorded = !matches!(refusal, Refusal::MessageRate { .. })
+                    && self.failures.is_recorded(id, now);
+                let entry = if recorded {
+                    Some(self.note(body)?)
+                } else {
+                    self.failures.count(Some(id), refusal.code());
+                    None
                 };
-                entry.map(|entry| {
-                    reply(
-                        turn,
-                        request.id,
-                        refusal.class(),
-                        &refusal.to_string(),
-                        refusal.code(),
-                        entry,
-                    )
-                })
+                self.metrics.refused(refusal.code());
+                self.events.event(
+                    "refused",
+                    json!({ "strategy": caller.strategy, "code": refusal.code(), "entry": entry }),
+                );
+                let (status, text) = refuse(refusal.class(), &refusal.to_string(), entry);
+                reply_with(turn, request.id, status, &text, refusal.code());
+                if let Some((mark, until)) = mark {
+                    let first = First::Refused {
+                        status,
+                        body: text,
+                        code: refusal.code(),
+                    };
+                    self.replay.keep(mark, first, until);
+                }
+                Ok(())
             }
-            (Verdict::Approved(_), None) => Ok(()),
-        })
+        }
     }
 
-    /// The open key of the least duty that can do it.
-    fn key_for(&self, account: AccountId, duty: Duty) -> Option<KeyId> {
+    /// Public data goes on unsigned and unrecorded, from the sources of virtual keys only.
+    fn public(
+        &mut self,
+        presented: &portcullis_venues::binance::Presented<'_>,
+        request: &Request<'_>,
+        turn: &mut Turn,
+    ) -> Result<(), Early> {
+        let source = virtual_keys::source(request.source);
+        if !source.is_some_and(|source| self.is_bound(source)) {
+            return Err(Early::Class(
+                Class::NotPermitted,
+                "no virtual key of this site may be used from this address",
+                "wrong-source",
+            ));
+        }
+        if !self.has_room(Lane::Public) {
+            return Err(Early::Class(
+                Class::NotAvailable,
+                "the way to the venue is full or gone; nothing was sent",
+                "no-credit",
+            ));
+        }
+        let actions = presented.decode(None)?;
+        let stamp = Stamp {
+            venue_time_ms: self.clock.venue_now().as_ms(),
+            receive_window_ms: 0,
+            at: self.clock.now(),
+        };
+        let ready = self
+            .venue
+            .prepare(&actions, stamp)
+            .finish_public()
+            .ok_or(Early::Class(
+                Class::BadRequest,
+                "the endpoint wants a signature",
+                "not-public",
+            ))?;
+        self.metrics.public += 1;
+        self.forward_public(request.id, &actions, &ready, None, turn);
+        Ok(())
+    }
+
+    fn forward_public(
+        &mut self,
+        id: RequestId,
+        actions: &portcullis_venues::binance::Actions,
+        ready: &Ready,
+        own: Option<Own>,
+        turn: &mut Turn,
+    ) {
+        let out = Out {
+            id,
+            entry: None,
+            strategy: GATE,
+            account: None,
+            lane: if own.is_some() {
+                Lane::Operator
+            } else {
+                Lane::Public
+            },
+            endpoint: actions.endpoint,
+            weight: actions.weight,
+            orders: 0,
+            not_after_us: 0,
+            summarize: own.is_some(),
+            share: self.share(),
+        };
+        if !send(turn, &out, ready) {
+            let text = "the request is too long once it is encoded";
+            reply(turn, id, Class::BadRequest, text, "too-long", None);
+            return;
+        }
+        *self.in_lane.entry(out.lane).or_default() += 1;
+        let flight = Flight {
+            entry: None,
+            caller: None,
+            lane: out.lane,
+            kinds: Vec::new(),
+            reserved: true,
+            until: self.clock.now(),
+            own,
+            reports: Vec::new(),
+        };
+        self.flights.insert(id, flight);
+    }
+
+    /// Whether any virtual key in force may come from here.
+    fn is_bound(&mut self, source: std::net::IpAddr) -> bool {
+        let now = self.clock.now();
+        let source = source.to_canonical();
         self.state
+            .virtual_keys
+            .values()
+            .filter(|key| !key.revoked && !key.canary && key.expires > now)
+            .flat_map(|key| &key.sources)
+            .filter_map(|text| virtual_keys::network(text))
+            .any(|network| network.contains(source))
+    }
+
+    /// Somebody has a credential that no program uses.
+    fn canary(&mut self, id: VirtualKeyId, request: &Request<'_>) -> Result<(), CoreError> {
+        let now = self.clock.now();
+        let source = virtual_keys::source(request.source).map(|source| source.to_string());
+        self.metrics.refused("canary");
+        if !self.failures.is_recorded(id, now) {
+            return Ok(());
+        }
+        let mut body = self.body(What::Canary);
+        let key = self.state.virtual_keys.get(&id);
+        body.regulator.strategy = key.map(|key| key.strategy);
+        body.regulator.account = key.map(|key| key.account);
+        body.private.virtual_key = Some(id);
+        body.private.source = Some(ByteVec::from(request.source.to_vec()));
+        let strategy = key.map(|key| key.strategy);
+        let entry = self.note(body)?;
+        self.events.alert(
+            "canary",
+            json!({ "virtual_key": id, "left_with": strategy, "source": source, "entry": entry }),
+        );
+        Ok(())
+    }
+
+    fn unsynced_us(&self) -> u64 {
+        u64::try_from(self.log.unsynced_for().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    fn has_room(&self, lane: Lane) -> bool {
+        self.egress_is_up && self.in_lane.get(&lane).is_none_or(|n| *n < LINK_FRAMES_MAX)
+    }
+
+    /// A strategy's share of the venue's weight, in thousandths: equal among those that are there.
+    fn share(&self) -> u16 {
+        let active = self
+            .state
+            .strategies
+            .values()
+            .filter(|s| !s.revoked)
+            .count();
+        u16::try_from(1_000 / active.max(1)).unwrap_or(1_000).max(1)
+    }
+
+    /// The key of exactly this duty, so that what reads cannot write and what trades cannot move value. An account that
+    /// has one key for all uses it; `status` says what that costs.
+    fn key_for(&self, account: AccountId, duty: Duty) -> KeyChoice {
+        let mut all = self
+            .state
             .keys
             .iter()
-            .filter(|(id, key)| {
-                key.account == account && key.duty >= duty && self.keyring.is_open(**id)
-            })
-            .min_by_key(|(_, key)| key.duty)
-            .map(|(id, _)| *id)
+            .filter(|(_, key)| key.account == account);
+        let first = all.next();
+        let only = all.next().is_none();
+        let chosen = match first {
+            Some((id, key)) if only && key.duty >= duty => Some(*id),
+            _ => {
+                let mut exact = self
+                    .state
+                    .keys
+                    .iter()
+                    .filter(|(_, key)| key.account == account && key.duty == duty)
+                    .map(|(id, _)| *id)
+                    .peekable();
+                let newest_sealed = exact.peek().copied();
+                exact.find(|id| self.keyring.is_open(*id)).or(newest_sealed)
+            }
+        };
+        match chosen {
+            Some(id) if self.keyring.is_open(id) => KeyChoice::Open(id),
+            Some(_) => KeyChoice::Sealed,
+            None => KeyChoice::None,
+        }
     }
 
     /// Ends a turn: writes every queued entry in one call, looks at halts once more, signs, and frames what egress gets.
-    pub fn finish(&mut self, turn: &mut Turn, now: Now) -> Result<(), LogError> {
+    pub fn finish(&mut self, turn: &mut Turn, reading: Reading) -> Result<(), CoreError> {
+        self.look(reading);
         self.log.flush()?;
-        for held in std::mem::take(&mut turn.queued) {
-            let Ok(recorded) = self.log.recorded(held.queued) else {
-                return Err(LogError::Ended);
+        for queued in std::mem::take(&mut turn.queued) {
+            let Ok(recorded) = self.log.recorded(queued) else {
+                return Err(LogError::Ended.into());
             };
-            let entry = recorded.entry();
-            if let Some(level) = self.halted_since(&held.caller, &held.actions, entry) {
-                let release = self.state.settle(
-                    held.caller.account,
-                    entry,
-                    portcullis_model::report::Sent::NotSent,
-                    &[],
-                    None,
-                );
-                let mut body = Body::new(release);
-                body.of = Some(entry);
-                let _ = self.append(entry_kind::OUTCOME, &body, (), now.at)?;
-                let text =
-                    format!("halted at level {level} before it was signed; nothing was sent");
-                reply(
-                    turn,
-                    held.id,
-                    Class::NotAvailable,
-                    &text,
-                    "halted",
-                    Some(entry),
-                );
-                continue;
-            }
-            match self.keyring.sign(recorded) {
-                Ok((entry, ready)) => {
-                    self.under_way.insert(held.id, (entry, held.caller.account));
-                    let meta = Meta {
-                        id: held.id,
-                        entry: Some(entry),
-                        strategy: held.caller.strategy,
-                        account: Some(held.caller.account),
-                        lane: held.lane,
-                        endpoint: held.endpoint,
-                        weight: held.weight,
-                        orders: held.orders,
-                        not_after_us: held.not_after_us,
-                        summarize: true,
-                    };
-                    send(turn, &meta, &ready);
-                }
-                Err(error) => {
-                    let release = self.state.settle(
-                        held.caller.account,
-                        entry,
-                        portcullis_model::report::Sent::NotSent,
-                        &[],
-                        None,
-                    );
-                    let mut body = Body::new(release);
-                    body.of = Some(entry);
-                    let _ = self.append(entry_kind::OUTCOME, &body, (), now.at)?;
-                    reply(
-                        turn,
-                        held.id,
-                        Class::NotAvailable,
-                        &format!("not signed: {error}"),
-                        "not-signed",
-                        Some(entry),
-                    );
-                }
+            let moves_value =
+                |kind: &ActionKind| kind.moves_value_out() || kind.duty() > Duty::Trade;
+            if recorded.approved().meta.kinds.iter().any(moves_value) {
+                self.unsynced.push_back(recorded);
+            } else {
+                self.release(recorded, turn)?;
             }
         }
-        self.log.flush()
+        while self
+            .unsynced
+            .front()
+            .is_some_and(|recorded| recorded.entry().0 < self.log.synced())
+        {
+            if let Some(recorded) = self.unsynced.pop_front() {
+                self.release(recorded, turn)?;
+            }
+        }
+        while let Some(done) = self.keyring.finished() {
+            self.signed(done, turn)?;
+        }
+        // What was dropped has its entries too.
+        self.log.flush()?;
+        Ok(())
     }
 
-    /// A halt that was recorded after the approval and refuses it.
-    fn halted_since(
-        &self,
-        caller: &Caller,
-        actions: &[Action],
-        approved: EntryId,
-    ) -> Option<Level> {
-        if self.state.halts.is_empty() || self.state.entries <= approved.0 + 1 {
+    /// Signatures that helpers are making, or that wait for the disk: the loop looks again soon.
+    #[must_use]
+    pub fn is_waiting(&self) -> bool {
+        self.keyring.slow() > 0
+            || !self.unsynced.is_empty()
+            || !self.answers.is_empty()
+            || !self.halting.is_empty()
+            || self.compiling.is_some()
+    }
+
+    fn release(
+        &mut self,
+        recorded: Recorded<Approved<Meta>>,
+        turn: &mut Turn,
+    ) -> Result<(), CoreError> {
+        let meta = &recorded.approved().meta;
+        if let Some(level) = self.halted(&meta.caller, &meta.kinds, meta.reserved) {
+            let entry = recorded.entry();
+            let meta = recorded.into_approved().meta;
+            return self.drop_held(&meta, entry, &held_back(level), turn);
+        }
+        let signing = self.keyring.sign(recorded);
+        self.signed(signing, turn)
+    }
+
+    fn signed(&mut self, signing: Signing<Meta>, turn: &mut Turn) -> Result<(), CoreError> {
+        let signed = match signing {
+            Signing::Slow(_) => return Ok(()),
+            Signing::Failed(meta, entry, why) => {
+                self.events.alert(
+                    "not-signed",
+                    json!({ "entry": entry, "why": why.to_string() }),
+                );
+                let text = match why {
+                    KeyError::NotOpen(_) => "the gate is sealed; nothing was sent".to_owned(),
+                    why => format!("not signed: {why}; nothing was sent"),
+                };
+                return self.drop_held(&meta, entry, &text, turn);
+            }
+            Signing::Done(signed) => signed,
+        };
+        // A slow signature may have been overtaken by a halt, or by its own deadline.
+        let meta = signed.meta;
+        if let Some(level) = self.halted(&meta.caller, &meta.kinds, meta.reserved) {
+            return self.drop_held(&meta, signed.entry, &held_back(level), turn);
+        }
+        if self.clock.boot_us() > meta.not_after_us {
+            let text = "its receive window passed before it was signed; nothing was sent";
+            return self.drop_held(&meta, signed.entry, text, turn);
+        }
+        if !self.egress_is_up {
+            let text = "the way to the venue is gone; nothing was sent";
+            return self.drop_held(&meta, signed.entry, text, turn);
+        }
+        let out = Out {
+            id: meta.id,
+            entry: Some(signed.entry),
+            strategy: meta.caller.strategy,
+            account: Some(meta.caller.account),
+            lane: meta.lane,
+            endpoint: meta.endpoint,
+            weight: meta.weight,
+            orders: meta.orders,
+            not_after_us: meta.not_after_us,
+            summarize: meta.summarize,
+            share: self.share(),
+        };
+        if !send(turn, &out, &signed.ready) {
+            // A rebuilt request is no longer than the one that fitted a frame on its way in, but for its escapes.
+            let text = "the request is too long once it is encoded; nothing was sent";
+            return self.drop_held(&meta, signed.entry, text, turn);
+        }
+        self.metrics.signed += 1;
+        let flight = Flight {
+            entry: Some(signed.entry),
+            caller: Some(meta.caller),
+            lane: meta.lane,
+            kinds: meta.kinds,
+            reserved: meta.reserved,
+            until: meta.until,
+            own: meta.own,
+            reports: Vec::new(),
+        };
+        self.flights.insert(meta.id, flight);
+        Ok(())
+    }
+
+    /// Recorded, and never released: its reservation ends, and its program is told that nothing was sent.
+    fn drop_held(
+        &mut self,
+        meta: &Meta,
+        entry: EntryId,
+        why: &str,
+        turn: &mut Turn,
+    ) -> Result<(), CoreError> {
+        self.leave_lane(meta.lane);
+        self.metrics.dropped += 1;
+        let mut body = self.body(What::Dropped);
+        body.public.of = Some(entry);
+        body.regulator.strategy = Some(meta.caller.strategy);
+        body.regulator.account = Some(meta.caller.account);
+        body.regulator.text = Some(why.to_owned());
+        body.regulator.sent = Some(Sent::NotSent);
+        body.private.effects =
+            self.state
+                .settle(meta.caller.account, entry, Sent::NotSent, &[], None);
+        self.note(body)?;
+        match &meta.own {
+            Some(own) => self.own_failed(own),
+            None => reply(
+                turn,
+                meta.id,
+                Class::NotAvailable,
+                why,
+                "held-back",
+                Some(entry),
+            ),
+        }
+        Ok(())
+    }
+
+    fn leave_lane(&mut self, lane: Lane) {
+        if let Some(n) = self.in_lane.get_mut(&lane) {
+            *n = n.saturating_sub(1);
+        }
+    }
+
+    /// The level of a halt in force that refuses this.
+    fn halted(&self, caller: &Caller, kinds: &[ActionKind], reserved: bool) -> Option<Level> {
+        if self.state.halts.is_empty() || caller.strategy == GATE {
             return None;
         }
-        use portcullis_model::halt::Scope;
-        let strategy = self.state.strategies.get(&caller.strategy);
-        let venue = self
-            .state
-            .accounts
-            .get(&caller.account)
-            .map(|account| account.venue.clone());
         self.state
             .halts
             .values()
-            .filter(|halt| match &halt.scope {
-                Scope::Firm => true,
-                Scope::Venue(name) => Some(name) == venue.as_ref(),
-                Scope::Account(id) => *id == caller.account,
-                Scope::Desk(name) => strategy.and_then(|s| s.desk.as_ref()) == Some(name),
-                Scope::Strategy(id) => *id == caller.strategy,
-                Scope::VirtualKey(id) => *id == caller.virtual_key,
-            })
             .find(|halt| {
-                actions
-                    .iter()
-                    .any(|action| halt.level.passage(action.kind()) == Passage::Refused)
+                self.covers(&halt.scope, caller)
+                    && kinds.iter().any(|kind| refuses(halt, *kind, reserved))
             })
             .map(|halt| halt.level)
     }
 
-    /// What became of a signed request.
-    pub fn outcome(&mut self, outcome: &Outcome, now: Timestamp) -> Result<(), LogError> {
-        let known = match outcome.more {
-            true => self.under_way.get(&outcome.id).copied(),
-            false => self.under_way.remove(&outcome.id),
-        };
-        let Some((entry, account)) = known else {
+    fn covers(&self, scope: &Scope, caller: &Caller) -> bool {
+        match scope {
+            Scope::Firm => true,
+            Scope::Venue(name) => self
+                .state
+                .accounts
+                .get(&caller.account)
+                .is_some_and(|account| account.venue == *name),
+            Scope::Account(id) => *id == caller.account,
+            Scope::Desk(name) => self
+                .state
+                .strategies
+                .get(&caller.strategy)
+                .and_then(|strategy| strategy.desk.as_ref())
+                .is_some_and(|desk| desk == name),
+            Scope::Strategy(id) => *id == caller.strategy,
+            Scope::VirtualKey(id) => *id == caller.virtual_key,
+        }
+    }
+
+    /// What became of a request, as egress says.
+    pub fn outcome(&mut self, outcome: &Outcome, reading: Reading) -> Result<(), CoreError> {
+        self.look(reading);
+        let Some(flight) = self.flights.get_mut(&outcome.id) else {
+            self.metrics.foreign_frames += 1;
             return Ok(());
         };
-        let effects = self
-            .state
-            .settle(account, entry, outcome.sent, &outcome.reports, None);
-        if effects.is_empty() {
+        if outcome.entry.is_some() && outcome.entry != flight.entry {
+            self.metrics.foreign_frames += 1;
             return Ok(());
         }
-        let mut body = Body::new(effects);
-        body.of = Some(entry);
-        self.append(entry_kind::OUTCOME, &body, (), now).map(drop)
+        if flight.reports.len().saturating_add(outcome.reports.len()) > REPORTS_MAX {
+            // What is cut proves nothing about what is missing.
+            flight
+                .reports
+                .retain(|r| !matches!(r, Report::OpenOrdersComplete { .. }));
+        } else {
+            flight.reports.extend(outcome.reports.iter().cloned());
+        }
+        if outcome.more {
+            return Ok(());
+        }
+        let Some(flight) = self.flights.remove(&outcome.id) else {
+            return Ok(());
+        };
+        self.leave_lane(flight.lane);
+        let word = match outcome.sent {
+            Sent::NotSent => "not_sent",
+            Sent::MaybeSent => "maybe_sent",
+            Sent::Sent => "sent",
+        };
+        *self.metrics.outcomes.entry(word).or_default() += 1;
+        let mut effects = Vec::new();
+        if let (Some(entry), Some(caller)) = (flight.entry, flight.caller) {
+            let asked = flight.own.as_ref().and_then(Own::order);
+            effects =
+                self.state
+                    .settle(caller.account, entry, outcome.sent, &flight.reports, asked);
+            // Prices come from the gate's own polling alone.
+            effects.retain(|effect| !matches!(effect, Effect::Price { .. }));
+            self.settle(&flight, outcome, effects.clone())?;
+        }
+        if let Some(own) = &flight.own {
+            self.own_outcome(own, outcome, &flight.reports, !effects.is_empty())?;
+        }
+        Ok(())
+    }
+
+    /// Writes what an outcome changed; of what only reads, nothing if nothing changed.
+    fn settle(
+        &mut self,
+        flight: &Flight,
+        outcome: &Outcome,
+        effects: Vec<Effect>,
+    ) -> Result<(), CoreError> {
+        let reads = flight.kinds.iter().all(|kind| kind.is_read());
+        if effects.is_empty() && reads {
+            return Ok(());
+        }
+        let mut parts = effects.chunks(EFFECTS_MAX);
+        let mut next = Some(parts.next().unwrap_or_default());
+        while let Some(part) = next {
+            let mut body = self.body(What::Outcome);
+            body.public.of = flight.entry;
+            body.regulator.strategy = flight.caller.map(|caller| caller.strategy);
+            body.regulator.account = flight.caller.map(|caller| caller.account);
+            body.regulator.sent = Some(outcome.sent);
+            body.regulator.status = Some(outcome.status);
+            body.regulator.text = outcome
+                .why
+                .as_ref()
+                .map(|why| why.chars().take(200).collect());
+            if !reads {
+                body.regulator.reports = flight.reports.iter().take(EFFECTS_MAX).cloned().collect();
+            }
+            body.private.effects = part.to_vec();
+            self.note(body)?;
+            next = parts.next();
+        }
+        Ok(())
+    }
+
+    /// What egress says became of a discard.
+    pub fn discarded(&mut self, discarded: &Discarded) {
+        self.commands_discarded(discarded);
+    }
+
+    /// Connections of these keys are to be closed.
+    fn close_connections(&mut self, keys: &[VirtualKeyId], turn: &mut Turn) {
+        for key in keys {
+            self.checkers.forget(*key);
+            let Some(connections) = self.connections.remove(key) else {
+                continue;
+            };
+            let close = Close {
+                connections: connections.into(),
+            };
+            // 256 numbers are far shorter than a frame.
+            let _ = wire::frame(&mut turn.to_ingress, kind::CLOSE, &close);
+        }
+    }
+
+    /// The page of metrics.
+    #[must_use]
+    pub fn metrics_text(&self) -> String {
+        let keys_open = self
+            .state
+            .keys
+            .keys()
+            .filter(|id| self.keyring.is_open(**id));
+        self.metrics.text(&Gauges {
+            entries: self.state.entries,
+            unsynced_us: self.unsynced_us(),
+            under_way: self.flights.len() as u64,
+            slow: self.keyring.slow() as u64,
+            open_orders: self.state.orders.len() as u64,
+            halts: self.state.halts.len() as u64,
+            statements: self.replay.len() as u64,
+            keys_open: keys_open.count() as u64,
+            clock_jumped: self.clock.jumped_us().is_some(),
+            venue_offset_us: self.clock.measured_offset_us().unwrap_or(0),
+        })
     }
 
     /// Ends in order: everything is written, synced and under a checkpoint.
-    pub fn close(self) -> Result<(), LogError> {
-        self.log.close()
+    pub fn close(self) -> Result<(), CoreError> {
+        Ok(self.log.close()?)
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum KeyChoice {
+    Open(KeyId),
+    /// There is one, and it is not open.
+    Sealed,
+    None,
+}
+
+fn held_back(level: Level) -> String {
+    format!("halted at level {level} before it was signed; nothing was sent")
+}
+
+fn refuses(halt: &Halt, kind: ActionKind, reserved: bool) -> bool {
+    match halt.level.passage(kind) {
+        Passage::Refused => true,
+        Passage::IfReducing => !reserved,
+        Passage::Passes => false,
     }
 }
 
@@ -621,33 +1213,10 @@ fn lane(reads: bool, reserved: bool) -> Lane {
     }
 }
 
-/// Whether an address lies in one of the networks (`10.0.0.0/8`). No network: from nowhere.
-fn comes_from(sources: &[String], address: &ByteSlice) -> bool {
-    let address: &[u8] = address;
-    sources.iter().any(|source| {
-        let (network, bits) = match source.split_once('/') {
-            Some((network, bits)) => (network, bits.parse::<u32>().ok()),
-            None => (source.as_str(), Some(128)),
-        };
-        let octets = match network.parse::<IpAddr>() {
-            Ok(IpAddr::V4(v4)) => v4.octets().to_vec(),
-            Ok(IpAddr::V6(v6)) => v6.octets().to_vec(),
-            Err(_) => return false,
-        };
-        let Some(bits) = bits else { return false };
-        octets.len() == address.len()
-            && octets.iter().zip(address).enumerate().all(|(at, (a, b))| {
-                let left = bits.saturating_sub(at as u32 * 8).min(8);
-                let mask = (0xff00u32 >> left) as u8;
-                a & mask == b & mask
-            })
-    })
-}
-
-struct Meta {
+struct Out {
     id: RequestId,
     entry: Option<EntryId>,
-    strategy: StrategyId,
+    strategy: portcullis_model::id::StrategyId,
     account: Option<AccountId>,
     lane: Lane,
     endpoint: u16,
@@ -655,9 +1224,11 @@ struct Meta {
     orders: u32,
     not_after_us: u64,
     summarize: bool,
+    share: u16,
 }
 
-fn send(turn: &mut Turn, meta: &Meta, ready: &portcullis_venues::binance::Ready) {
+/// Frames a request for egress; `false`: it would not fit, and nothing was framed.
+fn send(turn: &mut Turn, out: &Out, ready: &Ready) -> bool {
     let headers = ready
         .headers
         .iter()
@@ -667,34 +1238,24 @@ fn send(turn: &mut Turn, meta: &Meta, ready: &portcullis_venues::binance::Ready)
         })
         .collect();
     let send = Send {
-        id: meta.id,
-        entry: meta.entry,
-        strategy: meta.strategy,
-        account: meta.account,
-        lane: meta.lane,
+        id: out.id,
+        entry: out.entry,
+        strategy: out.strategy,
+        account: out.account,
+        lane: out.lane,
         host: 0,
-        endpoint: meta.endpoint,
-        weight: meta.weight,
-        orders: meta.orders,
-        not_after_us: meta.not_after_us,
+        endpoint: out.endpoint,
+        weight: out.weight,
+        orders: out.orders,
+        not_after_us: out.not_after_us,
         method: ready.method,
         target: ready.target.as_bytes().into(),
         headers,
         body: ready.body.as_bytes().into(),
-        summarize: meta.summarize,
-        share: 1000,
+        summarize: out.summarize,
+        share: out.share,
     };
-    if wire::frame(&mut turn.to_egress, kind::SEND, &send).is_err() {
-        // A rebuilt request is no longer than the one that fitted a frame on its way in, but for its escapes.
-        reply(
-            turn,
-            meta.id,
-            Class::BadRequest,
-            "the request is too long once it is encoded",
-            "too-long",
-            meta.entry,
-        );
-    }
+    wire::frame(&mut turn.to_egress, kind::SEND, &send).is_ok()
 }
 
 fn reply(
@@ -706,6 +1267,10 @@ fn reply(
     entry: Option<EntryId>,
 ) {
     let (status, body) = refuse(class, message, entry);
+    reply_with(turn, id, status, &body, code);
+}
+
+fn reply_with(turn: &mut Turn, id: RequestId, status: u16, body: &[u8], code: &str) {
     let headers = vec![
         Header {
             name: "content-type",
@@ -720,7 +1285,7 @@ fn reply(
         id,
         status,
         headers,
-        body: body[..].into(),
+        body: body.into(),
     };
     // A refusal is far shorter than a frame: its message is bounded by the fields it quotes.
     let _ = wire::frame(&mut turn.to_ingress, kind::REPLY, &reply);

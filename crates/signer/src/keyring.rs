@@ -1,34 +1,77 @@
-//! The only file that holds a real key. Signing takes a [`Recorded`], which only the log makes: a signature for something
+//! The only file that sees real keys. Signing takes a [`Recorded`], which only the log makes: a signature for something
 //! that is not written in the log does not compile.
 //!
-//! Key types here have no `Debug`, `Clone` or `Serialize`. Locked memory for them is `room`'s duty and not there yet.
+//! Trusts its caller to have recorded the key's id with the approval. Slow signatures (RSA) are made by helper threads;
+//! their results come back by [`Keyring::finished`], and the caller looks at the halts again before it releases one.
+//!
+//! Key types here have no `Debug`, `Clone` or `Serialize`; the library wipes them on drop. Deliberately absent: reading
+//! files, deciding, sending. Locked memory is the process's affair (all of it is locked before the first key arrives).
 
 use crate::log_file::Recorded;
+use crate::pem;
+use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{Ed25519KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
-use aws_lc_rs::{hkdf, hmac};
 use portcullis_model::action::Scheme;
 use portcullis_model::id::{EntryId, KeyId};
 use portcullis_venues::binance::{Ready, Signature, Unsigned};
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use zeroize::Zeroizing;
+
+/// Threads that make slow signatures.
+pub const HELPERS: usize = 2;
+/// Slow signatures under way at most; a request beyond it is refused before it is recorded.
+pub const SLOW_MAX: usize = 64;
 
 enum Key {
     Hmac(Box<hmac::Key>),
     Ed25519(Box<Ed25519KeyPair>),
-    Rsa(Box<RsaKeyPair>),
+    Rsa(Arc<RsaKeyPair>),
+}
+
+/// An approved request: what to sign, with which key, and what the caller needs afterwards.
+#[derive(Debug)]
+pub struct Approved<M> {
+    pub key: KeyId,
+    pub unsigned: Unsigned,
+    pub meta: M,
+}
+
+/// A signed request.
+#[derive(Debug)]
+pub struct Signed<M> {
+    pub entry: EntryId,
+    pub ready: Ready,
+    pub meta: M,
+}
+
+/// What [`Keyring::sign`] gives back.
+#[derive(Debug)]
+pub enum Signing<M> {
+    Done(Signed<M>),
+    /// A helper has it; [`Keyring::finished`] will give it back.
+    Slow(EntryId),
+    /// Nothing was signed.
+    Failed(M, EntryId, KeyError),
+}
+
+struct Job<M> {
+    recorded: Recorded<Approved<M>>,
+    api_key: String,
+    key: Arc<RsaKeyPair>,
 }
 
 /// Opened keys, by id.
-#[derive(Default)]
-pub struct Keyring {
+pub struct Keyring<M> {
     keys: HashMap<KeyId, (String, Key)>,
-}
-
-impl fmt::Debug for Keyring {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Keyring({} keys)", self.keys.len())
-    }
+    jobs: Option<SyncSender<Job<M>>>,
+    done: Receiver<Signing<M>>,
+    slow: usize,
+    helpers: Vec<JoinHandle<()>>,
 }
 
 /// Why a secret is no key, or a key does not sign. No variant holds a byte of it.
@@ -38,6 +81,9 @@ pub enum KeyError {
     Malformed(Scheme),
     /// Sealed, or removed.
     NotOpen(KeyId),
+    /// Too many slow signatures are under way.
+    Busy,
+    NoThread,
     Failed,
 }
 
@@ -45,13 +91,15 @@ impl fmt::Display for KeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Malformed(Scheme::HmacSha256) => f.write_str("the secret is empty"),
-            Self::Malformed(Scheme::Ed25519) => {
-                f.write_str("the secret is no Ed25519 key in PKCS#8, DER")
-            }
-            Self::Malformed(Scheme::RsaSha256) => {
-                f.write_str("the secret is no RSA key in PKCS#8, DER")
-            }
+            Self::Malformed(Scheme::Ed25519) => f.write_str(
+                "the secret is no Ed25519 private key; give PKCS#8 in PEM (`-----BEGIN PRIVATE KEY-----`)",
+            ),
+            Self::Malformed(Scheme::RsaSha256) => f.write_str(
+                "the secret is no RSA private key; give PKCS#8 in PEM (`-----BEGIN PRIVATE KEY-----`)",
+            ),
             Self::NotOpen(key) => write!(f, "key {key} is sealed"),
+            Self::Busy => f.write_str("too many slow signatures are under way"),
+            Self::NoThread => f.write_str("no thread for slow signatures could be started"),
             Self::Failed => f.write_str("the signature could not be made"),
         }
     }
@@ -59,15 +107,20 @@ impl fmt::Display for KeyError {
 
 impl std::error::Error for KeyError {}
 
-/// An approved request: what to sign, and with which key.
-#[derive(Debug)]
-pub struct Approved {
-    pub key: KeyId,
-    pub unsigned: Unsigned,
-}
+impl<M: Send + 'static> Keyring<M> {
+    /// Without keys; helpers start with the first slow one.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            keys: HashMap::new(),
+            jobs: None,
+            done: channel().1,
+            slow: 0,
+            helpers: Vec::new(),
+        }
+    }
 
-impl Keyring {
-    /// Takes a key in. HMAC: the secret's text; the others: PKCS#8, DER.
+    /// Takes a key in. HMAC: the secret's text; the others: PKCS#8, in PEM or DER.
     pub fn open(
         &mut self,
         id: KeyId,
@@ -77,17 +130,31 @@ impl Keyring {
     ) -> Result<(), KeyError> {
         let malformed = KeyError::Malformed(scheme);
         let key = match scheme {
-            Scheme::HmacSha256 if secret.is_empty() => return Err(malformed),
-            Scheme::HmacSha256 => Key::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, secret))),
-            Scheme::Ed25519 => Key::Ed25519(Box::new(
-                Ed25519KeyPair::from_pkcs8(secret).map_err(|_| malformed)?,
-            )),
-            Scheme::RsaSha256 => Key::Rsa(Box::new(
-                RsaKeyPair::from_pkcs8(secret).map_err(|_| malformed)?,
-            )),
+            Scheme::HmacSha256 => {
+                // People's editors end a file with a line end; no venue's secret does.
+                let text = secret.trim_ascii();
+                if text.is_empty() {
+                    return Err(malformed);
+                }
+                Key::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, text)))
+            }
+            Scheme::Ed25519 => {
+                let der = private_key(secret);
+                let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der);
+                Key::Ed25519(Box::new(pair.map_err(|_| malformed)?))
+            }
+            Scheme::RsaSha256 => {
+                let pair = RsaKeyPair::from_pkcs8(&private_key(secret)).map_err(|_| malformed)?;
+                self.start_helpers()?;
+                Key::Rsa(Arc::new(pair))
+            }
         };
         self.keys.insert(id, (api_key.to_owned(), key));
         Ok(())
+    }
+
+    pub fn remove(&mut self, id: KeyId) {
+        self.keys.remove(&id);
     }
 
     #[must_use]
@@ -95,55 +162,153 @@ impl Keyring {
         self.keys.contains_key(&id)
     }
 
+    /// No key is open: the gate is sealed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// A signature by this key can be made now, or a helper has room for it.
+    #[must_use]
+    pub fn has_room(&self, id: KeyId) -> bool {
+        match self.keys.get(&id) {
+            Some((_, Key::Rsa(_))) => self.slow < SLOW_MAX,
+            Some(_) => true,
+            None => false,
+        }
+    }
+
     /// Signs what was recorded, and gives the request with the entry that recorded it.
-    pub fn sign(&self, recorded: Recorded<Approved>) -> Result<(EntryId, Ready), KeyError> {
+    pub fn sign(&mut self, recorded: Recorded<Approved<M>>) -> Signing<M> {
         let entry = recorded.entry();
-        let Approved { key: id, unsigned } = recorded.into_approved();
-        let (api_key, key) = self.keys.get(&id).ok_or(KeyError::NotOpen(id))?;
-        let message = unsigned.message();
+        let id = recorded.approved().key;
+        let Some((api_key, key)) = self.keys.get(&id) else {
+            return Signing::Failed(recorded.into_approved().meta, entry, KeyError::NotOpen(id));
+        };
+        let message = recorded.approved().unsigned.message();
         let signature = match key {
-            Key::Hmac(key) => {
-                let tag = hmac::sign(key, message);
-                Signature::HmacSha256(tag.as_ref().try_into().map_err(|_| KeyError::Failed)?)
-            }
-            Key::Ed25519(key) => Signature::Ed25519(
-                key.sign(message)
-                    .as_ref()
-                    .try_into()
-                    .map_err(|_| KeyError::Failed)?,
-            ),
+            Key::Hmac(key) => <[u8; 32]>::try_from(hmac::sign(key, message).as_ref())
+                .ok()
+                .map(Signature::HmacSha256),
+            Key::Ed25519(key) => key
+                .try_sign(message)
+                .ok()
+                .and_then(|signature| <[u8; 64]>::try_from(signature.as_ref()).ok())
+                .map(Signature::Ed25519),
             Key::Rsa(key) => {
-                let mut bytes = vec![0; key.public_modulus_len()];
-                key.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut bytes)
-                    .map_err(|_| KeyError::Failed)?;
-                Signature::RsaSha256(bytes)
+                let job = Job {
+                    api_key: api_key.clone(),
+                    key: Arc::clone(key),
+                    recorded,
+                };
+                let given = match &self.jobs {
+                    Some(jobs) => jobs.try_send(job),
+                    None => Err(TrySendError::Disconnected(job)),
+                };
+                return match given {
+                    Ok(()) => {
+                        self.slow += 1;
+                        Signing::Slow(entry)
+                    }
+                    Err(TrySendError::Full(job) | TrySendError::Disconnected(job)) => {
+                        Signing::Failed(job.recorded.into_approved().meta, entry, KeyError::Busy)
+                    }
+                };
             }
         };
-        Ok((entry, unsigned.finish(api_key, &signature)))
+        finish(recorded, api_key, signature)
+    }
+
+    /// A slow signature that is done, if there is one. Never waits.
+    pub fn finished(&mut self) -> Option<Signing<M>> {
+        let done = self.done.try_recv().ok()?;
+        self.slow = self.slow.saturating_sub(1);
+        Some(done)
+    }
+
+    /// Slow signatures under way.
+    #[must_use]
+    pub fn slow(&self) -> usize {
+        self.slow
+    }
+
+    fn start_helpers(&mut self) -> Result<(), KeyError> {
+        if self.jobs.is_some() {
+            return Ok(());
+        }
+        let (jobs, todo) = sync_channel::<Job<M>>(SLOW_MAX);
+        let todo = Arc::new(Mutex::new(todo));
+        let (finished, done) = channel();
+        for _ in 0..HELPERS {
+            let (todo, finished) = (Arc::clone(&todo), finished.clone());
+            let helper = std::thread::Builder::new()
+                .name("rsa".to_owned())
+                .spawn(move || help(&todo, &finished))
+                .map_err(|_| KeyError::NoThread)?;
+            self.helpers.push(helper);
+        }
+        self.jobs = Some(jobs);
+        self.done = done;
+        Ok(())
     }
 }
 
-/// The HMAC secret of a virtual key: HKDF-SHA256 of the site's secret with the key's text as info, as 64 letters and
-/// digits. Nothing of it is stored.
-#[must_use]
-pub fn virtual_secret(site_secret: &[u8], api_key: &str) -> String {
-    struct Length;
-    impl hkdf::KeyType for Length {
-        fn len(&self) -> usize {
-            64
+impl<M: Send + 'static> Default for Keyring<M> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<M> Drop for Keyring<M> {
+    fn drop(&mut self) {
+        self.jobs = None;
+        for helper in self.helpers.drain(..) {
+            let _ = helper.join();
         }
     }
-    let mut bytes = [0; 64];
-    let info = [b"portcullis virtual key v1 ".as_slice(), api_key.as_bytes()];
-    // HKDF-SHA256 gives up to 8,160 bytes; 64 cannot fail.
-    let filled = hkdf::Salt::new(hkdf::HKDF_SHA256, b"portcullis")
-        .extract(site_secret)
-        .expand(&info, Length)
-        .and_then(|okm| okm.fill(&mut bytes));
-    match filled {
-        Ok(()) => portcullis_venues::binance::virtual_key_text(&bytes),
-        Err(_) => String::new(),
+}
+
+fn help<M>(todo: &Mutex<Receiver<Job<M>>>, finished: &Sender<Signing<M>>) {
+    let random = SystemRandom::new();
+    loop {
+        let job = todo.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(job) = job else { return };
+        let mut bytes = vec![0; job.key.public_modulus_len()];
+        let message = job.recorded.approved().unsigned.message();
+        let made = job
+            .key
+            .sign(&RSA_PKCS1_SHA256, &random, message, &mut bytes);
+        let signature = made.ok().map(|()| Signature::RsaSha256(bytes));
+        let done = finish(job.recorded, &job.api_key, signature);
+        if finished.send(done).is_err() {
+            return;
+        }
     }
+}
+
+fn finish<M>(
+    recorded: Recorded<Approved<M>>,
+    api_key: &str,
+    signature: Option<Signature>,
+) -> Signing<M> {
+    let entry = recorded.entry();
+    let Approved { unsigned, meta, .. } = recorded.into_approved();
+    match signature {
+        Some(signature) => Signing::Done(Signed {
+            entry,
+            ready: unsigned.finish(api_key, &signature),
+            meta,
+        }),
+        None => Signing::Failed(meta, entry, KeyError::Failed),
+    }
+}
+
+/// PKCS#8 in PEM, or DER as it is.
+fn private_key(secret: &[u8]) -> Zeroizing<Vec<u8>> {
+    std::str::from_utf8(secret)
+        .ok()
+        .and_then(|text| pem::decode(text, "PRIVATE KEY"))
+        .unwrap_or_else(|| Zeroizing::new(secret.to_vec()))
 }
 
 #[cfg(test)]
@@ -151,28 +316,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn virtual_secrets_depend_on_site_and_key_and_on_nothing_else() {
-        let one = virtual_secret(b"site", "a");
-        assert_eq!(one, virtual_secret(b"site", "a"));
-        assert_eq!(
-            (one.len(), one.bytes().all(|b| b.is_ascii_alphanumeric())),
-            (64, true)
-        );
-        assert_ne!(one, virtual_secret(b"site", "b"));
-        assert_ne!(one, virtual_secret(b"other", "a"));
-    }
-
-    #[test]
     fn what_is_no_key_is_refused_without_a_word_of_it() {
-        let mut keyring = Keyring::default();
+        let mut keyring = Keyring::<()>::default();
         for scheme in [Scheme::Ed25519, Scheme::RsaSha256] {
             let error = keyring.open(KeyId(1), "k", scheme, b"hunter2").unwrap_err();
             assert!(!error.to_string().contains("hunter2"));
         }
-        assert_eq!(
-            keyring.open(KeyId(1), "k", Scheme::HmacSha256, b""),
-            Err(KeyError::Malformed(Scheme::HmacSha256))
-        );
-        assert!(!keyring.is_open(KeyId(1)));
+        for empty in [&b""[..], b" \n"] {
+            assert_eq!(
+                keyring.open(KeyId(1), "k", Scheme::HmacSha256, empty),
+                Err(KeyError::Malformed(Scheme::HmacSha256))
+            );
+        }
+        assert!(!keyring.is_open(KeyId(1)) && keyring.is_empty());
     }
 }

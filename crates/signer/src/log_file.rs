@@ -112,6 +112,11 @@ impl<T> Recorded<T> {
         self.entry
     }
 
+    /// What was approved, while it is still to be signed.
+    pub fn approved(&self) -> &T {
+        &self.approved
+    }
+
     pub fn into_approved(self) -> T {
         self.approved
     }

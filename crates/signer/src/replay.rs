@@ -1,71 +1,118 @@
-//! What changes something is accepted once. A statement is its virtual key, method, path and the message that its
-//! signature covers; it is remembered until it would be too old to be accepted anyway.
+//! What changes something is accepted once. The mark of a statement is the hash of virtual key, method, path and verified
+//! message; a repeat is told what became of the first.
+//!
+//! Kept in memory only: after a start nothing stamped before the start is accepted, so what was seen before it cannot
+//! come again.
 
-use aws_lc_rs::digest::{Context, SHA256};
-use portcullis_model::id::{Timestamp, VirtualKeyId};
-use std::collections::{HashSet, VecDeque};
+use aws_lc_rs::digest;
+use portcullis_model::id::{EntryId, Timestamp, VirtualKeyId};
+use std::collections::{BTreeSet, HashMap};
 
-/// Statements remembered at most; beyond it what changes something is refused until some have expired.
-pub const STATEMENTS_MAX: usize = 1_000_000;
+/// Statements remembered at most: five minutes of a thousand orders a second. When it is full, what changes something is
+/// refused as not available until the oldest has expired; nothing is forgotten early.
+pub const STATEMENTS_MAX: usize = 300_000;
 
-/// Statements seen.
-#[derive(Debug, Default)]
-pub struct Replay {
-    seen: HashSet<[u8; 32]>,
-    /// In the order in which they came; each with the time after which it cannot be accepted again.
-    order: VecDeque<(Timestamp, [u8; 32])>,
+/// The hash of one statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mark([u8; 32]);
+
+/// What a statement's mark is made of.
+#[must_use]
+pub fn mark(key: VirtualKeyId, method: &str, path: &str, message: &[u8]) -> Mark {
+    let mut hash = digest::Context::new(&digest::SHA256);
+    hash.update(&key.0.to_be_bytes());
+    // Lengths keep `a` + `bc` apart from `ab` + `c`.
+    for part in [method.as_bytes(), path.as_bytes(), message] {
+        hash.update(&(part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    let mut mark = [0; 32];
+    for (to, from) in mark.iter_mut().zip(hash.finish().as_ref()) {
+        *to = *from;
+    }
+    Mark(mark)
 }
 
-/// Whether a statement is new.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Seen {
+/// What became of the first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum First {
+    /// It was signed, and its answer went to whoever sent it: the repeat is told to ask for the order.
+    Approved(EntryId),
+    /// It was refused, in these words.
+    Refused {
+        status: u16,
+        body: Vec<u8>,
+        code: &'static str,
+    },
+}
+
+/// What to do with a statement.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Seen<'a> {
     New,
-    Before,
+    Repeated(&'a First),
     /// No room to remember it.
     Full,
 }
 
+/// The statements seen.
+#[derive(Debug)]
+pub struct Replay {
+    seen: HashMap<Mark, First>,
+    by_expiry: BTreeSet<(Timestamp, Mark)>,
+    max: usize,
+}
+
+impl Default for Replay {
+    fn default() -> Self {
+        Self::new(STATEMENTS_MAX)
+    }
+}
+
 impl Replay {
-    /// Remembers a statement until `until`.
-    pub fn note(
-        &mut self,
-        key: VirtualKeyId,
-        method: &str,
-        path: &str,
-        message: &[u8],
-        until: Timestamp,
-        now: Timestamp,
-    ) -> Seen {
-        while let Some((_, old)) = self
-            .order
-            .front()
+    #[must_use]
+    pub fn new(max: usize) -> Self {
+        Self {
+            seen: HashMap::new(),
+            by_expiry: BTreeSet::new(),
+            max,
+        }
+    }
+
+    /// Whether this statement came before. `now` is the venue's time, as in the statements.
+    pub fn look(&mut self, mark: &Mark, now: Timestamp) -> Seen<'_> {
+        while let Some(first) = self
+            .by_expiry
+            .first()
             .filter(|(until, _)| *until < now)
             .copied()
         {
-            self.seen.remove(&old);
-            self.order.pop_front();
+            self.by_expiry.remove(&first);
+            self.seen.remove(&first.1);
         }
-        let mut context = Context::new(&SHA256);
-        for part in [
-            &key.0.to_be_bytes(),
-            method.as_bytes(),
-            path.as_bytes(),
-            message,
-        ] {
-            context.update(&(part.len() as u64).to_be_bytes());
-            context.update(part);
+        let full = self.seen.len() >= self.max;
+        match self.seen.get(mark) {
+            Some(first) => Seen::Repeated(first),
+            None if full => Seen::Full,
+            None => Seen::New,
         }
-        let mut mark = [0; 32];
-        mark.copy_from_slice(context.finish().as_ref());
-        if self.seen.contains(&mark) {
-            return Seen::Before;
+    }
+
+    /// Remembers what became of it until its own window has passed, when its time alone refuses it.
+    pub fn keep(&mut self, mark: Mark, first: First, until: Timestamp) {
+        if self.seen.insert(mark, first).is_none() {
+            self.by_expiry.insert((until, mark));
         }
-        if self.seen.len() >= STATEMENTS_MAX {
-            return Seen::Full;
-        }
-        self.seen.insert(mark);
-        self.order.push_back((until, mark));
-        Seen::New
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.seen.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.seen.is_empty()
     }
 }
 
@@ -73,27 +120,50 @@ impl Replay {
 mod tests {
     use super::*;
 
+    const KEY: VirtualKeyId = VirtualKeyId(1);
+
     #[test]
-    fn a_statement_is_new_once_and_each_part_of_it_counts() {
+    fn a_statement_passes_once() {
         let mut replay = Replay::default();
-        let (now, until) = (Timestamp(10), Timestamp(20));
-        let mut note = |key, method, path, message: &[u8], now| {
-            replay.note(VirtualKeyId(key), method, path, message, until, now)
-        };
-        assert_eq!(note(1, "POST", "/o", b"a", now), Seen::New);
-        assert_eq!(note(1, "POST", "/o", b"a", now), Seen::Before);
-        for (key, method, path, message) in [
-            (2, "POST", "/o", b"a"),
-            (1, "DELETE", "/o", b"a"),
-            (1, "POST", "/p", b"a"),
-            (1, "POST", "/o", b"b"),
-        ] {
-            assert_eq!(note(key, method, path, message, now), Seen::New);
+        let a = mark(KEY, "POST", "/order", b"x=1");
+        assert_eq!(replay.look(&a, Timestamp(1)), Seen::New);
+        replay.keep(a, First::Approved(EntryId(7)), Timestamp(100));
+        for now in [1, 50, 100] {
+            assert_eq!(
+                replay.look(&a, Timestamp(now)),
+                Seen::Repeated(&First::Approved(EntryId(7)))
+            );
         }
-        assert_eq!(
-            note(1, "POST", "/o", b"a", Timestamp(21)),
-            Seen::New,
-            "it could not be accepted by its time"
-        );
+        assert_eq!(replay.look(&a, Timestamp(101)), Seen::New);
+        assert!(replay.is_empty() && replay.by_expiry.is_empty());
+    }
+
+    #[test]
+    fn every_part_makes_another_statement() {
+        let base = mark(KEY, "POST", "/a", b"bc");
+        for other in [
+            mark(VirtualKeyId(2), "POST", "/a", b"bc"),
+            mark(KEY, "DELETE", "/a", b"bc"),
+            mark(KEY, "POST", "/ab", b"c"),
+            mark(KEY, "POST", "/", b"abc"),
+            mark(KEY, "POST", "/a", b"bd"),
+        ] {
+            assert_ne!(base, other);
+        }
+    }
+
+    #[test]
+    fn a_full_memory_forgets_nothing() {
+        let mut replay = Replay::new(2);
+        let marks: Vec<Mark> = (0..3u8).map(|n| mark(KEY, "POST", "/", &[n])).collect();
+        for mark in &marks[..2] {
+            replay.keep(*mark, First::Approved(EntryId(1)), Timestamp(10));
+        }
+        assert_eq!(replay.look(&marks[2], Timestamp(5)), Seen::Full);
+        assert!(matches!(
+            replay.look(&marks[0], Timestamp(5)),
+            Seen::Repeated(_)
+        ));
+        assert_eq!(replay.look(&marks[2], Timestamp(11)), Seen::New);
     }
 }

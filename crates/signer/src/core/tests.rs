@@ -2,16 +2,16 @@ use super::*;
 use crate::log_file;
 use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
-use portcullis_model::action::ActionKind;
-use portcullis_model::halt::{By, Halt, Scope};
-use portcullis_model::id::Name;
+use portcullis_model::action::Scheme;
+use portcullis_model::command::{Command, Halted};
+use portcullis_model::id::{Name, StrategyId};
 use portcullis_model::log::note::Verifier;
-use portcullis_model::release::{Authority, Files, Judgement, Slots};
-use portcullis_model::report::Sent;
+use portcullis_model::release::{Judgement, Slots};
+use portcullis_model::report::{OrderReport, OrderStatus};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-struct Trades;
+pub(crate) struct Trades;
 impl Authority for Trades {
     fn judge(&self, _: StrategyId, kind: ActionKind, _: AccountId, _: &Slots<'_>) -> Judgement {
         match kind.duty() <= Duty::Trade {
@@ -27,7 +27,7 @@ const MANDATES: &str = r#"
 [firm]
 order_value = "50000"
 price_tolerance = "5%"
-price_age = "10s"
+price_age = "60s"
 message_rate = "1000/1s"
 reserved_message_rate = "20/1s"
 repeat = "unlimited"
@@ -35,15 +35,15 @@ turnover_1h = "unlimited"
 turnover_1d = "unlimited"
 turnover_7d = "unlimited"
 turnover_30d = "unlimited"
-open_orders = "200"
+open_orders = "1000"
 position = "unlimited"
 loss = "unlimited"
 venue_weight = "unlimited"
 [firm.markets."BTC*"]
 "#;
 
-fn release() -> Release {
-    let files: Files = [
+fn files() -> Files {
+    [
         ("authority.cedar", ""),
         ("mandates.toml", MANDATES),
         ("values.toml", "currency = \"USD\"\nequal = [\"USDT\"]"),
@@ -54,24 +54,38 @@ fn release() -> Release {
         ),
     ]
     .map(|(name, text)| (name.to_owned(), text.to_owned()))
-    .into();
-    Release::load(&files, Box::new(Trades)).unwrap()
+    .into()
+}
+
+struct Compiles;
+impl Compile for Compiles {
+    fn compile(&self, files: &Files, _: &State) -> Result<Box<dyn Authority>, String> {
+        match files.get("authority.cedar").map(String::as_str) {
+            Some("wrong") => Err("authority.cedar: wrong".to_owned()),
+            _ => Ok(Box::new(Trades)),
+        }
+    }
 }
 
 const START: Timestamp = Timestamp(1_790_000_000_000_000);
-const API_KEY: &str = "VirtualKey00000000000000000000000000000000000000000000000000001";
 const REAL: &[u8] = b"the real secret";
-const SITE: &[u8] = b"the site's secret";
+const SITE: &[u8] = b"the site's secret of 32 bytes at least";
+const LOCAL: [u8; 4] = [127, 0, 0, 1];
 
 struct Site {
     folder: PathBuf,
     core: Option<Core>,
-    now: Now,
+    now: Reading,
     seq: u64,
+    api_key: String,
+    secret: String,
+    /// What the gate asked for itself and nobody has answered.
+    asked: Vec<Sends>,
 }
 
 impl Drop for Site {
     fn drop(&mut self) {
+        self.core = None;
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
@@ -80,107 +94,110 @@ fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
 
-fn open(folder: &std::path::Path, now: Timestamp) -> Core {
+fn open(folder: &std::path::Path, reading: Reading, rsa: bool) -> Result<Core, CoreError> {
     let key = Ed25519KeyPair::from_seed_unchecked(&[5; 32]).unwrap();
     let verifier = Verifier {
         name: "site.test".to_owned(),
         public: key.public_key().as_ref().try_into().unwrap(),
     };
     let opened = log_file::open(
-        folder,
+        &folder.join("log"),
         verifier,
         Box::new(move |t| key.sign(t).as_ref().try_into().unwrap()),
-    )
-    .unwrap();
+    )?;
     let mut keyring = Keyring::default();
+    let trade = match rsa {
+        true => (Scheme::RsaSha256, rsa_key().to_vec()),
+        false => (Scheme::HmacSha256, REAL.to_vec()),
+    };
     keyring
-        .open(KeyId(2), "RealTradeKey", Scheme::HmacSha256, REAL)
+        .open(KeyId(2), "RealTradeKey", trade.0, &trade.1)
         .unwrap();
     keyring
         .open(KeyId(3), "RealReadKey", Scheme::HmacSha256, REAL)
         .unwrap();
-    let venue = Binance::builtin().unwrap();
-    Core::new(
-        venue,
-        opened.log,
-        &opened.entries,
-        Some(release()),
+    Core::start(Start {
+        venue: Binance::builtin().unwrap(),
+        log: opened.log,
+        entries: opened.entries,
+        torn_bytes: opened.torn_bytes,
+        releases: folder.join("releases"),
+        compile: Arc::new(Compiles),
         keyring,
-        SITE,
-        now,
-    )
-    .unwrap()
+        site_secret: SiteSecret::new(SITE),
+        reading,
+    })
+}
+
+/// Made once: it takes seconds.
+fn rsa_key() -> &'static [u8] {
+    use aws_lc_rs::encoding::AsDer;
+    use std::sync::OnceLock;
+    static KEY: OnceLock<Vec<u8>> = OnceLock::new();
+    KEY.get_or_init(|| {
+        let pair = aws_lc_rs::rsa::KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).unwrap();
+        let der: aws_lc_rs::encoding::Pkcs8V1Der<'_> = pair.as_der().unwrap();
+        der.as_ref().to_vec()
+    })
 }
 
 fn site() -> Site {
+    site_with(false)
+}
+
+fn site_with(rsa: bool) -> Site {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let n = NEXT.fetch_add(1, Ordering::SeqCst);
     let folder = std::env::temp_dir().join(format!("portcullis-core-{}-{n}", std::process::id()));
     let _ = std::fs::remove_dir_all(&folder);
-    let mut core = open(&folder, START);
-    let key = |duty, api_key: &str| Effect::KeyAdded {
-        account: AccountId(1),
-        duty,
-        scheme: Scheme::HmacSha256,
-        api_key: api_key.to_owned(),
-        sealed: String::new(),
+    std::fs::create_dir_all(&folder).unwrap();
+    let now = Reading {
+        wall_us: START.0,
+        boot_us: 5_000_000,
     };
-    for effect in [
-        Effect::SiteCreated { name: name("site") },
-        Effect::AccountAdded {
-            name: name("main"),
-            venue: name("binance"),
-        },
-        key(Duty::Trade, "RealTradeKey"),
-        key(Duty::Read, "RealReadKey"),
-        Effect::StrategyAdded {
-            name: name("quoter"),
-            desk: None,
-            observe: false,
-        },
-        Effect::VirtualKeyIssued {
-            strategy: StrategyId(4),
-            account: AccountId(1),
-            scheme: Scheme::HmacSha256,
-            api_key: API_KEY.to_owned(),
-            public_key: ByteVec::from(Vec::new()),
-            expires: START.plus_us(3_600_000_000),
-            sources: vec!["127.0.0.0/8".to_owned()],
-            canary: false,
-        },
-        Effect::Released {
-            hash: ByteVec::from(release().hash.to_vec()),
-        },
-        Effect::Price {
-            symbol: "BTCUSDT".into(),
-            price: "60000".parse().unwrap(),
-        },
-    ] {
-        core.record(entry_kind::COMMAND, vec![effect], START)
-            .unwrap();
-    }
-    assert!(core.set_release(release()));
-    Site {
+    let mut site = Site {
+        core: Some(open(&folder, now, rsa).unwrap()),
         folder,
-        core: Some(core),
-        now: Now {
-            at: START.plus_us(1_000_000),
-            boot_us: 5_000_000,
-        },
+        now,
         seq: 0,
-    }
+        api_key: String::new(),
+        secret: String::new(),
+        asked: Vec::new(),
+    };
+    site.core().create("me", name("site")).unwrap();
+    let key = |duty, api_key: &str| Command::KeyAdd {
+        account: name("main"),
+        duty,
+        scheme: if rsa && duty == Duty::Trade {
+            Scheme::RsaSha256
+        } else {
+            Scheme::HmacSha256
+        },
+        api_key: api_key.to_owned(),
+        sealed: "keys/k.age".to_owned(),
+    };
+    site.done(Command::AccountAdd {
+        name: name("main"),
+        venue: name("binance"),
+    });
+    site.done(key(Duty::Trade, "RealTradeKey"));
+    site.done(key(Duty::Read, "RealReadKey"));
+    site.done(Command::StrategyAdd {
+        name: name("quoter"),
+        desk: None,
+        observe: false,
+    });
+    let (api_key, secret) = site.issue("quoter", false);
+    (site.api_key, site.secret) = (api_key, secret);
+    site.done(Command::Release { files: files() });
+    site.now.wall_us += 1_000_000;
+    site.now.boot_us += 1_000_000;
+    site.price();
+    site
 }
 
-fn signed(fields: &str, at: Timestamp) -> String {
-    let payload = format!("{fields}&timestamp={}", at.as_ms());
-    let secret = crate::keyring::virtual_secret(SITE, API_KEY);
-    let tag = hmac::sign(
-        &hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()),
-        payload.as_bytes(),
-    );
-    let hex: String = tag.as_ref().iter().map(|b| format!("{b:02x}")).collect();
-    format!("{payload}&signature={hex}")
-}
+const QUOTER: StrategyId = StrategyId(4);
+const KEY: VirtualKeyId = VirtualKeyId(5);
 
 const ORDER: &str =
     "symbol=BTCUSDT&side=BUY&type=LIMIT&timeInForce=GTC&quantity=0.1&price=60000&newClientOrderId=";
@@ -190,6 +207,117 @@ impl Site {
         self.core.as_mut().unwrap()
     }
 
+    fn at(&self) -> Timestamp {
+        Timestamp(self.now.wall_us)
+    }
+
+    fn pass(&mut self, us: u64) {
+        self.now.wall_us += us;
+        self.now.boot_us += us;
+    }
+
+    fn signed(&self, fields: &str, at: Timestamp) -> String {
+        sign_as(&self.secret, fields, at)
+    }
+
+    /// A turn of the clock alone.
+    fn turn(&mut self) -> Turn {
+        let mut turn = Turn::default();
+        let now = self.now;
+        self.core().tick(now, &mut turn).unwrap();
+        self.core().finish(&mut turn, now).unwrap();
+        let own = sends(&turn.to_egress).into_iter();
+        self.asked.extend(own.filter(|out| out.id.epoch == 0));
+        turn
+    }
+
+    /// A command and its answer, waited for as the loop does.
+    fn command(&mut self, command: Command) -> Answer {
+        self.command_with(command, |_, _| {}).0
+    }
+
+    /// The same; `egress` sees each turn.
+    fn command_with(
+        &mut self,
+        command: Command,
+        mut egress: impl FnMut(&mut Site, &Turn),
+    ) -> (Answer, Turn) {
+        let mut first = Turn::default();
+        let now = self.now;
+        self.core()
+            .command(77, "me", command, now, &mut first)
+            .unwrap();
+        self.core().finish(&mut first, now).unwrap();
+        egress(self, &first);
+        for _ in 0..5_000 {
+            let turn = self.turn();
+            egress(self, &turn);
+            if let Some((_, answer)) = self.core().answers().pop() {
+                return (answer, first);
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        panic!("no answer");
+    }
+
+    #[track_caller]
+    fn done(&mut self, command: Command) -> EntryId {
+        match self.command(command) {
+            Answer::Done { entry } => entry,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn issue(&mut self, strategy: &str, canary: bool) -> (String, String) {
+        let answer = self.command(Command::VirtualKeyIssue {
+            strategy: name(strategy),
+            account: name("main"),
+            scheme: Scheme::HmacSha256,
+            public_key: None,
+            expires: self.at().plus_us(3_600_000_000),
+            sources: vec!["127.0.0.0/8".to_owned()],
+            canary,
+        });
+        match answer {
+            Answer::VirtualKey {
+                api_key, secret, ..
+            } => (api_key, secret.unwrap()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The gate asks for prices, and egress says 60000; its other questions are answered with nothing.
+    fn price(&mut self) {
+        self.turn();
+        for out in std::mem::take(&mut self.asked) {
+            let reports = match out.target.contains("ticker") {
+                true => vec![Report::Price {
+                    symbol: "BTCUSDT".into(),
+                    price: "60000".parse().unwrap(),
+                }],
+                false => Vec::new(),
+            };
+            self.answer(&out, Sent::Sent, 200, reports);
+        }
+        // What the answers changed is written.
+        self.turn();
+    }
+
+    fn answer(&mut self, out: &Sends, sent: Sent, status: u16, reports: Vec<Report>) {
+        let outcome = Outcome {
+            id: out.id,
+            entry: out.entry,
+            sent,
+            status,
+            reports,
+            why: None,
+            took_us: 100,
+            more: false,
+        };
+        let now = self.now;
+        self.core().outcome(&outcome, now).unwrap();
+    }
+
     /// One request, one turn: what egress got and what the program was told.
     fn ask(
         &mut self,
@@ -197,76 +325,172 @@ impl Site {
         path: &str,
         payload: &str,
         source: [u8; 4],
-    ) -> (Option<String>, Option<String>) {
+    ) -> (Vec<Sends>, Option<String>) {
+        let api_key = self.api_key.clone();
+        self.ask_as(&api_key, method, path, payload, source)
+    }
+
+    fn ask_as(
+        &mut self,
+        api_key: &str,
+        method: &str,
+        path: &str,
+        payload: &str,
+        source: [u8; 4],
+    ) -> (Vec<Sends>, Option<String>) {
         let mut turn = Turn::default();
-        self.put(method, path, payload, source, &mut turn);
+        self.put(api_key, method, path, payload, source, &mut turn);
         let now = self.now;
         self.core().finish(&mut turn, now).unwrap();
-        (sent(&turn), told(&turn))
+        (sends(&turn.to_egress), told(&turn))
     }
 
-    fn put(&mut self, method: &str, path: &str, payload: &str, source: [u8; 4], turn: &mut Turn) {
+    fn put(
+        &mut self,
+        api_key: &str,
+        method: &str,
+        path: &str,
+        payload: &str,
+        source: [u8; 4],
+        turn: &mut Turn,
+    ) {
         self.seq += 1;
-        let get = method == "GET";
-        let target = if get {
-            format!("{path}?{payload}")
-        } else {
-            path.to_owned()
-        };
-        let mut headers = vec![Header {
-            name: "x-mbx-apikey",
-            value: API_KEY.as_bytes().into(),
-        }];
-        if !get {
-            headers.push(Header {
-                name: "content-type",
-                value: (&b"application/x-www-form-urlencoded"[..]).into(),
-            });
-        }
-        let body = if get { "" } else { payload };
-        let request = Request {
-            id: RequestId {
-                epoch: 1,
-                seq: self.seq,
-            },
-            connection: 1,
-            listener: 0,
-            source: (&source[..]).into(),
-            method,
-            target: target.as_bytes().into(),
-            headers,
-            body: body.as_bytes().into(),
-        };
+        let seq = self.seq;
         let now = self.now;
-        self.core().request(&request, now, turn).unwrap();
+        with_request(
+            api_key,
+            method,
+            path,
+            payload,
+            source,
+            RequestId { epoch: 1, seq },
+            |request| {
+                self.core().request(request, now, turn).unwrap();
+            },
+        );
     }
 
-    fn order(&mut self, client: &str) -> (Option<String>, Option<String>) {
-        let payload = signed(&format!("{ORDER}{client}"), self.now.at);
-        self.ask("POST", "/api/v3/order", &payload, [127, 0, 0, 1])
+    fn order(&mut self, client: &str) -> (Vec<Sends>, Option<String>) {
+        let payload = self.signed(&format!("{ORDER}{client}"), self.at());
+        self.ask("POST", "/api/v3/order", &payload, LOCAL)
+    }
+
+    fn halt(&mut self, scope: Scope, level: Level) -> Command {
+        Command::Halt {
+            scope,
+            level,
+            reason: "test".to_owned(),
+        }
+    }
+
+    fn restart(&mut self) {
+        self.core.take().unwrap().close().unwrap();
+        self.pass(500_000);
+        self.core = Some(open(&self.folder, self.now, false).unwrap());
     }
 }
 
-fn sent(turn: &Turn) -> Option<String> {
-    let cbor = turn.to_egress.get(5..)?;
-    let send: Send = wire::message(cbor).unwrap();
-    let headers: Vec<String> = send
-        .headers
-        .iter()
-        .map(|h| format!("{}: {}", h.name, String::from_utf8_lossy(h.value)))
-        .collect();
-    Some(format!(
-        "{} {} {} {}",
-        send.method,
-        String::from_utf8_lossy(send.target),
-        headers.join(" "),
-        String::from_utf8_lossy(send.body)
-    ))
+pub(crate) fn sign_as(secret: &str, fields: &str, at: Timestamp) -> String {
+    let payload = format!("{fields}&timestamp={}", at.as_ms());
+    let tag = hmac::sign(
+        &hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()),
+        payload.as_bytes(),
+    );
+    format!("{payload}&signature={}", crate::releases::hex(tag.as_ref()))
+}
+
+fn with_request<T>(
+    api_key: &str,
+    method: &str,
+    path: &str,
+    payload: &str,
+    source: [u8; 4],
+    id: RequestId,
+    then: impl FnOnce(&Request<'_>) -> T,
+) -> T {
+    let get = method == "GET";
+    let target = if get {
+        format!("{path}?{payload}")
+    } else {
+        path.to_owned()
+    };
+    let mut headers = Vec::new();
+    if !api_key.is_empty() {
+        headers.push(Header {
+            name: "x-mbx-apikey",
+            value: api_key.as_bytes().into(),
+        });
+    }
+    if !get {
+        headers.push(Header {
+            name: "content-type",
+            value: (&b"application/x-www-form-urlencoded"[..]).into(),
+        });
+    }
+    then(&Request {
+        id,
+        connection: 1,
+        listener: 0,
+        source: (&source[..]).into(),
+        method,
+        target: target.as_bytes().into(),
+        headers,
+        body: (if get { "" } else { payload }).as_bytes().into(),
+    })
+}
+
+/// A frame for egress, owned.
+#[derive(Debug, Clone)]
+struct Sends {
+    id: RequestId,
+    entry: Option<EntryId>,
+    method: String,
+    target: String,
+    api_key: String,
+    body: String,
+    lane: Lane,
+}
+
+fn frames(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
+    let mut out = Vec::new();
+    while let Some((head, rest)) = bytes.split_at_checked(5) {
+        let length = u32::from_be_bytes(head[..4].try_into().unwrap()) as usize - 1;
+        out.push((head[4], rest[..length].to_vec()));
+        bytes = &rest[length..];
+    }
+    out
+}
+
+fn sends(bytes: &[u8]) -> Vec<Sends> {
+    frames(bytes)
+        .into_iter()
+        .filter(|(kind, _)| *kind == kind::SEND)
+        .map(|(_, cbor)| {
+            let send: Send<'_> = wire::message(&cbor).unwrap();
+            let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+            Sends {
+                id: send.id,
+                entry: send.entry,
+                method: send.method.to_owned(),
+                target: text(send.target),
+                api_key: send
+                    .headers
+                    .iter()
+                    .find(|header| header.name == "x-mbx-apikey")
+                    .map(|header| text(header.value))
+                    .unwrap_or_default(),
+                body: text(send.body),
+                lane: send.lane,
+            }
+        })
+        .collect()
 }
 
 fn told(turn: &Turn) -> Option<String> {
-    let cbor = turn.to_ingress.get(5..)?;
-    let reply: Reply = wire::message(cbor).unwrap();
+    let (_, cbor) = frames(&turn.to_ingress)
+        .into_iter()
+        .find(|(kind, _)| *kind == kind::REPLY)?;
+    let reply: Reply<'_> = wire::message(&cbor).unwrap();
     Some(format!(
         "{} {}",
         reply.status,
@@ -274,35 +498,61 @@ fn told(turn: &Turn) -> Option<String> {
     ))
 }
 
+fn discards(turn: &Turn) -> Vec<portcullis_model::wire::Discard> {
+    frames(&turn.to_egress)
+        .into_iter()
+        .filter(|(kind, _)| *kind == kind::DISCARD)
+        .map(|(_, cbor)| wire::message(&cbor).unwrap())
+        .collect()
+}
+
+fn order_report(order_id: u64, client: &str, status: OrderStatus, executed: &str) -> Report {
+    Report::Order(OrderReport {
+        market: portcullis_model::action::MarketKind::Spot,
+        symbol: "BTCUSDT".into(),
+        order_id,
+        client_order_id: Some(client.into()),
+        list_id: None,
+        status,
+        side: None,
+        order_type: None,
+        time_in_force: None,
+        price: None,
+        original_quantity: None,
+        executed_quantity: Some(executed.parse().unwrap()),
+        executed_quote: None,
+        time_ms: None,
+        original_client_order_id: None,
+    })
+}
+
 #[test]
 fn an_order_is_verified_decided_recorded_signed_and_sent() {
     let mut site = site();
     let before = site.core().state.entries;
     let (sent, told) = site.order("one");
-    let sent = sent.unwrap();
     assert_eq!(told, None);
-    assert!(
-        sent.starts_with("POST /api/v3/order x-mbx-apikey: RealTradeKey"),
-        "{sent}"
-    );
-    assert!(
-        !sent.contains(API_KEY) && sent.contains("newClientOrderId=one"),
-        "{sent}"
-    );
-    assert!(
-        sent.contains("recvWindow=1000&"),
-        "an order has a second at most: {sent}"
-    );
-    let body = sent.rsplit(' ').next().unwrap();
-    let (message, signature) = body.split_once("&signature=").unwrap();
-    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, REAL), message.as_bytes());
+    let out = &sent[0];
     assert_eq!(
-        signature,
-        tag.as_ref()
-            .iter()
-            .map(|b| format!("{b:02x}"))
-            .collect::<String>()
+        (
+            out.method.as_str(),
+            out.target.as_str(),
+            out.api_key.as_str()
+        ),
+        ("POST", "/api/v3/order", "RealTradeKey")
     );
+    assert_eq!((out.lane, out.entry), (Lane::Order, Some(EntryId(before))));
+    assert!(
+        !out.body.contains(&site.api_key) && out.body.contains("newClientOrderId=one"),
+        "{out:?}"
+    );
+    assert!(
+        out.body.contains("recvWindow=1000&"),
+        "an order has a second at most: {out:?}"
+    );
+    let (message, signature) = out.body.split_once("&signature=").unwrap();
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, REAL), message.as_bytes());
+    assert_eq!(signature, crate::releases::hex(tag.as_ref()));
     assert_eq!(site.core().state.entries, before + 1);
     assert_eq!(site.core().state.orders.len(), 1);
 }
@@ -311,86 +561,120 @@ fn an_order_is_verified_decided_recorded_signed_and_sent() {
 fn reads_are_signed_by_the_key_that_can_only_read_and_are_entries_too() {
     let mut site = site();
     let before = site.core().state.entries;
-    let payload = signed("recvWindow=5000", site.now.at);
-    let (sent, _) = site.ask("GET", "/api/v3/account", &payload, [127, 0, 0, 1]);
-    assert!(sent.unwrap().contains("RealReadKey"));
+    let payload = site.signed("recvWindow=5000", site.at());
+    let (sent, _) = site.ask("GET", "/api/v3/account", &payload, LOCAL);
+    assert_eq!(sent[0].api_key, "RealReadKey");
     assert_eq!(site.core().state.entries, before + 1);
+    // Without a read key the trade key is not used for it.
+    site.done(Command::KeyAdd {
+        account: name("main"),
+        duty: Duty::Move,
+        scheme: Scheme::HmacSha256,
+        api_key: "x".into(),
+        sealed: "k".into(),
+    });
+    site.done(Command::KeyRemove {
+        account: name("main"),
+        api_key: "RealReadKey".into(),
+    });
+    let payload = site.signed("recvWindow=5000", site.at());
+    let (sent, told) = site.ask("GET", "/api/v3/account", &payload, LOCAL);
+    assert!(sent.is_empty() && told.unwrap().contains("no key of duty Read"));
+    // One key for all is used for all, and said loudly.
+    site.done(Command::KeyRemove {
+        account: name("main"),
+        api_key: "x".into(),
+    });
+    site.pass(1_000);
+    let payload = site.signed("recvWindow=5000", site.at());
+    let (sent, _) = site.ask("GET", "/api/v3/account", &payload, LOCAL);
+    assert_eq!(sent[0].api_key, "RealTradeKey");
+    assert!(
+        site.core().status()["warnings"][0]
+            .as_str()
+            .unwrap()
+            .contains("one key for all")
+    );
 }
 
 #[test]
-fn what_is_not_verified_is_refused_and_leaves_no_entry() {
+fn what_is_not_verified_is_refused_and_leaves_no_entry_but_a_count() {
     let mut site = site();
     let before = site.core().state.entries;
-    let at = site.now.at;
-    let good = signed(&format!("{ORDER}x"), at);
+    let at = site.at();
+    let good = site.signed(&format!("{ORDER}x"), at);
+    let late = site.signed(&format!("{ORDER}x"), Timestamp(at.0 - 6_000_000));
     for (payload, source, expected) in [
-        (
-            good.replace("quantity=0.1", "quantity=0.2"),
-            [127, 0, 0, 1],
-            "-1022",
-        ),
-        (
-            format!("{ORDER}x&timestamp={}", at.as_ms()),
-            [127, 0, 0, 1],
-            "-1022",
-        ),
+        (good.replace("quantity=0.1", "quantity=0.2"), LOCAL, "-1022"),
+        (format!("{ORDER}x&timestamp={}", at.as_ms()), LOCAL, "-1022"),
         (good.clone(), [10, 0, 0, 1], "-2015"),
+        (late, LOCAL, "-1021"),
         (
-            signed(&format!("{ORDER}x"), Timestamp(at.0 - 6_000_000)),
-            [127, 0, 0, 1],
+            site.signed(&format!("{ORDER}x"), Timestamp(at.0 + 1_002_000)),
+            LOCAL,
             "-1021",
         ),
         (
-            signed(&format!("{ORDER}x"), Timestamp(at.0 + 1_002_000)),
-            [127, 0, 0, 1],
+            site.signed(&format!("{ORDER}x"), Timestamp(START.0 - 1_000)),
+            LOCAL,
             "-1021",
         ),
         (
-            signed(&format!("{ORDER}x"), Timestamp(START.0 - 1_000)),
-            [127, 0, 0, 1],
-            "-1021",
-        ),
-        (
-            signed(&format!("{ORDER}x&sneaky=1"), at),
-            [127, 0, 0, 1],
+            site.signed(&format!("{ORDER}x&sneaky=1"), at),
+            LOCAL,
             "-1130",
         ),
     ] {
         let (sent, told) = site.ask("POST", "/api/v3/order", &payload, source);
-        assert_eq!(sent, None, "{payload}");
+        assert!(sent.is_empty(), "{payload}");
         assert!(
             told.as_deref().unwrap().contains(expected),
             "{expected}: {told:?}"
         );
     }
+    let (sent, told) = site.ask_as("nobody", "POST", "/api/v3/order", &good, LOCAL);
+    assert!(sent.is_empty() && told.unwrap().contains("-2014"));
     assert_eq!(site.core().state.entries, before);
-    assert_eq!(site.core().unverified, 7);
+    assert_eq!(site.core().metrics.failed, 8);
+    site.pass(60_000_000);
+    site.turn();
+    let entries = site.core().state.entries - before;
+    assert!(
+        (2..=3).contains(&entries),
+        "a summary a key, one for all that no key made, and perhaps prices: {entries}"
+    );
 }
 
 #[test]
 fn a_repeated_order_is_not_signed_again_and_a_read_may_repeat() {
     let mut site = site();
-    let payload = signed(&format!("{ORDER}one"), site.now.at);
-    assert!(
-        site.ask("POST", "/api/v3/order", &payload, [127, 0, 0, 1])
-            .0
-            .is_some()
+    let payload = site.signed(&format!("{ORDER}one"), site.at());
+    assert_eq!(
+        site.ask("POST", "/api/v3/order", &payload, LOCAL).0.len(),
+        1
     );
-    let (sent, told) = site.ask("POST", "/api/v3/order", &payload, [127, 0, 0, 1]);
-    assert_eq!(sent, None);
-    assert!(told.unwrap().contains("seen before"));
-    let read = signed("recvWindow=5000", site.now.at);
+    let before = site.core().state.entries;
+    let (sent, told) = site.ask("POST", "/api/v3/order", &payload, LOCAL);
+    assert!(sent.is_empty() && told.unwrap().starts_with("504"));
+    // As another method or path the same signed bytes are another statement, judged by itself.
+    let (sent, told) = site.ask("POST", "/api/v3/order/test", &payload, LOCAL);
+    assert!(sent.len() == 1 || told.is_some());
+    let big = site.signed(&(ORDER.replace("0.1", "1") + "big"), site.at());
+    let first = site.ask("POST", "/api/v3/order", &big, LOCAL).1.unwrap();
+    let again = site.ask("POST", "/api/v3/order", &big, LOCAL).1.unwrap();
+    assert_eq!(first, again, "the first one's refusal, word for word");
+    assert!(
+        site.core().state.entries <= before + 2,
+        "the repeat is no entry"
+    );
+    let read = site.signed("recvWindow=5000", site.at());
     for _ in 0..2 {
-        assert!(
-            site.ask("GET", "/api/v3/account", &read, [127, 0, 0, 1])
-                .0
-                .is_some()
-        );
+        assert_eq!(site.ask("GET", "/api/v3/account", &read, LOCAL).0.len(), 1);
     }
 }
 
 #[test]
-fn refusals_are_entries_and_say_their_number() {
+fn refusals_are_entries_up_to_a_rate_and_say_their_number() {
     let mut site = site();
     let before = site.core().state.entries;
     for (path, fields, expected) in [
@@ -405,119 +689,285 @@ fn refusals_are_entries_and_say_their_number() {
             "no policy permits Withdraw",
         ),
     ] {
-        let payload = signed(&fields, site.now.at);
-        let (sent, told) = site.ask("POST", path, &payload, [127, 0, 0, 1]);
-        assert_eq!(sent, None);
-        assert!(told.as_deref().unwrap().contains(expected), "{told:?}");
+        let payload = site.signed(&fields, site.at());
+        let (sent, told) = site.ask("POST", path, &payload, LOCAL);
+        assert!(sent.is_empty());
+        let told = told.unwrap();
+        assert!(
+            told.contains(expected) && told.contains("(entry "),
+            "{told}"
+        );
     }
     assert_eq!(site.core().state.entries, before + 2);
+    for n in 0..200 {
+        let payload = site.signed(&(ORDER.replace("0.1", "1") + &format!("b{n}")), site.at());
+        site.ask("POST", "/api/v3/order", &payload, LOCAL);
+    }
+    let entries = site.core().state.entries - before;
+    assert_eq!(
+        entries,
+        crate::failures::REFUSAL_ENTRIES_PER_SECOND,
+        "nobody fills the disk"
+    );
 }
 
 #[test]
-fn revoking_and_halting_take_effect_on_the_next_request() {
+fn revoking_takes_effect_on_the_next_request_and_closes_connections() {
     let mut site = site();
-    let at = site.now.at;
-    let halt = Halt {
-        scope: Scope::Strategy(StrategyId(4)),
-        level: Level::CancelOnly,
-        since: at,
-        reason: "test".to_owned(),
-        by: By::Operator("me".to_owned()),
-    };
-    assert!(site.order("a").0.is_some());
-    site.core()
-        .record(entry_kind::COMMAND, vec![Effect::Halted(halt.clone())], at)
-        .unwrap();
-    let (sent, told) = site.order("b");
-    assert!(sent.is_none() && told.unwrap().contains("cancel-only"));
-    let cancel = signed("symbol=BTCUSDT&origClientOrderId=a", at);
-    assert!(
-        site.ask("DELETE", "/api/v3/order", &cancel, [127, 0, 0, 1])
-            .0
-            .is_some(),
-        "a cancel passes"
-    );
-    site.core()
-        .record(
-            entry_kind::COMMAND,
-            vec![Effect::Resumed {
-                scope: halt.scope.clone(),
-                level: None,
-            }],
-            at,
-        )
-        .unwrap();
-    assert!(site.order("c").0.is_some());
-    site.core()
-        .record(
-            entry_kind::COMMAND,
-            vec![Effect::VirtualKeyRevoked {
-                id: VirtualKeyId(5),
-            }],
-            at,
-        )
-        .unwrap();
+    assert_eq!(site.order("a").0.len(), 1);
+    let (answer, turn) = site.command_with(Command::VirtualKeyRevoke { id: KEY }, |_, _| {});
+    assert!(matches!(answer, Answer::Done { .. }));
+    let closed: Vec<u64> = frames(&turn.to_ingress)
+        .into_iter()
+        .filter(|(kind, _)| *kind == kind::CLOSE)
+        .flat_map(|(_, cbor)| wire::message::<Close>(&cbor).unwrap().connections)
+        .collect();
+    assert_eq!(closed, [1]);
     let (sent, told) = site.order("d");
-    assert!(sent.is_none() && told.unwrap().contains("revoked"));
+    assert!(sent.is_empty() && told.unwrap().contains("revoked"));
+    assert!(matches!(
+        site.command(Command::VirtualKeyRevoke { id: KEY }),
+        Answer::Refused { .. }
+    ));
+}
+
+#[test]
+fn an_expired_key_is_refused_and_its_connections_close() {
+    let mut site = site();
+    assert_eq!(site.order("a").0.len(), 1);
+    site.pass(3_600_000_000);
+    let turn = site.turn();
+    assert!(
+        frames(&turn.to_ingress)
+            .iter()
+            .any(|(kind, _)| *kind == kind::CLOSE)
+    );
+    assert!(site.order("b").1.unwrap().contains("expired"));
+}
+
+#[test]
+fn a_halt_refuses_what_its_level_says_and_a_resume_lets_it_pass() {
+    let mut site = site();
+    let out = site.order("a").0.remove(0);
+    let report = order_report(1, "a", OrderStatus::Open, "0");
+    site.answer(&out, Sent::Sent, 200, vec![report]);
+    let halt = site.halt(Scope::Strategy(QUOTER), Level::CancelOnly);
+    assert!(matches!(site.command(halt), Answer::Halted(_)));
+    let (sent, told) = site.order("b");
+    assert!(sent.is_empty() && told.unwrap().contains("cancel-only"));
+    let cancel = site.signed("symbol=BTCUSDT&origClientOrderId=a", site.at());
+    let (sent, _) = site.ask("DELETE", "/api/v3/order", &cancel, LOCAL);
+    assert_eq!(sent[0].lane, Lane::Cancel, "a cancel passes");
+    let resume = |level| Command::Resume {
+        scope: Scope::Strategy(QUOTER),
+        level,
+        reason: String::new(),
+    };
+    assert!(matches!(
+        site.command(resume(Some(Level::Lock))),
+        Answer::Refused { .. }
+    ));
+    site.done(resume(None));
+    site.pass(1_000);
+    assert_eq!(site.order("c").0.len(), 1);
+    let nobody = site.halt(Scope::Desk(name("nobody")), Level::Lock);
+    assert!(matches!(site.command(nobody), Answer::Refused { .. }));
 }
 
 #[test]
 fn a_halt_between_approval_and_signature_holds_the_signature_back() {
+    for level in [Level::ReduceOnly, Level::CancelOnly, Level::Lock] {
+        let mut site = site();
+        let mut turn = Turn::default();
+        let payload = site.signed(&format!("{ORDER}late"), site.at());
+        let api_key = site.api_key.clone();
+        site.put(
+            &api_key,
+            "POST",
+            "/api/v3/order",
+            &payload,
+            LOCAL,
+            &mut turn,
+        );
+        let now = site.now;
+        let halt = site.halt(Scope::Firm, level);
+        site.core().command(1, "me", halt, now, &mut turn).unwrap();
+        site.core().finish(&mut turn, now).unwrap();
+        assert!(sends(&turn.to_egress).iter().all(|out| out.id.epoch == 0));
+        assert!(told(&turn).unwrap().contains("nothing was sent"));
+        assert!(
+            site.core().state.orders.is_empty(),
+            "its reservation is released"
+        );
+    }
+}
+
+#[test]
+fn a_halt_lists_what_was_signed_before_and_when_none_of_it_can_be_accepted() {
     let mut site = site();
-    let mut turn = Turn::default();
-    let payload = signed(&format!("{ORDER}late"), site.now.at);
-    site.put("POST", "/api/v3/order", &payload, [127, 0, 0, 1], &mut turn);
-    let (now, at) = (site.now, site.now.at);
-    let halt = Halt {
-        scope: Scope::Firm,
-        level: Level::CancelOnly,
-        since: at,
-        reason: String::new(),
-        by: By::Rule("r".to_owned()),
+    let (a, b, c) = (site.order("a").0, site.order("b").0, site.order("c").0);
+    let entry = |sent: &Vec<Sends>| sent[0].entry.unwrap();
+    let (a, b, c) = (entry(&a), entry(&b), entry(&c));
+    let at = site.at();
+    let halt = site.halt(Scope::Firm, Level::CancelOnly);
+    let (answer, _) = site.command_with(halt, |site, turn| {
+        for discard in discards(turn) {
+            assert_eq!(discard.entries, [a, b, c]);
+            // Egress forgets one: it may be under way.
+            site.core().discarded(&Discarded {
+                token: discard.token,
+                discarded: vec![a, EntryId(9_999)],
+                under_way: Vec::new(),
+                done: vec![c],
+            });
+        }
+    });
+    let Answer::Halted(Halted {
+        discarded,
+        under_way,
+        done,
+        confirmed,
+        none_after,
+        ..
+    }) = answer
+    else {
+        panic!("{answer:?}");
     };
-    site.core()
-        .record(entry_kind::COMMAND, vec![Effect::Halted(halt)], at)
-        .unwrap();
-    site.core().finish(&mut turn, now).unwrap();
-    assert_eq!(sent(&turn), None);
-    assert!(told(&turn).unwrap().contains("nothing was sent"));
-    assert!(
-        site.core().state.orders.is_empty(),
-        "its reservation is released"
+    assert_eq!(
+        (discarded, under_way, done, confirmed),
+        (vec![a], vec![b], vec![c], true)
     );
+    assert!(none_after > at.plus_us(1_000_000) && none_after < at.plus_us(1_200_000));
+}
+
+#[test]
+fn a_halt_without_egress_says_that_nothing_is_confirmed() {
+    let mut site = site();
+    let entry = site.order("a").0[0].entry.unwrap();
+    let halt = site.halt(Scope::Firm, Level::Lock);
+    let now = site.now;
+    let mut turn = Turn::default();
+    site.core().command(7, "me", halt, now, &mut turn).unwrap();
+    site.core().finish(&mut turn, now).unwrap();
+    site.turn();
+    assert!(site.core().answers().is_empty(), "it waits for egress");
+    site.pass(commands::HALT_WAIT_US);
+    for _ in 0..1_000 {
+        site.turn();
+        if let Some((_, Answer::Halted(halted))) = site.core().answers().pop() {
+            assert_eq!((halted.confirmed, halted.under_way), (false, vec![entry]));
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    panic!("no answer");
+}
+
+#[test]
+fn slow_signatures_are_made_beside_and_held_back_by_a_halt() {
+    let mut site = site_with(true);
+    let wait = |site: &mut Site| {
+        for _ in 0..5_000 {
+            let mut turn = Turn::default();
+            let now = site.now;
+            site.core().finish(&mut turn, now).unwrap();
+            if !turn.to_egress.is_empty() || !turn.to_ingress.is_empty() {
+                return turn;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        panic!("no signature");
+    };
+    // A helper may be done before the turn ends; mostly it is not.
+    let out = match site.order("a").0.pop() {
+        Some(out) => out,
+        None => sends(&wait(&mut site).to_egress).pop().unwrap(),
+    };
+    site.answer(&out, Sent::NotSent, 0, Vec::new());
+    let (message, signature) = out.body.split_once("&signature=").unwrap();
+    let pair = aws_lc_rs::signature::RsaKeyPair::from_pkcs8(rsa_key()).unwrap();
+    let public = aws_lc_rs::signature::UnparsedPublicKey::new(
+        &aws_lc_rs::signature::RSA_PKCS1_2048_8192_SHA256,
+        pair.public_key(),
+    );
+    let signature = crate::pem::base64(
+        &portcullis_venues::form::decode(&signature.replace('+', "%2B")).unwrap(),
+    )
+    .unwrap();
+    public.verify(message.as_bytes(), &signature).unwrap();
+    // One that a helper still has is overtaken.
+    let mut tries = 0;
+    while let Some(out) = site.order(&format!("b{tries}")).0.pop() {
+        site.answer(&out, Sent::NotSent, 0, Vec::new());
+        site.pass(1_000);
+        tries += 1;
+        assert!(tries < 100, "signatures are made in the turn");
+    }
+    let now = site.now;
+    let halt = site.halt(Scope::Firm, Level::CancelOnly);
+    let mut turn = Turn::default();
+    site.core().command(1, "me", halt, now, &mut turn).unwrap();
+    let turn = wait(&mut site);
+    assert!(sends(&turn.to_egress).is_empty());
+    assert!(told(&turn).unwrap().contains("nothing was sent"));
+    assert!(site.core().state.orders.is_empty());
 }
 
 #[test]
 fn a_start_folds_the_log_to_the_same_state_and_accepts_nothing_from_before() {
     let mut site = site();
-    assert!(site.order("one").0.is_some());
-    let id = RequestId {
-        epoch: 1,
-        seq: site.seq,
-    };
-    let at = site.now.at;
-    let outcome = Outcome {
-        id,
-        entry: None,
-        sent: Sent::NotSent,
-        status: 0,
-        reports: Vec::new(),
-        why: Some("connection_refused".to_owned()),
-        took_us: 0,
-        more: false,
-    };
-    site.core().outcome(&outcome, at).unwrap();
-    assert!(site.order("two").0.is_some());
+    let one = site.order("one").0.remove(0);
+    site.answer(&one, Sent::NotSent, 0, Vec::new());
+    assert_eq!(site.order("two").0.len(), 1);
     let before = site.core().state.clone();
-    let stale = signed(&format!("{ORDER}three"), at);
+    let stale = site.signed(&format!("{ORDER}three"), site.at());
+    site.restart();
+    let mut after = site.core().state.clone();
+    assert_eq!(after.entries, before.entries + 1, "the start is an entry");
+    (after.entries, after.time) = (before.entries, before.time);
+    assert_eq!(after, before);
+    let (sent, told) = site.ask("POST", "/api/v3/order", &stale, LOCAL);
+    assert!(sent.is_empty() && told.unwrap().contains("before the gate started"));
+    assert_eq!(site.order("four").0.len(), 1);
+}
+
+#[test]
+fn a_release_that_is_not_what_the_log_names_refuses_to_start() {
+    let mut site = site();
     site.core.take().unwrap().close().unwrap();
-    site.now.at = at.plus_us(500_000);
-    site.core = Some(open(&site.folder, site.now.at));
-    assert_eq!(site.core().state, before);
-    assert_eq!(site.core().state.orders.len(), 1);
-    let (sent, told) = site.ask("POST", "/api/v3/order", &stale, [127, 0, 0, 1]);
-    assert!(sent.is_none() && told.unwrap().contains("before the gate started"));
-    assert!(site.order("four").0.is_some());
+    let hash = portcullis_model::release::hash(&files());
+    let place = site
+        .folder
+        .join("releases")
+        .join(crate::releases::hex(&hash))
+        .join("mandates.toml");
+    let text = std::fs::read_to_string(&place).unwrap();
+    std::fs::write(&place, text.replace("50000", "90000")).unwrap();
+    let refused = open(&site.folder, site.now, false).err().unwrap();
+    assert!(matches!(refused, CoreError::Release(_)), "{refused}");
+    std::fs::write(&place, text).unwrap();
+    assert!(open(&site.folder, site.now, false).is_ok());
+}
+
+#[test]
+fn a_release_is_checked_before_it_is_recorded() {
+    let mut site = site();
+    let before = site.core().state.entries;
+    for change in [
+        ("authority.cedar", "wrong"),
+        ("mandates.toml", "[firm]"),
+        ("../x", ""),
+    ] {
+        let mut files = files();
+        files.insert(change.0.to_owned(), change.1.to_owned());
+        let answer = site.command(Command::Release { files });
+        assert!(matches!(answer, Answer::Refused { .. }), "{answer:?}");
+    }
+    assert_eq!(site.core().state.entries, before);
+    let mut tighter = files();
+    tighter.insert("mandates.toml".to_owned(), MANDATES.replace("50000", "500"));
+    site.done(Command::Release { files: tighter });
+    assert!(site.order("a").1.unwrap().contains("limit 500"));
 }
 
 #[test]
@@ -525,24 +975,295 @@ fn a_sealed_gate_answers_that_the_exchange_is_not_available() {
     let mut site = site();
     site.core().keyring = Keyring::default();
     let (sent, told) = site.order("one");
-    assert_eq!(sent, None);
+    assert!(sent.is_empty() && told.unwrap().starts_with("503"));
+    site.core().site_secret = None;
+    site.core().checkers = Checkers::default();
+    assert!(site.order("two").1.unwrap().starts_with("503"));
+}
+
+#[test]
+fn a_canary_alarms_and_tells_the_thief_nothing() {
+    let mut site = site();
+    let (api_key, secret) = site.issue("quoter", true);
+    site.core().events.take();
+    let before = site.core().state.entries;
+    let payload = sign_as(&secret, &format!("{ORDER}x"), site.at());
+    let (sent, told) = site.ask_as(&api_key, "POST", "/api/v3/order", &payload, [10, 9, 8, 7]);
+    assert!(sent.is_empty());
+    let unknown = site
+        .ask_as("nobody", "POST", "/api/v3/order", &payload, [10, 9, 8, 7])
+        .1;
+    assert_eq!(told, unknown);
+    assert_eq!(site.core().state.entries, before + 1);
+    let lines = site.core().events.take();
     assert!(
-        told.as_deref().unwrap().contains("no key of duty"),
-        "{told:?}"
+        lines.iter().any(|line| line.contains("\"alert\":true")
+            && line.contains("canary")
+            && line.contains("10.9.8.7")),
+        "{lines:?}"
+    );
+    // A wrong signature is no proof that it was read.
+    let (_, _) = site.ask_as(
+        &api_key,
+        "POST",
+        "/api/v3/order",
+        &payload.replace("0.1", "0.2"),
+        LOCAL,
+    );
+    assert!(
+        site.core()
+            .events
+            .take()
+            .iter()
+            .all(|line| !line.contains("canary"))
     );
 }
 
 #[test]
-fn networks_hold_their_addresses_and_no_others() {
-    let from =
-        |source: &str, address: [u8; 4]| comes_from(&[source.to_owned()], (&address[..]).into());
-    assert!(from("127.0.0.0/8", [127, 9, 9, 9]) && !from("127.0.0.0/8", [128, 0, 0, 1]));
-    assert!(from("10.1.2.3", [10, 1, 2, 3]) && !from("10.1.2.3", [10, 1, 2, 4]));
-    assert!(from("10.1.2.0/23", [10, 1, 3, 255]) && !from("10.1.2.0/23", [10, 1, 4, 0]));
-    assert!(
-        from("0.0.0.0/0", [1, 2, 3, 4])
-            && !from("nonsense/8", [1, 2, 3, 4])
-            && !from("::/0", [1, 2, 3, 4])
+fn requests_of_another_run_of_ingress_are_dropped() {
+    let mut site = site();
+    site.core().ingress_started(2);
+    let (sent, told) = site.order("a");
+    assert!(sent.is_empty() && told.is_none());
+    assert_eq!(site.core().metrics.foreign_frames, 1);
+}
+
+#[test]
+fn a_full_way_to_the_venue_refuses_before_anything_is_recorded() {
+    let mut site = site();
+    let mut sent = 0;
+    let mut last = None;
+    for n in 0..LINK_FRAMES_MAX + 1 {
+        let payload = site.signed(&format!("{}{n}", ORDER.replace("0.1", "0.001")), site.at());
+        let before = site.core().state.entries;
+        let (out, told) = site.ask("POST", "/api/v3/order", &payload, LOCAL);
+        if let Some(told) = told {
+            assert_eq!(site.core().state.entries, before);
+            assert!(told.starts_with("503"), "{told}");
+        }
+        sent += out.len() as u32;
+        last = out.into_iter().next().or(last);
+        site.pass(1_000);
+    }
+    assert_eq!(sent, LINK_FRAMES_MAX);
+    let cancel = site.signed("symbol=BTCUSDT&origClientOrderId=1", site.at());
+    assert_eq!(
+        site.ask("DELETE", "/api/v3/order", &cancel, LOCAL).0.len(),
+        1,
+        "cancels have a lane of their own"
     );
-    assert!(!comes_from(&[], (&[127u8, 0, 0, 1][..]).into()));
+    site.answer(&last.unwrap(), Sent::NotSent, 0, Vec::new());
+    assert_eq!(site.order("again").0.len(), 1);
+    site.core().egress_gone();
+    assert!(site.order("gone").1.unwrap().starts_with("503"));
+}
+
+#[test]
+fn after_a_jump_of_the_clock_nothing_passes_until_it_is_confirmed() {
+    let mut site = site();
+    site.now.wall_us += 6_000_000;
+    let (sent, told) = site.order("a");
+    assert!(sent.is_empty() && told.unwrap().contains("clock jumped"));
+    site.done(Command::ConfirmTime {
+        reason: "looked at my watch".into(),
+    });
+    site.pass(1_000_000);
+    site.price();
+    assert_eq!(site.order("b").0.len(), 1);
+    // A step back: time stands still, and what is stamped by it is judged by the time before.
+    site.now.wall_us -= 20_000_000;
+    site.now.boot_us += 1_000;
+    assert!(site.order("c").1.unwrap().contains("-1021"));
+}
+
+#[test]
+fn the_venues_time_is_stamped_and_judged_by() {
+    let mut site = site();
+    let ahead = 300;
+    site.pass(10_000_001);
+    let turn = site.turn();
+    let out = sends(&turn.to_egress)
+        .into_iter()
+        .find(|out| out.target.contains("/time"))
+        .unwrap();
+    let time_ms = site.at().as_ms() + ahead;
+    site.answer(&out, Sent::Sent, 200, vec![Report::VenueTime { time_ms }]);
+    let payload = site.signed(&format!("{ORDER}t"), site.at().plus_us(ahead * 1_000));
+    let (sent, _) = site.ask("POST", "/api/v3/order", &payload, LOCAL);
+    let stamped = sent[0]
+        .body
+        .split("timestamp=")
+        .nth(1)
+        .unwrap()
+        .split('&')
+        .next()
+        .unwrap();
+    assert!(
+        stamped.parse::<u64>().unwrap().abs_diff(time_ms) <= 1,
+        "{stamped} {time_ms}"
+    );
+}
+
+#[test]
+fn an_order_whose_answer_is_lost_is_asked_for_until_its_fate_is_known() {
+    let mut site = site();
+    let out = site.order("lost").0.remove(0);
+    site.answer(&out, Sent::MaybeSent, 0, Vec::new());
+    assert_eq!(site.core().state.orders.len(), 1, "it stays reserved");
+    site.turn();
+    site.pass(crate::resolver::SETTLED_AFTER_US);
+    let turn = site.turn();
+    let asked = sends(&turn.to_egress)
+        .into_iter()
+        .find(|out| out.target.contains("/api/v3/order?"))
+        .expect("the resolver asks");
+    assert_eq!(asked.api_key, "RealReadKey");
+    assert!(asked.target.contains("origClientOrderId=lost") && asked.entry.is_some());
+    site.answer(
+        &asked,
+        Sent::Sent,
+        200,
+        vec![order_report(7, "lost", OrderStatus::Filled, "0.1")],
+    );
+    assert!(site.core().state.orders.is_empty());
+    let levels = site.core().state.levels(QUOTER, AccountId(1));
+    let usage = site
+        .core()
+        .state
+        .usage
+        .get(levels[3].as_ref().unwrap())
+        .unwrap()
+        .clone();
+    assert_eq!(
+        usage.holdings[&"BTCUSDT".into()].base,
+        "0.1".parse().unwrap()
+    );
+}
+
+#[test]
+fn an_order_that_never_arrived_is_let_go() {
+    let mut site = site();
+    let out = site.order("never").0.remove(0);
+    site.answer(&out, Sent::MaybeSent, 0, Vec::new());
+    site.turn();
+    site.pass(crate::resolver::SETTLED_AFTER_US);
+    let turn = site.turn();
+    let asked = sends(&turn.to_egress)
+        .into_iter()
+        .find(|out| out.target.contains("/api/v3/order?"))
+        .unwrap();
+    site.answer(&asked, Sent::Sent, 400, vec![Report::NoSuchOrder]);
+    assert!(site.core().state.orders.is_empty());
+}
+
+#[test]
+fn an_answer_in_parts_is_folded_once_it_is_whole() {
+    let mut site = site();
+    let out = site.order("a").0.remove(0);
+    let part = |reports, more| Outcome {
+        id: out.id,
+        entry: out.entry,
+        sent: Sent::Sent,
+        status: 200,
+        reports,
+        why: None,
+        took_us: 1,
+        more,
+    };
+    let now = site.now;
+    let before = site.core().state.entries;
+    site.core()
+        .outcome(
+            &part(vec![order_report(1, "a", OrderStatus::Open, "0.01")], true),
+            now,
+        )
+        .unwrap();
+    assert_eq!(site.core().state.entries, before);
+    site.core().outcome(&part(Vec::new(), false), now).unwrap();
+    assert_eq!(site.core().state.entries, before + 1);
+    assert_eq!(
+        site.core().state.orders.values().next().unwrap().executed,
+        "0.01".parse().unwrap()
+    );
+    // Once more, or for another entry: nothing.
+    site.core()
+        .outcome(
+            &part(
+                vec![order_report(1, "a", OrderStatus::Filled, "0.1")],
+                false,
+            ),
+            now,
+        )
+        .unwrap();
+    assert_eq!(site.core().state.entries, before + 1);
+}
+
+#[test]
+fn prices_come_from_the_gates_own_polling_alone() {
+    let mut site = site();
+    let before = site.core().state.prices.clone();
+    let payload = site.signed("recvWindow=5000", site.at());
+    let out = site
+        .ask("GET", "/api/v3/account", &payload, LOCAL)
+        .0
+        .remove(0);
+    let lie = Report::Price {
+        symbol: "BTCUSDT".into(),
+        price: "1".parse().unwrap(),
+    };
+    site.answer(&out, Sent::Sent, 200, vec![lie]);
+    assert_eq!(site.core().state.prices, before);
+}
+
+#[test]
+fn public_data_goes_unsigned_from_bound_sources_only() {
+    let mut site = site();
+    let before = site.core().state.entries;
+    let (sent, _) = site.ask_as("", "GET", "/api/v3/depth", "symbol=BTCUSDT", LOCAL);
+    assert_eq!(
+        (sent[0].lane, sent[0].entry, sent[0].api_key.as_str()),
+        (Lane::Public, None, "")
+    );
+    let (sent, told) = site.ask_as("", "GET", "/api/v3/depth", "symbol=BTCUSDT", [10, 0, 0, 1]);
+    assert!(sent.is_empty() && told.is_some());
+    assert_eq!(site.core().state.entries, before);
+}
+
+#[test]
+fn commands_are_confirmed_only_once_they_survive_a_loss_of_power() {
+    let mut site = site();
+    let mut turn = Turn::default();
+    let now = site.now;
+    let add = Command::AccountAdd {
+        name: name("second"),
+        venue: name("binance"),
+    };
+    site.core()
+        .command(3, "me", add.clone(), now, &mut turn)
+        .unwrap();
+    assert!(site.core().answers().is_empty(), "not even written");
+    site.core().finish(&mut turn, now).unwrap();
+    let entry = site.core().state.entries - 1;
+    loop {
+        let synced = site.core().log.synced();
+        if let Some((_, answer)) = site.core().answers().pop() {
+            assert!(matches!(answer, Answer::Done { entry: e } if e.0 == entry));
+            break;
+        }
+        assert!(synced <= entry);
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    assert!(matches!(site.command(add), Answer::Refused { code, .. } if code == "exists"));
+}
+
+#[test]
+fn the_metrics_page_counts() {
+    let mut site = site();
+    site.order("a");
+    let text = site.core().metrics_text();
+    assert!(
+        text.contains("portcullis_signer_approved_total{lane=\"order\"} 1"),
+        "{text}"
+    );
+    assert!(text.contains("portcullis_signer_keys_open 2"));
 }

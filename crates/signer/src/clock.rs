@@ -1,0 +1,223 @@
+//! What time it is. The wall clock is believed only as far as the boot clock bears it out; readings are values that the
+//! caller passes in, so that a test steps the clock as it likes.
+//!
+//! `now` is never before the last entry. A jump forward of more than [`JUMP_US_MAX`] against the boot clock refuses
+//! everything until an operator confirms the time: limits of the past hour or day must not be forgotten by a wrong clock.
+
+use portcullis_model::id::Timestamp;
+
+/// Forward jump against the boot clock that is taken without asking.
+pub const JUMP_US_MAX: u64 = 5_000_000;
+/// How much of the time that passes the two clocks may drift apart without it counting as a jump: one part in this.
+/// Ten times what a bad crystal does.
+pub const DRIFT_PARTS: u64 = 1_000;
+/// The venue's clock is followed this far; a larger measured offset is cut to it, and `status` says so.
+pub const OFFSET_US_MAX: i64 = 500_000;
+/// A measurement whose answer took longer says too little to be used.
+pub const MEASURED_IN_US_MAX: u64 = 1_000_000;
+
+/// One look at both clocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reading {
+    /// Microseconds since 1970.
+    pub wall_us: u64,
+    /// Microseconds since the host started; goes on while it sleeps.
+    pub boot_us: u64,
+}
+
+/// The signer's idea of time.
+#[derive(Debug, Clone)]
+pub struct Clock {
+    now: Timestamp,
+    /// Where the wall clock should be, and when that was so.
+    expected: Reading,
+    boot_us: u64,
+    jumped_us: Option<u64>,
+    offset_us: i64,
+    measured_us: Option<i64>,
+}
+
+impl Clock {
+    /// Starts after `last`, the time of the last entry.
+    #[must_use]
+    pub fn new(reading: Reading, last: Timestamp) -> Self {
+        Self {
+            now: last.max(Timestamp(reading.wall_us)),
+            expected: reading,
+            boot_us: reading.boot_us,
+            jumped_us: None,
+            offset_us: 0,
+            measured_us: None,
+        }
+    }
+
+    /// Takes a new reading. Gives back the size of a jump when one is first seen.
+    pub fn tick(&mut self, reading: Reading) -> Option<u64> {
+        let passed = reading.boot_us.saturating_sub(self.expected.boot_us);
+        self.boot_us = self.boot_us.max(reading.boot_us);
+        let expected = self.expected.wall_us.saturating_add(passed);
+        let ahead = reading.wall_us.saturating_sub(expected);
+        if self.jumped_us.is_some() {
+            return None;
+        }
+        if ahead > JUMP_US_MAX {
+            self.jumped_us = Some(ahead);
+            // The time stays where it would be without the jump: entries still need one.
+            self.now = self.now.max(Timestamp(expected));
+            return Some(ahead);
+        }
+        // The expectation follows the wall clock, at most as fast as clocks drift; a step back is followed at once, since
+        // `now` stays anyway.
+        let slack = passed / DRIFT_PARTS;
+        self.expected = Reading {
+            wall_us: if reading.wall_us >= expected {
+                expected.saturating_add(ahead.min(slack))
+            } else {
+                reading.wall_us
+            },
+            boot_us: reading.boot_us.max(self.expected.boot_us),
+        };
+        self.now = self.now.max(Timestamp(reading.wall_us));
+        None
+    }
+
+    /// Never before the last entry.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    #[must_use]
+    pub fn boot_us(&self) -> u64 {
+        self.boot_us
+    }
+
+    /// The jump that waits for an operator.
+    #[must_use]
+    pub fn jumped_us(&self) -> Option<u64> {
+        self.jumped_us
+    }
+
+    /// An operator says that the present time is right.
+    pub fn confirm(&mut self, reading: Reading) {
+        self.jumped_us = None;
+        self.expected = reading;
+        self.now = self.now.max(Timestamp(reading.wall_us));
+    }
+
+    /// What the venue's clock said in an answer that has just come and took `took_us` in all.
+    pub fn measured(&mut self, venue_ms: u64, took_us: u64) {
+        if took_us > MEASURED_IN_US_MAX {
+            return;
+        }
+        let middle = self.now.0.saturating_sub(took_us / 2);
+        let venue = i64::try_from(venue_ms.saturating_mul(1000)).unwrap_or(i64::MAX);
+        let offset = venue.saturating_sub(i64::try_from(middle).unwrap_or(i64::MAX));
+        self.measured_us = Some(offset);
+        self.offset_us = offset.clamp(-OFFSET_US_MAX, OFFSET_US_MAX);
+    }
+
+    /// The venue's time, as far as it is followed.
+    #[must_use]
+    pub fn venue_now(&self) -> Timestamp {
+        Timestamp(self.now.0.saturating_add_signed(self.offset_us))
+    }
+
+    /// Back from the venue's time to ours.
+    #[must_use]
+    pub fn from_venue(&self, at: Timestamp) -> Timestamp {
+        Timestamp(at.0.saturating_add_signed(self.offset_us.saturating_neg()))
+    }
+
+    /// The offset as measured; more than [`OFFSET_US_MAX`] is not followed.
+    #[must_use]
+    pub fn measured_offset_us(&self) -> Option<i64> {
+        self.measured_us
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: Reading = Reading {
+        wall_us: 1_790_000_000_000_000,
+        boot_us: 50_000_000,
+    };
+
+    fn after(us: u64, step: i64) -> Reading {
+        Reading {
+            wall_us: (START.wall_us + us).saturating_add_signed(step),
+            boot_us: START.boot_us + us,
+        }
+    }
+
+    #[test]
+    fn time_never_goes_back() {
+        let mut clock = Clock::new(START, Timestamp(0));
+        clock.tick(after(1_000_000, 0));
+        let before = clock.now();
+        assert_eq!(clock.tick(after(2_000_000, -3_600_000_000)), None);
+        assert_eq!(clock.now(), before);
+        // Back again is a jump forward of an hour: somebody has to look.
+        assert!(clock.tick(after(3_000_000, 0)).is_some());
+    }
+
+    #[test]
+    fn the_last_entry_is_the_earliest_time() {
+        let last = Timestamp(START.wall_us + 9_000_000);
+        let clock = Clock::new(START, last);
+        assert_eq!(clock.now(), last);
+    }
+
+    #[test]
+    fn a_jump_forward_waits_for_an_operator() {
+        let mut clock = Clock::new(START, Timestamp(0));
+        assert_eq!(clock.tick(after(1_000_000, 4_999_000)), None);
+        let mut clock = Clock::new(START, Timestamp(0));
+        let jump = clock.tick(after(1_000_000, 5_000_001));
+        assert_eq!(jump, Some(5_000_001));
+        assert_eq!(clock.now(), Timestamp(START.wall_us + 1_000_000));
+        assert_eq!(clock.tick(after(2_000_000, 5_000_001)), None);
+        assert_eq!(clock.jumped_us(), jump);
+        clock.confirm(after(3_000_000, 5_000_001));
+        assert_eq!(clock.jumped_us(), None);
+        assert_eq!(clock.now(), Timestamp(after(3_000_000, 5_000_001).wall_us));
+        assert_eq!(clock.tick(after(4_000_000, 5_000_001)), None);
+    }
+
+    #[test]
+    fn many_small_steps_are_a_jump_too() {
+        let mut clock = Clock::new(START, Timestamp(0));
+        let jumped = (1..100).find_map(|n| clock.tick(after(n * 10_000, n as i64 * 200_000)));
+        assert!(jumped.is_some());
+    }
+
+    #[test]
+    fn slow_drift_passes() {
+        let mut clock = Clock::new(START, Timestamp(0));
+        for n in 1..100_000u64 {
+            // 500 parts in a million for more than a day.
+            let us = n * 1_000_000;
+            assert_eq!(clock.tick(after(us, (us / 2_000) as i64)), None);
+        }
+    }
+
+    #[test]
+    fn the_venue_is_followed_so_far_and_no_further() {
+        let mut clock = Clock::new(START, Timestamp(0));
+        let venue = |off: i64| (START.wall_us / 1000).saturating_add_signed(off);
+        clock.measured(venue(200), 0);
+        assert_eq!(clock.venue_now(), Timestamp(START.wall_us + 200_000));
+        assert_eq!(clock.from_venue(clock.venue_now()), clock.now());
+        clock.measured(venue(-9_000), 0);
+        assert_eq!(clock.venue_now(), Timestamp(START.wall_us - 500_000));
+        assert_eq!(clock.measured_offset_us(), Some(-9_000_000));
+        clock.measured(venue(0), 2_000_000);
+        assert_eq!(
+            clock.measured_offset_us(),
+            Some(-9_000_000),
+            "slow answers say nothing"
+        );
+    }
+}

@@ -1,0 +1,374 @@
+//! What the gate asks for itself, as strategy `gate`: the fate of orders, reference prices, the venue's time. And what is
+//! due by the clock: counts of the minute, the day, keys that expire.
+
+use super::{Core, CoreError, Meta, Turn};
+use crate::clock::Reading;
+use crate::failures::STORM;
+use crate::keyring::Approved;
+use crate::resolver::Ask;
+use portcullis_model::action::{Action, Duty, Stamp, Symbol};
+use portcullis_model::decide::Caller;
+use portcullis_model::entry::What;
+use portcullis_model::id::{GATE, RequestId, Timestamp, VirtualKeyId};
+use portcullis_model::report::{Report, Sent};
+use portcullis_model::state::{Effect, OrderNumber};
+use portcullis_model::wire::{Header, Lane, Outcome};
+use portcullis_venues::RawRequest;
+use serde_json::json;
+
+/// Prices at most this often.
+pub const PRICES_EVERY_US: u64 = 1_000_000;
+/// The venue's time this often.
+pub const TIME_EVERY_US: u64 = 10_000_000;
+/// Markets whose prices are polled; a site with more gets those that come first by name, and an alert.
+pub const PRICES_MAX: usize = 200;
+/// A price that stays is written again after this, so that it stays fresh.
+const PRICE_AGAIN_US: u64 = 2_000_000;
+/// The window of a read of the gate's own.
+const WINDOW_MS: u32 = 5_000;
+
+/// A question of the gate's own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Own {
+    Resolve(Ask),
+    Prices,
+    Time,
+}
+
+impl Own {
+    pub(super) fn order(&self) -> Option<OrderNumber> {
+        match self {
+            Self::Resolve(ask) => ask.order(),
+            Self::Prices | Self::Time => None,
+        }
+    }
+}
+
+/// When what is due.
+#[derive(Debug, Default)]
+pub(super) struct Schedule {
+    seq: u64,
+    prices_at: Timestamp,
+    prices_asked: bool,
+    time_at: Timestamp,
+    time_asked: bool,
+    expired_at: Timestamp,
+    warned: bool,
+}
+
+impl Schedule {
+    pub(super) fn reset(&mut self) {
+        self.prices_asked = false;
+        self.time_asked = false;
+    }
+}
+
+impl Core {
+    /// What is due by the clock. The loop calls it each turn, and at least ten times a second.
+    pub fn tick(&mut self, reading: Reading, turn: &mut Turn) -> Result<(), CoreError> {
+        self.look(reading);
+        let now = self.clock.now();
+        self.commands_tick(turn)?;
+        for (key, counts) in self.failures.minute(now) {
+            let all: u64 = counts.iter().map(|count| count.count).sum();
+            if all >= STORM {
+                self.events
+                    .alert("refusal-storm", json!({ "virtual_key": key, "count": all }));
+            }
+            if self.state.entries > 0 {
+                let mut body = self.body(What::Failures);
+                body.private.virtual_key = key;
+                body.private.counts = counts;
+                self.note(body)?;
+            }
+        }
+        if now.since_us(self.own.expired_at) >= 1_000_000 {
+            self.own.expired_at = now;
+            let expired: Vec<VirtualKeyId> = self
+                .connections
+                .keys()
+                .filter(|id| {
+                    self.state
+                        .virtual_keys
+                        .get(id)
+                        .is_none_or(|key| key.expires <= now)
+                })
+                .copied()
+                .collect();
+            self.close_connections(&expired, turn);
+        }
+        if !self.egress_is_up || self.release.is_none() {
+            return Ok(());
+        }
+        self.day(now)?;
+        if !self.own.time_asked && now >= self.own.time_at && self.has_room(Lane::Operator) {
+            self.own.time_asked = true;
+            self.ask_public("/api/v3/time", Own::Time, turn);
+        }
+        if !self.own.prices_asked && now >= self.own.prices_at && self.has_room(Lane::Operator) {
+            self.ask_prices(now, turn);
+        }
+        if self.clock.jumped_us().is_none() && !self.is_sealed() {
+            for ask in self.resolver.due(&self.state, now) {
+                if !self.resolve(&ask, turn)? {
+                    self.resolver.failed(&ask, now);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn day(&mut self, now: Timestamp) -> Result<(), CoreError> {
+        let day = now.0 / 86_400_000_000;
+        if day <= self.state.day {
+            return Ok(());
+        }
+        let mut body = self.body(What::Day);
+        body.private.effects = vec![Effect::Day { day }];
+        self.note(body).map(drop)
+    }
+
+    /// Markets that the firm's mandate names.
+    fn mandated(&mut self) -> Vec<Symbol> {
+        let Some(release) = &self.release else {
+            return Vec::new();
+        };
+        let firm = &release.mandates.firm;
+        let mut symbols: Vec<Symbol> = release
+            .markets
+            .keys()
+            .filter(|symbol| firm.market(symbol.as_str()).is_some())
+            .cloned()
+            .collect();
+        symbols.sort();
+        if symbols.len() > PRICES_MAX && !self.own.warned {
+            self.own.warned = true;
+            self.events.alert(
+                "prices-cut",
+                json!({ "markets": symbols.len(), "polled": PRICES_MAX }),
+            );
+        }
+        symbols.truncate(PRICES_MAX);
+        symbols
+    }
+
+    fn ask_prices(&mut self, now: Timestamp, turn: &mut Turn) {
+        self.own.prices_at = now.plus_us(PRICES_EVERY_US);
+        let symbols = self.mandated();
+        if symbols.is_empty() {
+            return;
+        }
+        let list = json!(symbols).to_string();
+        let mut target = "/api/v3/ticker/price?symbols=".to_owned();
+        portcullis_venues::form::encode_into(&mut target, &list);
+        self.own.prices_asked = true;
+        self.ask_public(&target, Own::Prices, turn);
+    }
+
+    fn next_id(&mut self) -> RequestId {
+        self.own.seq += 1;
+        RequestId {
+            epoch: 0,
+            seq: self.own.seq,
+        }
+    }
+
+    /// Asks for public data in the venue's words, decoded like any program's request.
+    fn ask_public(&mut self, target: &str, own: Own, turn: &mut Turn) {
+        let raw = RawRequest {
+            method: "GET",
+            host: &self.venue.catalog().host,
+            target: target.as_bytes(),
+            headers: &[],
+            body: &[],
+        };
+        let venue = self.venue;
+        let stamp = Stamp {
+            venue_time_ms: 0,
+            receive_window_ms: 0,
+            at: self.clock.now(),
+        };
+        let made = venue.decode(&raw).ok().and_then(|actions| {
+            let ready = venue.prepare(&actions, stamp).finish_public()?;
+            Some((actions, ready))
+        });
+        match made {
+            Some((actions, ready)) => {
+                let id = self.next_id();
+                self.forward_public(id, &actions, &ready, Some(own), turn);
+            }
+            None => {
+                self.events
+                    .alert("bug-own-request", json!({ "target": target }));
+                self.own_failed(&own);
+            }
+        }
+    }
+
+    /// Asks with the read key. `false`: it cannot be asked.
+    fn resolve(&mut self, ask: &Ask, turn: &mut Turn) -> Result<bool, CoreError> {
+        let super::KeyChoice::Open(key) = self.key_for(ask.account(), Duty::Read) else {
+            return Ok(false);
+        };
+        if !self.has_room(Lane::Operator) || !self.keyring.has_room(key) {
+            return Ok(false);
+        }
+        let Some(target) = ask.target(&self.state) else {
+            return Ok(false);
+        };
+        // The scheme's own fields are put there to be read past; nothing is verified, and the request is built anew.
+        let target = format!("{target}&timestamp=1000000000000&signature=00");
+        let headers = [Header {
+            name: "x-mbx-apikey",
+            value: (&b"gate"[..]).into(),
+        }];
+        let raw = RawRequest {
+            method: "GET",
+            host: &self.venue.catalog().host,
+            target: target.as_bytes(),
+            headers: &headers,
+            body: &[],
+        };
+        let venue = self.venue;
+        let Ok(actions) = venue.decode(&raw) else {
+            self.events
+                .alert("bug-own-request", json!({ "target": target }));
+            return Ok(false);
+        };
+        if !actions.list.iter().all(|action| action.kind().is_read()) {
+            return Ok(false);
+        }
+        let now = self.clock.now();
+        let stamp = Stamp {
+            venue_time_ms: self.clock.venue_now().as_ms(),
+            receive_window_ms: WINDOW_MS,
+            at: now,
+        };
+        let window_us = u64::from(WINDOW_MS) * 1_000;
+        let meta = Meta {
+            caller: Caller {
+                strategy: GATE,
+                virtual_key: VirtualKeyId(0),
+                account: ask.account(),
+            },
+            id: self.next_id(),
+            lane: Lane::Operator,
+            endpoint: actions.endpoint,
+            weight: actions.weight,
+            orders: 0,
+            not_after_us: self.clock.boot_us().saturating_add(window_us),
+            summarize: true,
+            kinds: actions.list.iter().map(Action::kind).collect(),
+            reserved: true,
+            until: now.plus_us(window_us),
+            own: Some(Own::Resolve(ask.clone())),
+        };
+        let mut body = self.body(What::Approved);
+        body.public.venue = Some(venue.catalog().venue.clone());
+        body.public.endpoint = venue
+            .catalog()
+            .endpoint(actions.endpoint)
+            .map(portcullis_venues::Endpoint::name);
+        body.regulator.strategy = Some(GATE);
+        body.regulator.account = Some(ask.account());
+        body.regulator.key = Some(key);
+        body.regulator.stamp = Some(stamp);
+        body.private.weight = actions.weight;
+        let approved = Approved {
+            key,
+            unsigned: venue.prepare(&actions, stamp),
+            meta,
+        };
+        body.regulator.actions = actions.list;
+        let (queued, _) = self.append(body, approved)?;
+        *self.in_lane.entry(Lane::Operator).or_default() += 1;
+        turn.queued.push(queued);
+        Ok(true)
+    }
+
+    pub(super) fn own_failed(&mut self, own: &Own) {
+        let now = self.clock.now();
+        match own {
+            Own::Resolve(ask) => self.resolver.failed(ask, now),
+            Own::Prices => self.own.prices_asked = false,
+            Own::Time => {
+                self.own.time_asked = false;
+                self.own.time_at = now.plus_us(TIME_EVERY_US);
+            }
+        }
+    }
+
+    pub(super) fn own_outcome(
+        &mut self,
+        own: &Own,
+        outcome: &Outcome,
+        reports: &[Report],
+        changed: bool,
+    ) -> Result<(), CoreError> {
+        if outcome.sent != Sent::Sent || outcome.status != 200 {
+            // An order that is not there is an answer too.
+            let answered = reports.iter().any(|r| matches!(r, Report::NoSuchOrder));
+            if !answered {
+                self.own_failed(own);
+                return Ok(());
+            }
+        }
+        let now = self.clock.now();
+        match own {
+            Own::Resolve(ask) => self
+                .resolver
+                .answered(ask, &self.state, reports, changed, now),
+            Own::Time => {
+                self.own.time_asked = false;
+                self.own.time_at = now.plus_us(TIME_EVERY_US);
+                for report in reports {
+                    if let Report::VenueTime { time_ms } = report {
+                        self.clock.measured(*time_ms, outcome.took_us);
+                        let offset = self.clock.measured_offset_us().unwrap_or(0);
+                        if offset.abs() > crate::clock::OFFSET_US_MAX {
+                            self.events
+                                .alert("venue-clock", json!({ "offset_us": offset }));
+                        }
+                    }
+                }
+            }
+            Own::Prices => {
+                self.own.prices_asked = false;
+                self.prices(reports, now)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// One entry for the prices that changed, or that would grow stale.
+    fn prices(&mut self, reports: &[Report], now: Timestamp) -> Result<(), CoreError> {
+        let Some(release) = &self.release else {
+            return Ok(());
+        };
+        let effects: Vec<Effect> = reports
+            .iter()
+            .filter_map(|report| match report {
+                Report::Price { symbol, price } => Some((symbol, *price)),
+                _ => None,
+            })
+            .filter(|(symbol, price)| {
+                price.is_positive()
+                    && release.mandates.firm.market(symbol.as_str()).is_some()
+                    && self.state.prices.get(*symbol).is_none_or(|(known, at)| {
+                        known != price || now.since_us(*at) >= PRICE_AGAIN_US
+                    })
+            })
+            .take(PRICES_MAX)
+            .map(|(symbol, price)| Effect::Price {
+                symbol: symbol.clone(),
+                price,
+            })
+            .collect();
+        if effects.is_empty() {
+            return Ok(());
+        }
+        let mut body = self.body(What::Prices);
+        body.private.effects = effects;
+        self.note(body).map(drop)
+    }
+}
