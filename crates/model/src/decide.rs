@@ -10,10 +10,12 @@ use crate::id::{AccountId, StrategyId, Timestamp, VirtualKeyId};
 use crate::mandate::{Mandate, Rate};
 use crate::number::{Amount, ONE, Price, Quantity, Round, Value};
 use crate::refusal::{Refusal, Rule};
-use crate::release::{Judgement, Release, Slots};
+use crate::release::{Judgement, Release};
 use crate::report::OrderStatus;
 use crate::state::{Effect, Holding, OpenOrder, State, Usage};
+use crate::table;
 use crate::usage::rate_passes;
+use std::net::IpAddr;
 
 /// Unsynced entries older than this let only cancels and reducing orders pass.
 pub const UNSYNCED_US_MAX: u64 = 1_000_000;
@@ -24,6 +26,8 @@ pub struct Caller {
     pub strategy: StrategyId,
     pub virtual_key: VirtualKeyId,
     pub account: AccountId,
+    /// Where the request came from.
+    pub source: IpAddr,
 }
 
 /// How much the log can still take.
@@ -261,9 +265,10 @@ impl<'a> Judge<'a> {
             Action::CancelOrder(order) => {
                 self.permitted(
                     kind,
-                    &Slots {
+                    &table::Facts {
                         market: Some(order.symbol.as_str()),
-                        ..Slots::default()
+                        market_kind: Some(order.market),
+                        ..self.said()
                     },
                 )?;
                 self.own(order)
@@ -272,9 +277,10 @@ impl<'a> Judge<'a> {
                 let market = all.symbol.as_ref().map(Symbol::as_str);
                 self.permitted(
                     kind,
-                    &Slots {
+                    &table::Facts {
                         market,
-                        ..Slots::default()
+                        market_kind: Some(all.market),
+                        ..self.said()
                     },
                 )?;
                 self.cancel_all(all)
@@ -286,9 +292,11 @@ impl<'a> Judge<'a> {
                 );
                 self.permitted(
                     kind,
-                    &Slots {
+                    &table::Facts {
                         market: read.symbol.as_ref().map(Symbol::as_str),
-                        ..Slots::default()
+                        market_kind: read.market,
+                        reads: Some(read.of),
+                        ..self.said()
                     },
                 )
             }
@@ -302,13 +310,17 @@ impl<'a> Judge<'a> {
             | Action::Withdraw(m)
             | Action::Rfq(m) => {
                 sofar.reserved = false;
-                let slots = Slots {
+                let said = table::Facts {
                     asset: m.asset.as_ref().map(|a| a.as_str()),
-                    destination: m.address.as_deref(),
+                    to_asset: m.to_asset.as_ref().map(|a| a.as_str()),
+                    from: m.from.as_deref(),
+                    address: m.address.as_deref(),
                     network: m.network.as_deref(),
-                    ..Slots::default()
+                    value: Some(i64::MAX),
+                    approvals: Some(0),
+                    ..self.said()
                 };
-                self.permitted(kind, &slots)?;
+                self.permitted(kind, &said)?;
                 // No mandate for value that moves exists in this version: authority alone is never enough for it.
                 Err(Refusal::ValueOut { kind })
             }
@@ -316,9 +328,10 @@ impl<'a> Judge<'a> {
                 sofar.reserved = false;
                 self.permitted(
                     kind,
-                    &Slots {
+                    &table::Facts {
                         asset: m.asset.as_ref().map(|a| a.as_str()),
-                        ..Slots::default()
+                        network: m.network.as_deref(),
+                        ..self.said()
                     },
                 )
             }
@@ -331,9 +344,11 @@ impl<'a> Judge<'a> {
                 sofar.reserved = false;
                 self.permitted(
                     kind,
-                    &Slots {
+                    &table::Facts {
                         market: s.symbol.as_ref().map(Symbol::as_str),
-                        ..Slots::default()
+                        setting: s.to.as_deref(),
+                        approvals: Some(0),
+                        ..self.said()
                     },
                 )
             }
@@ -388,11 +403,18 @@ impl<'a> Judge<'a> {
         })
     }
 
-    fn permitted(&self, kind: ActionKind, slots: &Slots<'_>) -> Result<(), Refusal> {
+    /// What every action says to authority.
+    fn said(&self) -> table::Facts<'a> {
+        let strategy = self.state.strategies.get(&self.caller.strategy);
+        let observe = strategy.is_some_and(|strategy| strategy.observe);
+        table::Facts::new(self.caller.source, self.now, observe)
+    }
+
+    fn permitted(&self, kind: ActionKind, said: &table::Facts<'_>) -> Result<(), Refusal> {
         match self
             .release
             .authority
-            .judge(self.caller.strategy, kind, self.caller.account, slots)
+            .judge(self.caller.strategy, kind, self.caller.account, said)
         {
             Judgement::Permit { .. } => Ok(()),
             Judgement::Forbid { policy } => Err(Refusal::Forbidden { kind, policy }),
@@ -447,13 +469,6 @@ impl<'a> Judge<'a> {
 
     fn amend(&self, amend: &Amend, passage: Passage, sofar: &mut Sofar) -> Result<(), Refusal> {
         let symbol = &amend.order.symbol;
-        self.permitted(
-            ActionKind::AmendOrder,
-            &Slots {
-                market: Some(symbol.as_str()),
-                ..Slots::default()
-            },
-        )?;
         self.own(&amend.order)?;
         let number = self
             .state
@@ -467,6 +482,21 @@ impl<'a> Judge<'a> {
                 symbol: symbol.clone(),
             })?;
         let known = self.state.orders.get(&number);
+        // Only what rests can be amended, so its type is a limit order's; what it is worth is not computed anew.
+        self.permitted(
+            ActionKind::AmendOrder,
+            &table::Facts {
+                market: Some(symbol.as_str()),
+                market_kind: Some(amend.order.market),
+                side: known.map(|order| order.side),
+                order_type: Some(OrderType::Limit),
+                value: Some(i64::MAX),
+                reduces: Some(true),
+                post_only: Some(false),
+                borrows: Some(false),
+                ..self.said()
+            },
+        )?;
         // Less of the same order at the same price risks less; anything else is judged as a new order by the venue's own
         // call for it (cancel-replace), not here.
         let less = amend.price.is_none()
@@ -613,14 +643,19 @@ impl<'a> Judge<'a> {
             return Err(self.must_reduce());
         }
         sofar.reserved &= reducing;
-        let slots = Slots {
+        let said = table::Facts {
             market: Some(symbol.as_str()),
-            buys: Some(!sell),
-            reduces: reducing,
-            value: value.map(|v| i64::try_from(v.0).unwrap_or(i64::MAX)),
-            ..Slots::default()
+            market_kind: Some(order.market),
+            side: Some(order.side),
+            order_type: Some(order.order_type),
+            time_in_force: order.time_in_force,
+            value: Some(value.map_or(i64::MAX, |v| i64::try_from(v.0).unwrap_or(i64::MAX))),
+            reduces: Some(reducing),
+            post_only: Some(order.order_type == OrderType::LimitMaker),
+            borrows: Some(order.borrows),
+            ..self.said()
         };
-        self.permitted(kind, &slots)?;
+        self.permitted(kind, &said)?;
         if !self.observe {
             self.bounds(order, quantity, own, reference, reducing)?;
             let worth = match value {

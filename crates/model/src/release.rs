@@ -14,6 +14,7 @@ use crate::action::{ActionKind, Asset, Symbol};
 use crate::id::{AccountId, StrategyId};
 use crate::mandate::{MandateError, Mandates};
 use crate::number::{Price, Quantity};
+use crate::table::{self, Table};
 use crate::wire::{Host, Hosts};
 use aws_lc_rs::digest;
 use minicbor::bytes::ByteVec;
@@ -23,19 +24,6 @@ use std::fmt;
 
 /// A release's texts, by name.
 pub type Files = BTreeMap<String, String>;
-
-/// What authority looks at beside strategy, action and account.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Slots<'a> {
-    pub market: Option<&'a str>,
-    pub buys: Option<bool>,
-    pub reduces: bool,
-    /// Millionths of the site's currency.
-    pub value: Option<i64>,
-    pub asset: Option<&'a str>,
-    pub destination: Option<&'a str>,
-    pub network: Option<&'a str>,
-}
 
 /// What authority says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,8 +40,33 @@ pub trait Authority: Send + Sync {
         strategy: StrategyId,
         kind: ActionKind,
         account: AccountId,
-        slots: &Slots<'_>,
+        facts: &table::Facts<'_>,
     ) -> Judgement;
+}
+
+/// The compiled policies. What they cannot judge they do not permit.
+impl Authority for Table {
+    fn judge(
+        &self,
+        strategy: StrategyId,
+        kind: ActionKind,
+        account: AccountId,
+        facts: &table::Facts<'_>,
+    ) -> Judgement {
+        let name = |index| {
+            self.policy(index)
+                .map_or_else(String::new, |(name, _)| name.to_owned())
+        };
+        match self.evaluate(strategy, account, kind, facts) {
+            table::Verdict::Permit { policy } => Judgement::Permit {
+                policy: name(policy),
+            },
+            table::Verdict::Forbid { policy } => Judgement::Forbid {
+                policy: name(policy),
+            },
+            table::Verdict::NoPermit | table::Verdict::Unfit(_) => Judgement::NoPermit,
+        }
+    }
 }
 
 /// Facts of one market.

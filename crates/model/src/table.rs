@@ -313,7 +313,8 @@ fn required_mask(kind: ActionKind) -> u32 {
 /// What one action says to authority. Made on the stack for each decision; absent is absent, not empty.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
-    source: IpAddr,
+    /// Canonical: [`Facts::new`] makes it so.
+    pub(crate) source: IpAddr,
     /// 0 to 1,439, UTC.
     pub minute_of_day: i64,
     /// 1 is Monday, 7 is Sunday, UTC.

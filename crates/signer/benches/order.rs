@@ -10,9 +10,10 @@ use portcullis_model::action::{ActionKind, Duty, Scheme};
 use portcullis_model::entry::{Body, What};
 use portcullis_model::id::{AccountId, KeyId, Name, RequestId, StrategyId, Timestamp};
 use portcullis_model::log::note::Verifier;
-use portcullis_model::release::{Authority, Files, Judgement, Slots};
+use portcullis_model::release::{Authority, Files, Judgement};
 use portcullis_model::report::{Report, Sent};
 use portcullis_model::state::{Effect, State};
+use portcullis_model::table;
 use portcullis_model::wire::{Header, Outcome, Request};
 use portcullis_signer::clock::Reading;
 use portcullis_signer::core::{Compile, Core, Start, Turn};
@@ -26,7 +27,7 @@ use std::time::Instant;
 
 struct All;
 impl Authority for All {
-    fn judge(&self, _: StrategyId, _: ActionKind, _: AccountId, _: &Slots<'_>) -> Judgement {
+    fn judge(&self, _: StrategyId, _: ActionKind, _: AccountId, _: &table::Facts<'_>) -> Judgement {
         Judgement::Permit {
             policy: String::new(),
         }

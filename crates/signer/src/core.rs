@@ -31,13 +31,15 @@ use portcullis_model::refusal::{Class, Refusal};
 use portcullis_model::release::{Authority, Files, Release};
 use portcullis_model::report::{Report, Sent};
 use portcullis_model::state::{Effect, State};
+use portcullis_model::table::Network;
 use portcullis_model::wire::{
     self, Close, Discarded, Header, LINK_FRAMES_MAX, Lane, Outcome, Reply, Request, Send, kind,
 };
 use portcullis_venues::binance::{Binance, REFUSAL_HEADER, Ready, refuse};
 use portcullis_venues::{DecodeError, RawRequest};
 use serde_json::json;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -170,6 +172,7 @@ pub struct Core {
     releases: PathBuf,
     compile: Arc<dyn Compile>,
     compiling: Option<commands::Compiling>,
+    recompile_again: bool,
     ingress_epoch: Option<u32>,
     egress_is_up: bool,
     /// How much the log's disk still takes, as the loop last saw it.
@@ -182,6 +185,10 @@ pub struct Core {
     halting: Vec<commands::Halting>,
     answers: Vec<(u64, Option<EntryId>, Answer)>,
     connections: HashMap<VirtualKeyId, VecDeque<u64>>,
+    /// Each strategy's share of the venue's weight, in thousandths; and where virtual keys in force may come from. Both
+    /// follow from the state, and are made anew when a command or the clock changes it.
+    share: u16,
+    bound: Vec<Network>,
     resolver: Resolver,
     own: own::Schedule,
     failures: Failures,
@@ -252,6 +259,7 @@ impl Core {
             releases: start.releases,
             compile: start.compile,
             compiling: None,
+            recompile_again: false,
             ingress_epoch: None,
             egress_is_up: true,
             space: Space::Plenty,
@@ -261,6 +269,8 @@ impl Core {
             halting: Vec::new(),
             answers: Vec::new(),
             connections: HashMap::new(),
+            share: 1_000,
+            bound: Vec::new(),
             resolver: Resolver::default(),
             own: own::Schedule::default(),
             failures: Failures::default(),
@@ -269,6 +279,7 @@ impl Core {
             stopping: false,
         };
         core.failures.minute(core.clock.now());
+        core.refresh();
         if core.state.entries > 0 {
             let mut body = core.body(What::Started);
             body.regulator.text = Some(format!(
@@ -471,13 +482,13 @@ impl Core {
                 "expired",
             ));
         }
-        if !source.is_some_and(|source| checker.allows(source)) {
+        let Some(source) = source.filter(|source| checker.allows(*source)) else {
             return Err(Early::Class(
                 Class::NotPermitted,
                 "the virtual key may not be used from this address",
                 "wrong-source",
             ));
-        }
+        };
         if self.is_sealed() {
             return Err(sealed);
         }
@@ -492,6 +503,7 @@ impl Core {
             strategy: key.strategy,
             virtual_key: id,
             account: key.account,
+            source,
         };
         let connections = self.connections.entry(id).or_default();
         if !connections.contains(&request.connection) {
@@ -753,7 +765,7 @@ impl Core {
             orders: 0,
             not_after_us: 0,
             summarize: own.is_some(),
-            share: self.share(),
+            share: self.share,
         };
         if !send(turn, &out, ready) {
             let text = "the request is too long once it is encoded";
@@ -775,16 +787,30 @@ impl Core {
     }
 
     /// Whether any virtual key in force may come from here.
-    fn is_bound(&mut self, source: std::net::IpAddr) -> bool {
-        let now = self.clock.now();
+    fn is_bound(&self, source: IpAddr) -> bool {
         let source = source.to_canonical();
-        self.state
+        self.bound.iter().any(|network| network.contains(source))
+    }
+
+    /// Makes anew what follows from the state and would cost too much for each request.
+    fn refresh(&mut self) {
+        let now = self.clock.now();
+        let active = self
+            .state
+            .strategies
+            .values()
+            .filter(|s| !s.revoked)
+            .count();
+        self.share = u16::try_from(1_000 / active.max(1)).unwrap_or(1_000).max(1);
+        let bound: HashSet<Network> = self
+            .state
             .virtual_keys
             .values()
             .filter(|key| !key.revoked && !key.canary && key.expires > now)
             .flat_map(|key| &key.sources)
             .filter_map(|text| virtual_keys::network(text))
-            .any(|network| network.contains(source))
+            .collect();
+        self.bound = bound.into_iter().collect();
     }
 
     /// Somebody has a credential that no program uses.
@@ -816,17 +842,6 @@ impl Core {
 
     fn has_room(&self, lane: Lane) -> bool {
         self.egress_is_up && self.in_lane.get(&lane).is_none_or(|n| *n < LINK_FRAMES_MAX)
-    }
-
-    /// A strategy's share of the venue's weight, in thousandths: equal among those that are there.
-    fn share(&self) -> u16 {
-        let active = self
-            .state
-            .strategies
-            .values()
-            .filter(|s| !s.revoked)
-            .count();
-        u16::try_from(1_000 / active.max(1)).unwrap_or(1_000).max(1)
     }
 
     /// The key of exactly this duty, so that what reads cannot write and what trades cannot move value. An account that
@@ -958,7 +973,7 @@ impl Core {
             orders: meta.orders,
             not_after_us: meta.not_after_us,
             summarize: meta.summarize,
-            share: self.share(),
+            share: self.share,
         };
         if !send(turn, &out, &signed.ready) {
             // A rebuilt request is no longer than the one that fitted a frame on its way in, but for its escapes.

@@ -14,9 +14,10 @@ use portcullis_model::entry::{Body, What};
 use portcullis_model::halt::{Level, Scope};
 use portcullis_model::id::{AccountId, EntryId, KeyId, Name, RequestId, StrategyId, Timestamp};
 use portcullis_model::log::note::Verifier;
-use portcullis_model::release::{Authority, Files, Judgement, Slots};
+use portcullis_model::release::{Authority, Files, Judgement};
 use portcullis_model::report::Sent;
 use portcullis_model::state::State;
+use portcullis_model::table;
 use portcullis_model::wire::{
     self, Credit, Discard, Discarded, Header, Hello, LINK_FRAMES_MAX, Outcome, Reply, Request,
     Send, kind,
@@ -39,7 +40,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 struct All;
 impl Authority for All {
-    fn judge(&self, _: StrategyId, _: ActionKind, _: AccountId, _: &Slots<'_>) -> Judgement {
+    fn judge(&self, _: StrategyId, _: ActionKind, _: AccountId, _: &table::Facts<'_>) -> Judgement {
         Judgement::Permit {
             policy: "all".to_owned(),
         }

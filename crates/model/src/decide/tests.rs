@@ -32,7 +32,7 @@ quantity = "5"
 
 struct All;
 impl Authority for All {
-    fn judge(&self, _: StrategyId, _: ActionKind, _: AccountId, _: &Slots<'_>) -> Judgement {
+    fn judge(&self, _: StrategyId, _: ActionKind, _: AccountId, _: &table::Facts<'_>) -> Judgement {
         Judgement::Permit {
             policy: "all".to_owned(),
         }
@@ -66,6 +66,7 @@ const CALLER: Caller = Caller {
     strategy: QUOTER,
     virtual_key: VirtualKeyId(9),
     account: ACCOUNT,
+    source: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
 };
 
 fn name(text: &str) -> Name {

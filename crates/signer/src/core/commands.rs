@@ -17,6 +17,7 @@ use portcullis_model::state::{Effect, LevelKey, State};
 use portcullis_model::wire::{self, Discard, Discarded, kind};
 use portcullis_venues::binance::{VerifyKey, virtual_key_text};
 use serde_json::json;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
@@ -128,6 +129,7 @@ impl Core {
         body.regulator.text = Some(text);
         body.private.effects = effects;
         let entry = self.note(body)?;
+        self.refresh();
         self.events
             .event("command", json!({ "by": by, "entry": entry }));
         Ok(entry)
@@ -511,7 +513,10 @@ impl Core {
             sources,
             canary,
         };
-        Ok(self.enact(by, text, vec![effect]).map(|entry| {
+        let done = self.enact(by, text, vec![effect]);
+        // The strategy may have an account more.
+        self.recompile();
+        Ok(done.map(|entry| {
             Done::Recorded(
                 entry,
                 Answer::VirtualKey {
@@ -561,6 +566,7 @@ impl Core {
                         strategy: key.strategy,
                         virtual_key: **id,
                         account: key.account,
+                        source: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
                     };
                     self.covers(&scope, &caller)
                 })
@@ -673,7 +679,12 @@ impl Core {
         let Some(compiling) = self.compiling.take() else {
             return Ok(());
         };
-        self.compiled(compiling, done, turn)
+        self.compiled(compiling, done, turn)?;
+        // Names that came meanwhile are not in what was compiled.
+        if std::mem::take(&mut self.recompile_again) {
+            self.recompile();
+        }
+        Ok(())
     }
 
     fn compiled(
@@ -761,6 +772,7 @@ impl Core {
     /// Names have changed: the authority's table may need rows for them.
     fn recompile(&mut self) {
         if self.compiling.is_some() {
+            self.recompile_again = true;
             return;
         }
         let Some(hash) = self.state.release else {

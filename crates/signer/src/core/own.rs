@@ -15,11 +15,14 @@ use portcullis_model::state::{Effect, OrderNumber};
 use portcullis_model::wire::{Header, Lane, Outcome};
 use portcullis_venues::RawRequest;
 use serde_json::json;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// Prices at most this often.
 pub const PRICES_EVERY_US: u64 = 1_000_000;
 /// The venue's time this often.
 pub const TIME_EVERY_US: u64 = 10_000_000;
+/// Open orders are looked through this often, not each turn: there may be thousands.
+pub const RESOLVE_EVERY_US: u64 = 200_000;
 /// Markets whose prices are polled; a site with more gets those that come first by name, and an alert.
 pub const PRICES_MAX: usize = 200;
 /// A price that stays is written again after this, so that it stays fresh.
@@ -53,6 +56,7 @@ pub(super) struct Schedule {
     time_at: Timestamp,
     time_asked: bool,
     expired_at: Timestamp,
+    resolve_at: Timestamp,
     warned: bool,
 }
 
@@ -96,6 +100,7 @@ impl Core {
                 .copied()
                 .collect();
             self.close_connections(&expired, turn);
+            self.refresh();
         }
         if !self.egress_is_up || self.release.is_none() {
             return Ok(());
@@ -108,7 +113,9 @@ impl Core {
         if !self.own.prices_asked && now >= self.own.prices_at && self.has_room(Lane::Operator) {
             self.ask_prices(now, turn);
         }
-        if self.clock.jumped_us().is_none() && !self.is_sealed() {
+        let asks = self.clock.jumped_us().is_none() && !self.is_sealed();
+        if asks && now >= self.own.resolve_at {
+            self.own.resolve_at = now.plus_us(RESOLVE_EVERY_US);
             for ask in self.resolver.due(&self.state, now) {
                 if !self.resolve(&ask, turn)? {
                     self.resolver.failed(&ask, now);
@@ -250,6 +257,7 @@ impl Core {
                 strategy: GATE,
                 virtual_key: VirtualKeyId(0),
                 account: ask.account(),
+                source: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             },
             id: self.next_id(),
             lane: Lane::Operator,

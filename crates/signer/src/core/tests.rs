@@ -6,14 +6,21 @@ use portcullis_model::action::Scheme;
 use portcullis_model::command::{Command, Halted};
 use portcullis_model::id::{Name, StrategyId};
 use portcullis_model::log::note::Verifier;
-use portcullis_model::release::{Judgement, Slots};
+use portcullis_model::release::Judgement;
 use portcullis_model::report::{OrderReport, OrderStatus};
+use portcullis_model::table;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 pub(crate) struct Trades;
 impl Authority for Trades {
-    fn judge(&self, _: StrategyId, kind: ActionKind, _: AccountId, _: &Slots<'_>) -> Judgement {
+    fn judge(
+        &self,
+        _: StrategyId,
+        kind: ActionKind,
+        _: AccountId,
+        _: &table::Facts<'_>,
+    ) -> Judgement {
         match kind.duty() <= Duty::Trade {
             true => Judgement::Permit {
                 policy: "trade".to_owned(),
@@ -1110,6 +1117,7 @@ fn an_order_whose_answer_is_lost_is_asked_for_until_its_fate_is_known() {
     let out = site.order("lost").0.remove(0);
     site.answer(&out, Sent::MaybeSent, 0, Vec::new());
     assert_eq!(site.core().state.orders.len(), 1, "it stays reserved");
+    site.pass(own::RESOLVE_EVERY_US);
     site.turn();
     site.pass(crate::resolver::SETTLED_AFTER_US);
     let turn = site.turn();
@@ -1145,6 +1153,7 @@ fn an_order_that_never_arrived_is_let_go() {
     let mut site = site();
     let out = site.order("never").0.remove(0);
     site.answer(&out, Sent::MaybeSent, 0, Vec::new());
+    site.pass(own::RESOLVE_EVERY_US);
     site.turn();
     site.pass(crate::resolver::SETTLED_AFTER_US);
     let turn = site.turn();
