@@ -1,0 +1,455 @@
+//! A site whose ingress and egress are the test: it speaks the wire with what those hold.
+#![allow(dead_code, reason = "each test uses its part")]
+
+use aws_lc_rs::hmac;
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use portcullis_model::action::{ActionKind, Duty, Scheme};
+use portcullis_model::command::{Answer, Command};
+use portcullis_model::entry::{Body, What};
+use portcullis_model::halt::{Level, Scope};
+use portcullis_model::id::{AccountId, EntryId, KeyId, Name, RequestId, StrategyId, Timestamp};
+use portcullis_model::log::note::Verifier;
+use portcullis_model::release::{Authority, Files, Judgement};
+use portcullis_model::report::Sent;
+use portcullis_model::state::State;
+use portcullis_model::table;
+use portcullis_model::wire::{
+    self, Credit, Discard, Discarded, Header, Hello, LINK_FRAMES_MAX, Outcome, Reply, Request,
+    Send, kind,
+};
+use portcullis_signer::clock::Reading;
+use portcullis_signer::core::{Compile, Core, Start};
+use portcullis_signer::keyring::Keyring;
+use portcullis_signer::serve::{Ended, Operator, Pipes, serve};
+use portcullis_signer::virtual_keys::SiteSecret;
+use portcullis_signer::{log_file, releases};
+use portcullis_venues::binance::Binance;
+use std::collections::{HashMap, HashSet};
+use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+pub struct All;
+impl Authority for All {
+    fn judge(&self, _: StrategyId, _: ActionKind, _: AccountId, _: &table::Facts<'_>) -> Judgement {
+        Judgement::Permit {
+            policy: "all".to_owned(),
+        }
+    }
+}
+
+pub struct Compiles;
+impl Compile for Compiles {
+    fn compile(&self, _: &Files, _: &State) -> Result<Box<dyn Authority>, String> {
+        Ok(Box::new(All))
+    }
+}
+
+pub const MANDATES: &str = r#"
+[firm]
+order_value = "50000"
+price_tolerance = "5%"
+price_age = "60s"
+message_rate = "1000000/1s"
+reserved_message_rate = "1000000/1s"
+repeat = "unlimited"
+turnover_1h = "unlimited"
+turnover_1d = "unlimited"
+turnover_7d = "unlimited"
+turnover_30d = "unlimited"
+open_orders = "100000"
+position = "unlimited"
+loss = "unlimited"
+venue_weight = "unlimited"
+[firm.markets."BTC*"]
+"#;
+
+pub fn files() -> Files {
+    [
+        ("authority.cedar", ""),
+        ("mandates.toml", MANDATES),
+        ("values.toml", "currency = \"USD\"\nequal = [\"USDT\"]"),
+        ("hosts.toml", ""),
+        (
+            "markets/binance.json",
+            r#"[{"symbol":"BTCUSDT","base":"BTC","quote":"USDT"}]"#,
+        ),
+    ]
+    .map(|(name, text)| (name.to_owned(), text.to_owned()))
+    .into()
+}
+
+pub const BUILD: &[u8] = b"build";
+pub const REAL: &[u8] = b"the real secret";
+
+pub fn reading() -> Reading {
+    static BEGUN: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    let begun = BEGUN.get_or_init(Instant::now);
+    Reading {
+        wall_us: SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap()
+            .as_micros() as u64,
+        boot_us: begun.elapsed().as_micros() as u64 + 1_000_000,
+    }
+}
+
+pub fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+pub fn open_log(folder: &Path) -> log_file::Opened {
+    let key = Ed25519KeyPair::from_seed_unchecked(&[5; 32]).unwrap();
+    let verifier = Verifier {
+        name: "site.test".to_owned(),
+        public: key.public_key().as_ref().try_into().unwrap(),
+    };
+    log_file::open(
+        &folder.join("log"),
+        verifier,
+        Box::new(move |t| key.sign(t).as_ref().try_into().unwrap()),
+    )
+    .unwrap()
+}
+
+pub fn open(folder: &Path) -> Core {
+    let opened = open_log(folder);
+    let mut keyring = Keyring::default();
+    for (id, text) in [(2, "RealTradeKey"), (3, "RealReadKey")] {
+        keyring
+            .open(KeyId(id), text, Scheme::HmacSha256, REAL)
+            .unwrap();
+    }
+    Core::start(Start {
+        venue: Binance::builtin().unwrap(),
+        log: opened.log,
+        entries: opened.entries,
+        torn_bytes: opened.torn_bytes,
+        releases: folder.join("releases"),
+        compile: Arc::new(Compiles),
+        keyring,
+        site_secret: SiteSecret::new(&[7; 32]),
+        reading: reading(),
+    })
+    .unwrap()
+}
+
+pub struct Folder(pub PathBuf);
+
+impl Folder {
+    pub fn new() -> Self {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let n = NEXT.fetch_add(1, Ordering::SeqCst);
+        let folder =
+            std::env::temp_dir().join(format!("portcullis-pipes-{}-{n}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&folder);
+        std::fs::create_dir_all(&folder).unwrap();
+        Self(folder)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// What egress saw of one request.
+#[derive(Debug, Clone)]
+pub struct Seen {
+    pub entry: Option<EntryId>,
+    pub body: String,
+    pub target: String,
+    pub at: Timestamp,
+}
+
+pub type Log = Arc<Mutex<Vec<Seen>>>;
+
+/// A running signer with the test's own ingress and egress.
+pub struct Site {
+    pub operators: Sender<Operator>,
+    pub to_signer: Arc<Mutex<PipeWriter>>,
+    pub replies: Mutex<Receiver<(RequestId, String)>>,
+    pub seen: Log,
+    pub signer: JoinHandle<Ended>,
+    pub seq: AtomicU64,
+    pub credits: Arc<AtomicU64>,
+    pub api_key: String,
+    pub secret: String,
+}
+
+pub fn write_frame<T: minicbor::Encode<()>>(to: &mut impl Write, kind: u8, message: &T) -> bool {
+    let mut bytes = Vec::new();
+    wire::frame(&mut bytes, kind, message).unwrap();
+    to.write_all(&bytes).is_ok()
+}
+
+pub fn read_frame(from: &mut impl Read) -> Option<(u8, Vec<u8>)> {
+    let mut head = [0; 5];
+    from.read_exact(&mut head).ok()?;
+    let length = u32::from_be_bytes(head[..4].try_into().unwrap()) as usize;
+    let mut cbor = vec![0; length - 1];
+    from.read_exact(&mut cbor).ok()?;
+    Some((head[4], cbor))
+}
+
+pub fn hello(room: &str) -> Hello {
+    Hello {
+        build: BUILD.to_vec().into(),
+        room: room.to_owned(),
+        epoch: 1,
+    }
+}
+
+pub fn started(core: Core, api_key: &str, secret: &str, answers: bool) -> Site {
+    let (from_ingress, mut ingress_out) = pipe().unwrap();
+    let (mut ingress_in, to_ingress) = pipe().unwrap();
+    let (from_egress, egress_out) = pipe().unwrap();
+    let (egress_in, to_egress) = pipe().unwrap();
+    let (operators, commands) = channel();
+    let signer = thread::spawn(move || {
+        let pipes = Pipes {
+            from_ingress,
+            to_ingress,
+            from_egress,
+            to_egress,
+        };
+        let venue = Binance::builtin().unwrap();
+        serve(core, venue, pipes, commands, BUILD, reading, |_| {})
+    });
+    let (tell, replies) = channel();
+    let credits = Arc::new(AtomicU64::new(u64::from(LINK_FRAMES_MAX)));
+    let given = Arc::clone(&credits);
+    write_frame(&mut ingress_out, kind::HELLO, &hello("ingress"));
+    thread::spawn(move || {
+        while let Some((kind, cbor)) = read_frame(&mut ingress_in) {
+            if kind == kind::CREDIT {
+                let credit: Credit = wire::message(&cbor).unwrap();
+                given.fetch_add(u64::from(credit.frames), Ordering::SeqCst);
+            }
+            if kind == kind::REPLY {
+                let reply: Reply<'_> = wire::message(&cbor).unwrap();
+                let text = format!("{} {}", reply.status, String::from_utf8_lossy(reply.body));
+                let _ = tell.send((reply.id, text));
+            }
+        }
+    });
+    let seen: Log = Arc::default();
+    egress(egress_in, egress_out, Arc::clone(&seen), answers);
+    Site {
+        operators,
+        to_signer: Arc::new(Mutex::new(ingress_out)),
+        replies: Mutex::new(replies),
+        seen,
+        signer,
+        seq: AtomicU64::new(0),
+        credits,
+        api_key: api_key.to_owned(),
+        secret: secret.to_owned(),
+    }
+}
+
+/// Notes what it gets; with `answers` each is refused by the venue, else nothing is heard of it until a discard.
+pub fn egress(mut from: PipeReader, mut to: PipeWriter, seen: Log, answers: bool) {
+    write_frame(&mut to, kind::HELLO, &hello("egress"));
+    thread::spawn(move || {
+        while let Some((kind, cbor)) = read_frame(&mut from) {
+            if kind == kind::DISCARD {
+                let discard: Discard = wire::message(&cbor).unwrap();
+                let discarded = Discarded {
+                    token: discard.token,
+                    discarded: Vec::new(),
+                    under_way: discard.entries,
+                    done: Vec::new(),
+                };
+                write_frame(&mut to, kind::DISCARDED, &discarded);
+            }
+            if kind != kind::SEND {
+                continue;
+            }
+            let send: Send<'_> = wire::message(&cbor).unwrap();
+            seen.lock().unwrap().push(Seen {
+                entry: send.entry,
+                body: String::from_utf8(send.body.to_vec()).unwrap(),
+                target: String::from_utf8(send.target.to_vec()).unwrap(),
+                at: Timestamp(reading().wall_us),
+            });
+            if answers {
+                let outcome = Outcome {
+                    id: send.id,
+                    entry: send.entry,
+                    sent: Sent::Sent,
+                    status: 400,
+                    reports: vec![portcullis_model::report::Report::Refused { code: -2010 }],
+                    why: None,
+                    took_us: 10,
+                    more: false,
+                };
+                write_frame(&mut to, kind::OUTCOME, &outcome);
+            }
+        }
+    });
+}
+
+impl Site {
+    pub fn command(&self, command: Command) -> Answer {
+        let (answer, told) = channel();
+        let by = "uid 0".to_owned();
+        self.operators
+            .send(Operator {
+                by,
+                command,
+                answer,
+            })
+            .unwrap();
+        told.recv_timeout(Duration::from_secs(20))
+            .expect("an answer")
+    }
+
+    #[track_caller]
+    pub fn done(&self, command: Command) {
+        let answer = self.command(command);
+        assert!(matches!(answer, Answer::Done { .. }), "{answer:?}");
+    }
+
+    pub fn stop(self) -> Ended {
+        self.done(Command::Stop);
+        self.signer.join().unwrap()
+    }
+
+    pub fn order(&self, client: &str) -> RequestId {
+        // As ingress does: nothing is sent without credit.
+        let take = |credits: u64| credits.checked_sub(1);
+        while self
+            .credits
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, take)
+            .is_err()
+        {
+            thread::sleep(Duration::from_micros(100));
+        }
+        let id = RequestId {
+            epoch: 1,
+            seq: self.seq.fetch_add(1, Ordering::SeqCst),
+        };
+        with_order(&self.api_key, &self.secret, client, id, |request| {
+            write_frame(&mut *self.to_signer.lock().unwrap(), kind::REQUEST, request);
+        });
+        id
+    }
+
+    pub fn orders_seen(&self) -> Vec<Seen> {
+        let seen = self.seen.lock().unwrap();
+        seen.iter()
+            .filter(|one| one.target == "/api/v3/order")
+            .cloned()
+            .collect()
+    }
+
+    pub fn wait_for(&self, orders: usize) -> Vec<Seen> {
+        let until = Instant::now() + Duration::from_secs(20);
+        loop {
+            let seen = self.orders_seen();
+            if seen.len() >= orders {
+                return seen;
+            }
+            assert!(Instant::now() < until, "{} of {orders} arrived", seen.len());
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+/// A site set up by operators' commands alone, in a folder of its own.
+pub fn site(folder: &Folder, answers: bool) -> Site {
+    let mut core = open(&folder.0);
+    core.create("uid 0", name("site")).unwrap();
+    let mut site = started(core, "", "", answers);
+    site.done(Command::AccountAdd {
+        name: name("main"),
+        venue: name("binance"),
+    });
+    for (duty, api_key) in [(Duty::Trade, "RealTradeKey"), (Duty::Read, "RealReadKey")] {
+        site.done(Command::KeyAdd {
+            account: name("main"),
+            duty,
+            scheme: Scheme::HmacSha256,
+            api_key: api_key.to_owned(),
+            sealed: "keys/k.age".to_owned(),
+        });
+    }
+    site.done(Command::StrategyAdd {
+        name: name("quoter"),
+        desk: None,
+        observe: false,
+    });
+    let issued = site.command(Command::VirtualKeyIssue {
+        strategy: name("quoter"),
+        account: name("main"),
+        scheme: Scheme::HmacSha256,
+        public_key: None,
+        expires: Timestamp(reading().wall_us + 3_600_000_000),
+        sources: vec!["127.0.0.0/8".to_owned()],
+        canary: false,
+    });
+    let Answer::VirtualKey {
+        api_key, secret, ..
+    } = issued
+    else {
+        panic!("{issued:?}");
+    };
+    (site.api_key, site.secret) = (api_key, secret.unwrap());
+    site.done(Command::Release { files: files() });
+    site
+}
+
+/// Every entry on the disk, read by itself.
+pub fn entries(folder: &Folder) -> Vec<Body> {
+    let opened = open_log(&folder.0);
+    let bodies = opened
+        .entries
+        .iter()
+        .map(|entry| Body::from_entry(entry).unwrap())
+        .collect();
+    opened.log.close().unwrap();
+    bodies
+}
+
+/// An order as a program signs it and ingress hands it on.
+pub fn with_order(
+    api_key: &str,
+    secret: &str,
+    client: &str,
+    id: RequestId,
+    then: impl FnOnce(&Request<'_>),
+) {
+    let payload = format!(
+        "symbol=BTCUSDT&side=BUY&type=LIMIT&timeInForce=GTC&quantity=0.1&price=60000&newClientOrderId={client}\
+         &timestamp={}",
+        reading().wall_us / 1_000
+    );
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+    let tag = hmac::sign(&key, payload.as_bytes());
+    let body = format!("{payload}&signature={}", releases::hex(tag.as_ref()));
+    then(&Request {
+        id,
+        connection: 1,
+        listener: 0,
+        source: (&[127u8, 0, 0, 1][..]).into(),
+        method: "POST",
+        target: (&b"/api/v3/order"[..]).into(),
+        headers: vec![
+            Header {
+                name: "x-mbx-apikey",
+                value: api_key.as_bytes().into(),
+            },
+            Header {
+                name: "content-type",
+                value: (&b"application/x-www-form-urlencoded"[..]).into(),
+            },
+        ],
+        body: body.as_bytes().into(),
+    });
+}
