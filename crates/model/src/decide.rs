@@ -2,9 +2,7 @@
 //! another release, and the property tests. A request passes whole or not at all: later actions are judged with what the
 //! earlier ones of the same request would spend.
 
-use crate::action::{
-    Action, ActionKind, Amend, CancelAll, Duty, Order, OrderRef, OrderType, Side, Symbol,
-};
+use crate::action::{Action, ActionKind, Amend, Duty, Order, OrderRef, OrderType, Side, Symbol};
 use crate::halt::{Passage, Scope};
 use crate::id::{AccountId, StrategyId, Timestamp, VirtualKeyId};
 use crate::mandate::{Mandate, Rate};
@@ -257,11 +255,12 @@ impl<'a> Judge<'a> {
 
     fn action(&self, leg: u8, action: &Action, sofar: &mut Sofar) -> Result<(), Refusal> {
         let kind = action.kind();
-        let passage = self.halted(kind)?;
+        let unless_reducing = self.halted(kind)?;
         match action {
-            Action::PlaceOrder(order) => self.order(leg, order, kind, passage, sofar, true),
-            Action::TestOrder(order) => self.order(leg, order, kind, passage, sofar, false),
-            Action::AmendOrder(amend) => self.amend(amend, passage, sofar),
+            Action::PlaceOrder(order) => self.order(leg, order, kind, unless_reducing, sofar, true),
+            Action::TestOrder(order) => self.order(leg, order, kind, unless_reducing, sofar, false),
+            // What lessens an order passes wherever a reducing one does.
+            Action::AmendOrder(amend) => self.amend(amend),
             Action::CancelOrder(order) => {
                 self.permitted(
                     kind,
@@ -283,7 +282,7 @@ impl<'a> Judge<'a> {
                         ..self.said()
                     },
                 )?;
-                self.cancel_all(all)
+                self.cancel_all()
             }
             Action::Read(read) => {
                 sofar.reserved &= matches!(
@@ -355,11 +354,11 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// The strictest halt that covers the caller.
-    fn halted(&self, kind: ActionKind) -> Result<Passage, Refusal> {
-        let mut passage = Passage::Passes;
+    /// What the halts that cover the caller refuse; `Some`: only what reduces passes, and this is said to the rest.
+    fn halted(&self, kind: ActionKind) -> Result<Option<Refusal>, Refusal> {
+        let mut unless_reducing = None;
         if self.state.halts.is_empty() {
-            return Ok(passage);
+            return Ok(None);
         }
         let strategy = self.state.strategies.get(&self.caller.strategy);
         let account = self.state.accounts.get(&self.caller.account);
@@ -375,32 +374,18 @@ impl<'a> Judge<'a> {
             let Some(halt) = self.state.halts.get(&scope) else {
                 continue;
             };
+            let refusal = Refusal::Halted {
+                scope,
+                level: halt.level,
+                since: halt.since,
+            };
             match halt.level.passage(kind) {
                 Passage::Passes => {}
-                Passage::IfReducing => passage = Passage::IfReducing,
-                Passage::Refused => {
-                    return Err(Refusal::Halted {
-                        scope,
-                        level: halt.level,
-                        since: halt.since,
-                    });
-                }
+                Passage::IfReducing => unless_reducing = Some(refusal),
+                Passage::Refused => return Err(refusal),
             }
         }
-        Ok(passage)
-    }
-
-    fn must_reduce(&self) -> Refusal {
-        let halt = self
-            .state
-            .halts
-            .values()
-            .find(|halt| halt.level.passage(ActionKind::PlaceOrder) == Passage::IfReducing);
-        halt.map_or(Refusal::Overflow, |halt| Refusal::Halted {
-            scope: halt.scope.clone(),
-            level: halt.level,
-            since: halt.since,
-        })
+        Ok(unless_reducing)
     }
 
     /// What every action says to authority.
@@ -451,7 +436,7 @@ impl<'a> Judge<'a> {
     }
 
     /// On an account that only this strategy may use, everything there is its own.
-    fn cancel_all(&self, _all: &CancelAll) -> Result<(), Refusal> {
+    fn cancel_all(&self) -> Result<(), Refusal> {
         let shared = self.state.virtual_keys.values().any(|key| {
             key.account == self.caller.account
                 && key.strategy != self.caller.strategy
@@ -467,7 +452,7 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn amend(&self, amend: &Amend, passage: Passage, sofar: &mut Sofar) -> Result<(), Refusal> {
+    fn amend(&self, amend: &Amend) -> Result<(), Refusal> {
         let symbol = &amend.order.symbol;
         self.own(&amend.order)?;
         let number = self
@@ -509,8 +494,6 @@ impl<'a> Judge<'a> {
                 symbol: symbol.clone(),
             });
         }
-        let _ = passage;
-        sofar.reserved &= true;
         Ok(())
     }
 
@@ -549,7 +532,7 @@ impl<'a> Judge<'a> {
         leg: u8,
         order: &Order,
         kind: ActionKind,
-        passage: Passage,
+        unless_reducing: Option<Refusal>,
         sofar: &mut Sofar,
         reserves: bool,
     ) -> Result<(), Refusal> {
@@ -562,6 +545,7 @@ impl<'a> Judge<'a> {
                 symbol: symbol.clone(),
             })?;
         let reference = self.reference(symbol);
+        let last = self.state.prices.get(symbol).map(|(price, _)| *price);
         let sell = order.side == Side::Sell;
 
         // What it may trade at: its own price, and for what crosses the market the reference.
@@ -583,12 +567,8 @@ impl<'a> Judge<'a> {
                 }
             }
             (_, own, Some(reference)) => own.map_or(reference, |own| own.max(reference)),
-            (_, own, None) if order.quote_quantity.is_none() => {
-                own.filter(|_| false).ok_or_else(|| Refusal::NoFreshPrice {
-                    symbol: symbol.clone(),
-                })?
-            }
-            (_, own, None) => own.unwrap_or(Price::ZERO),
+            // Not fresh: good enough to count an order that reduces, which nothing else may be.
+            (_, _, None) => last.unwrap_or(Price::ZERO),
         };
         let quantity = match (order.quantity, order.quote_quantity) {
             (Some(quantity), _) => quantity,
@@ -639,8 +619,8 @@ impl<'a> Judge<'a> {
             (false, _) => (value.map(|v| v.0), quantity.0),
         };
         let reducing = self.reduces(order, counted_size, sofar);
-        if passage == Passage::IfReducing && !reducing {
-            return Err(self.must_reduce());
+        if let Some(refusal) = unless_reducing.filter(|_| !reducing) {
+            return Err(refusal);
         }
         sofar.reserved &= reducing;
         let said = table::Facts {
@@ -657,7 +637,7 @@ impl<'a> Judge<'a> {
         };
         self.permitted(kind, &said)?;
         if !self.observe {
-            self.bounds(order, quantity, own, reference, reducing)?;
+            self.bounds(order, quantity, own, reference)?;
             let worth = match value {
                 Some(value) => value,
                 None if reducing => Value::ZERO,
@@ -686,6 +666,10 @@ impl<'a> Judge<'a> {
             }
         }
         self.repeat(order, reducing, sofar)?;
+        // A test order is judged as the order it could become, and spends nothing.
+        if !reserves {
+            return Ok(());
+        }
         sofar.open += 1;
         sofar.turnover = sofar
             .turnover
@@ -702,28 +686,24 @@ impl<'a> Judge<'a> {
                 sofar.sizes.push((symbol.clone(), buys, sells));
             }
         }
-        if reserves {
-            sofar.effects.push(Effect::Reserved {
-                leg,
-                order: OpenOrder {
-                    strategy: self.caller.strategy,
-                    account: self.caller.account,
-                    symbol: symbol.clone(),
-                    side: order.side,
-                    quantity,
-                    client_order_id: order.client_order_id.clone(),
-                    list_client_order_id: order.list_client_order_id.clone(),
-                    order_id: None,
-                    list_id: None,
-                    executed: Quantity::ZERO,
-                    executed_quote: Amount::ZERO,
-                    status: OrderStatus::Unknown,
-                    alternative: alternative && counted_size == 0,
-                },
-            });
-        } else {
-            sofar.turnover = 0;
-        }
+        sofar.effects.push(Effect::Reserved {
+            leg,
+            order: OpenOrder {
+                strategy: self.caller.strategy,
+                account: self.caller.account,
+                symbol: symbol.clone(),
+                side: order.side,
+                quantity,
+                client_order_id: order.client_order_id.clone(),
+                list_client_order_id: order.list_client_order_id.clone(),
+                order_id: None,
+                list_id: None,
+                executed: Quantity::ZERO,
+                executed_quote: Amount::ZERO,
+                status: OrderStatus::Unknown,
+                alternative: alternative && counted_size == 0,
+            },
+        });
         Ok(())
     }
 
@@ -779,7 +759,6 @@ impl<'a> Judge<'a> {
         quantity: Quantity,
         own: Option<Price>,
         reference: Option<Price>,
-        reducing: bool,
     ) -> Result<(), Refusal> {
         let sell = order.side == Side::Sell;
         for (_, mandate, _) in self.each() {
@@ -791,7 +770,12 @@ impl<'a> Judge<'a> {
                         symbol: order.symbol.clone(),
                     });
                 };
-                for asked in [order.price, order.stop_price].into_iter().flatten() {
+                // An order without a price trades where the market is: the feed is held to the bounds in its place.
+                let market = reference.filter(|_| own.is_none());
+                for asked in [order.price, order.stop_price, market]
+                    .into_iter()
+                    .flatten()
+                {
                     if let Some(limit) = bounds.floor.filter(|floor| asked < *floor) {
                         return Err(Refusal::PriceBelowFloor {
                             rule: rule(),
@@ -830,7 +814,6 @@ impl<'a> Judge<'a> {
             else {
                 continue;
             };
-            let _ = reducing;
             let width = (reference.0 / 1_000_000).saturating_mul(i128::from(tolerance));
             let limit = if sell {
                 Price(reference.0 - width)

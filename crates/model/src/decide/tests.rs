@@ -701,3 +701,99 @@ fn assets_declared_equal_count_as_the_currency() {
     assert!(release.is_currency(&Asset::from("USDT")) && release.is_currency(&Asset::from("USD")));
     assert!(!release.is_currency(&Asset::from("BTC")));
 }
+
+#[test]
+fn a_reduce_only_refusal_names_the_halt_that_covers_the_caller() {
+    let release = release(FIRM);
+    let mut state = state();
+    for scope in [Scope::Account(AccountId(0)), Scope::Strategy(QUOTER)] {
+        let halt = Halt {
+            scope,
+            level: Level::ReduceOnly,
+            since: NOW,
+            reason: "test".to_owned(),
+            by: By::Operator("me".to_owned()),
+        };
+        state.apply(EntryId(state.entries), NOW, &[Effect::Halted(halt)]);
+    }
+    assert_eq!(
+        say(&judge(&release, &state, "buy 0.1 BTCUSDT at 60000")),
+        "halted: strategy 2 is at level reduce-only"
+    );
+}
+
+#[test]
+fn a_test_order_is_judged_as_an_order_and_spends_nothing_of_another() {
+    let rule = "[strategy.quoter]\nturnover_1h = \"10000\"\nopen_orders = \"1\"\n";
+    let release = release(&format!("{FIRM}{rule}"));
+    let Action::PlaceOrder(order) = action("buy 0.1 BTCUSDT at 60000") else {
+        panic!()
+    };
+    let spent = |actions: &[Action]| match decide(&release, &state(), CALLER, actions, &FACTS, NOW)
+        .verdict
+    {
+        Verdict::Approved(effects) => match &effects[0] {
+            Effect::Spent { turnover, .. } => turnover.to_string(),
+            other => panic!("{other:?}"),
+        },
+        Verdict::Refused(refusal) => refusal.to_string(),
+    };
+    assert_eq!(spent(&[Action::TestOrder(order.clone())]), "0");
+    assert_eq!(
+        spent(&[
+            Action::PlaceOrder(order.clone()),
+            Action::TestOrder(Order {
+                quantity: "0.01".parse().ok(),
+                ..order.clone()
+            })
+        ]),
+        "open orders of strategy quoter: asked 2, limit 1"
+    );
+    assert_eq!(
+        spent(&[Action::TestOrder(order.clone()), Action::PlaceOrder(order)]),
+        "6000"
+    );
+}
+
+#[test]
+fn a_market_order_is_held_to_floor_and_ceiling_by_the_reference() {
+    let release = release(FIRM);
+    for (price, expected) in [
+        ("999", "price below floor of firm: asked 999, floor 1000"),
+        (
+            "500001",
+            "price above ceiling of firm: asked 500001, ceiling 500000",
+        ),
+        ("60000", "approved"),
+    ] {
+        let mut state = state();
+        let feed = Effect::Price {
+            symbol: "BTCUSDT".into(),
+            price: price.parse().unwrap(),
+        };
+        state.apply(EntryId(state.entries), NOW, &[feed]);
+        assert_eq!(say(&judge(&release, &state, "buy 0.001 BTCUSDT")), expected);
+    }
+}
+
+#[test]
+fn an_exit_by_market_order_is_never_refused_for_a_stale_price() {
+    let release = release(FIRM);
+    let mut state = state();
+    let entry = place(&release, &mut state, "buy 0.2 BTCUSDT at 60000 a");
+    answer(&mut state, entry, 7, "a", "0.2", OrderStatus::Filled);
+    let later = NOW.plus_us(10_000_001);
+    let at = |text: &str| decide(&release, &state, CALLER, &[action(text)], &FACTS, later);
+    let exit = at("sell 0.2 BTCUSDT");
+    assert_eq!(say(&exit), "approved");
+    let Verdict::Approved(effects) = exit.verdict else {
+        panic!()
+    };
+    // It is counted at the last price that was known.
+    assert!(
+        matches!(&effects[0], Effect::Spent { turnover, .. } if turnover.to_string() == "12000")
+    );
+    let refused = "no fresh reference price of `BTCUSDT`, and the order would increase risk";
+    assert_eq!(say(&at("sell 0.21 BTCUSDT")), refused);
+    assert_eq!(say(&at("buy 0.1 BTCUSDT")), refused);
+}
