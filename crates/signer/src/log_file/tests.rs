@@ -133,6 +133,32 @@ fn a_tail_cut_at_any_byte_loses_only_the_unfinished_entry() {
 }
 
 #[test]
+fn damage_in_a_tail_that_was_never_hashed_refuses_and_is_not_cut_off() {
+    let folder = Folder::new();
+    write(&folder, 0, 3);
+    let mut frames = fs::read(folder.segment()).unwrap();
+    let signed = frames.len();
+    let mut last = signed;
+    for n in 3..8 {
+        last = frames.len();
+        let mut next = entry(n);
+        next.header.term = 1;
+        segment::write_frame(&mut frames, EntryId(n), &next.encode_whole().unwrap());
+    }
+    for at in signed..last {
+        let copy = folder.copy();
+        let mut changed = frames.clone();
+        changed[at] ^= 1 << (at % 8);
+        fs::write(copy.segment(), &changed).unwrap();
+        assert!(
+            matches!(open_log(&copy), Err(LogError::Damage(Damage::Frame { .. }))),
+            "byte {at}"
+        );
+        assert_eq!(fs::read(copy.segment()).unwrap(), changed, "byte {at}");
+    }
+}
+
+#[test]
 fn a_changed_bit_anywhere_refuses_and_is_never_cut_off() {
     let folder = Folder::new();
     write(&folder, 0, 12);
