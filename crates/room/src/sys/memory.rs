@@ -16,11 +16,17 @@ pub(crate) struct Pages {
     page: usize,
 }
 
-#[expect(unsafe_code, reason = "the pages are owned memory, with no tie to a thread")]
+#[expect(
+    unsafe_code,
+    reason = "the pages are owned memory, with no tie to a thread"
+)]
 // SAFETY: `Pages` owns its mapping alone, as a `Vec<u8>` owns its allocation.
 unsafe impl Send for Pages {}
 
-#[expect(unsafe_code, reason = "the pages are owned memory, with no inner mutability")]
+#[expect(
+    unsafe_code,
+    reason = "the pages are owned memory, with no inner mutability"
+)]
 // SAFETY: through `&Pages` the memory can only be read.
 unsafe impl Sync for Pages {}
 

@@ -97,9 +97,9 @@ pub(crate) fn limit(resource: u32) -> io::Result<(u64, u64)> {
 }
 
 /// `RLIMIT_*` have another integer type in each libc; these are their numbers, the same on x86_64 and aarch64.
-pub(crate) const LIMIT_CORE: u32 = libc::RLIMIT_CORE as u32;
-pub(crate) const LIMIT_FILES: u32 = libc::RLIMIT_NOFILE as u32;
-pub(crate) const LIMIT_LOCKED: u32 = libc::RLIMIT_MEMLOCK as u32;
+pub(crate) const LIMIT_CORE: u32 = libc::RLIMIT_CORE;
+pub(crate) const LIMIT_FILES: u32 = libc::RLIMIT_NOFILE;
+pub(crate) const LIMIT_LOCKED: u32 = libc::RLIMIT_MEMLOCK;
 
 #[expect(unsafe_code, reason = "sched_setscheduler(2) with SCHED_BATCH")]
 pub(crate) fn schedule_as_batch() -> io::Result<()> {
@@ -158,7 +158,9 @@ pub(crate) fn clear_ambient_capabilities() -> io::Result<()> {
 #[expect(unsafe_code, reason = "prctl(2) with PR_CAPBSET_DROP")]
 pub(crate) fn drop_bounding_capability(number: u32) -> io::Result<bool> {
     // SAFETY: takes and returns integers only.
-    match checked(unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(number), 0, 0, 0) }) {
+    match checked(unsafe {
+        libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(number), 0, 0, 0)
+    }) {
         Ok(_) => Ok(true),
         Err(why) if why.raw_os_error() == Some(libc::EINVAL) => Ok(false),
         Err(why) => Err(why),

@@ -21,7 +21,10 @@ pub(crate) fn eventfd() -> io::Result<OwnedFd> {
 pub(crate) fn timerfd() -> io::Result<OwnedFd> {
     // SAFETY: takes and returns integers only.
     own(unsafe {
-        libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_CLOEXEC | libc::TFD_NONBLOCK)
+        libc::timerfd_create(
+            libc::CLOCK_MONOTONIC,
+            libc::TFD_CLOEXEC | libc::TFD_NONBLOCK,
+        )
     })
 }
 

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
-use super::{checked_long, checked};
+use super::{checked, checked_long};
 
 /// `struct landlock_ruleset_attr` as of ABI 6; older kernels take a prefix of it.
 #[repr(C)]
@@ -31,7 +31,10 @@ const RULE_NETWORK_PORT: libc::c_long = 2;
 const CREATE_RULESET_VERSION: libc::c_long = 1;
 
 /// The newest Landlock ABI that this kernel speaks.
-#[expect(unsafe_code, reason = "landlock_create_ruleset(2) asking for the version")]
+#[expect(
+    unsafe_code,
+    reason = "landlock_create_ruleset(2) asking for the version"
+)]
 pub(crate) fn landlock_abi() -> io::Result<u32> {
     // SAFETY: with this flag the kernel takes no attributes and makes no descriptor.
     let abi = checked_long(unsafe {
@@ -139,7 +142,9 @@ pub(crate) fn install_filter(program: &[libc::sock_filter]) -> io::Result<()> {
         Ok(())
     } else {
         // With TSYNC a positive answer names a thread that could not take the filter.
-        Err(io::Error::other("a thread could not take the system call filter"))
+        Err(io::Error::other(
+            "a thread could not take the system call filter",
+        ))
     }
 }
 

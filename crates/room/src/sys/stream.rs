@@ -54,7 +54,11 @@ pub(crate) fn duplicate_from(fd: BorrowedFd<'_>, lowest: i32) -> io::Result<std:
 pub(crate) fn wait_one(fd: BorrowedFd<'_>, writable: bool, timeout_ms: i32) -> io::Result<bool> {
     let mut entry = libc::pollfd {
         fd: fd.as_raw_fd(),
-        events: if writable { libc::POLLOUT } else { libc::POLLIN },
+        events: if writable {
+            libc::POLLOUT
+        } else {
+            libc::POLLIN
+        },
         revents: 0,
     };
     // SAFETY: one entry, which outlives the call.
