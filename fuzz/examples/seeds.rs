@@ -1,0 +1,337 @@
+//! Writes the seeds of the corpus: `cargo run -p portcullis-fuzz --example seeds`. Run it again when a format changes;
+//! what fuzzers find is added beside.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a tool of the developers, which fails by panicking"
+)]
+
+use minicbor::Encode;
+use minicbor::bytes::ByteVec;
+use portcullis_model::entry::{Body, What};
+use portcullis_model::id::{EntryId, RequestId, StrategyId, Timestamp};
+use portcullis_model::log::segment;
+use portcullis_model::report::Sent;
+use portcullis_model::wire::{
+    AnswerAborted, AnswerChunk, AnswerHead, Close, Credit, Discard, Discarded, Gone, Header, Hello,
+    Host, Hosts, Lane, Outcome, Reply, Request, Send, Window,
+};
+use std::fs;
+use std::path::PathBuf;
+
+fn seed(target: &str, name: &str, bytes: &[u8]) {
+    let folder = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/corpus")).join(target);
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join(name), bytes).unwrap();
+}
+
+fn wire<T: Encode<()>>(kind: u8, name: &str, message: &T) {
+    let mut bytes = vec![kind];
+    minicbor::encode(message, &mut bytes).unwrap();
+    seed("wire", name, &bytes);
+}
+
+fn main() {
+    let captures = fs::read(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../vectors/binance/captures.json"
+    ))
+    .unwrap();
+    let captures: Vec<serde_json::Value> = serde_json::from_slice(&captures).unwrap();
+    for (at, capture) in captures.iter().enumerate() {
+        let text = |name: &str| capture[name].as_str().unwrap_or_default();
+        let body = from_base64(text("body_b64"));
+        let mut raw = format!("{} {} HTTP/1.1\r\n", text("method"), text("target"));
+        for header in capture["headers"].as_array().unwrap() {
+            let part = |at: usize| header[at].as_str().unwrap_or_default();
+            raw.push_str(&format!("{}: {}\r\n", part(0), part(1)));
+        }
+        raw.push_str("\r\n");
+        let raw = [raw.as_bytes(), &body].concat();
+        seed("binance_request", &format!("capture-{at:03}"), &raw);
+        if at % 6 == 0 {
+            seed("http_request", &format!("capture-{at:03}"), &raw);
+        }
+    }
+    for (name, raw) in [
+        (
+            "two-lengths",
+            &b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nxx"[..],
+        ),
+        (
+            "chunked",
+            b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+        ),
+        ("folded", b"GET / HTTP/1.1\r\nHost: a\r\nX: b\r\n c\r\n\r\n"),
+        ("bare-lf", b"GET / HTTP/1.1\nHost: a\n\n"),
+        (
+            "pipelined",
+            b"GET /a HTTP/1.1\r\nHost: a\r\n\r\nGET /b HTTP/1.1\r\nHost: a\r\n\r\n",
+        ),
+    ] {
+        seed("http_request", name, raw);
+    }
+    for (name, raw) in [
+        ("length", &b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"[..]),
+        ("chunked", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;a=b\r\nhello\r\n0\r\nX: y\r\n\r\n"),
+        ("interim", b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 429 Too Many\r\nRetry-After: 3\r\nContent-Length: 0\r\n\r\n"),
+        ("to-the-end", b"HTTP/1.0 200 OK\r\n\r\nabc"),
+        ("no-body", b"HTTP/1.1 204 No Content\r\n\r\n"),
+    ] {
+        seed("http_answer", name, raw);
+    }
+    for (at, body) in [
+        r#"{"symbol":"BTCUSDT","orderId":28,"orderListId":-1,"clientOrderId":"a","transactTime":1507725176595,"price":"1.00","origQty":"10.0","executedQty":"10.0","cummulativeQuoteQty":"10.0","status":"FILLED","timeInForce":"GTC","type":"MARKET","side":"SELL","fills":[{"price":"4000.0","qty":"1.0","commission":"4.0","commissionAsset":"USDT","tradeId":56}]}"#,
+        r#"[{"symbol":"BNBBTC","id":28457,"orderId":100234,"orderListId":-1,"price":"4.00000100","qty":"12.00000000","quoteQty":"48.000012","commission":"10.10000000","commissionAsset":"BNB","time":1499865549590,"isBuyer":true,"isMaker":false,"isBestMatch":true}]"#,
+        r#"{"code":-2021,"msg":"x","data":{"cancelResult":"SUCCESS","newOrderResult":"FAILURE","cancelResponse":{"symbol":"A","orderId":1},"newOrderResponse":{"code":-2010,"msg":"no"}}}"#,
+        r#"{"orderListId":1929,"contingencyType":"OCO","listStatusType":"ALL_DONE","listOrderStatus":"ALL_DONE","listClientOrderId":"l","transactionTime":1585230948299,"symbol":"BTCUSDT","orders":[{"symbol":"BTCUSDT","orderId":20,"clientOrderId":"a"}],"orderReports":[]}"#,
+        r#"[{"symbol":"LTCBTC","price":"4.0"},{"symbol":"X","price":"0.0"}]"#,
+        r#"{"serverTime":1499827319559}"#,
+        r#"{"code":-2013,"msg":"Order does not exist."}"#,
+    ]
+    .iter()
+    .enumerate()
+    {
+        for endpoint in [0u16, 7, 40, 120] {
+            let mut bytes = endpoint.to_be_bytes().to_vec();
+            bytes.push(u8::try_from(at * 40).unwrap());
+            bytes.extend(body.as_bytes());
+            seed("binance_answer", &format!("{at}-{endpoint}"), &bytes);
+        }
+    }
+    messages();
+    log();
+    for (name, text) in [
+        (
+            "vkey",
+            "example.com/log+4ea5ee0a+AQECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g",
+        ),
+        (
+            "note",
+            "example.com/log\n5\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n\n\u{2014} example.com/log TqXuCgAAAAA=\n",
+        ),
+    ] {
+        seed("checkpoint", name, text.as_bytes());
+    }
+    seed("mandates", "all", MANDATES.as_bytes());
+    seed("catalog", "extend", CATALOG.as_bytes());
+    for (name, text) in [
+        ("status", r#"{"command":"status"}"#),
+        (
+            "halt",
+            r#"{"command":"halt","scope":"Firm","level":"cancel-only","reason":"x"}"#,
+        ),
+        (
+            "issue",
+            r#"{"command":"virtual-key-issue","strategy":"a","account":"b","scheme":"HmacSha256","public_key":null,"expires":1,"sources":["127.0.0.1/32"],"canary":false}"#,
+        ),
+        (
+            "release",
+            r#"{"command":"release","files":{"mandates.toml":""}}"#,
+        ),
+        ("done", r#"{"answer":"done","entry":5}"#),
+    ] {
+        seed("command", name, text.as_bytes());
+    }
+}
+
+fn messages() {
+    let id = RequestId { epoch: 3, seq: 9 };
+    let header = || {
+        vec![Header {
+            name: "x-mbx-apikey",
+            value: (&b"k"[..]).into(),
+        }]
+    };
+    let bytes = || (&b"symbol=BTCUSDT"[..]).into();
+    let request = Request {
+        id,
+        connection: 4,
+        listener: 0,
+        source: (&[127u8, 0, 0, 1][..]).into(),
+        method: "POST",
+        target: bytes(),
+        headers: header(),
+        body: bytes(),
+    };
+    wire(0, "request", &request);
+    let send = Send {
+        id,
+        entry: Some(EntryId(5)),
+        strategy: StrategyId(3),
+        account: None,
+        lane: Lane::Order,
+        host: 0,
+        endpoint: 9,
+        weight: 1,
+        orders: 1,
+        not_after_us: 77,
+        method: "POST",
+        target: bytes(),
+        headers: header(),
+        body: bytes(),
+        summarize: true,
+        share: 500,
+    };
+    wire(1, "send", &send);
+    let reply = Reply {
+        id,
+        status: 400,
+        headers: header(),
+        body: bytes(),
+    };
+    wire(2, "reply", &reply);
+    let outcome = Outcome {
+        id,
+        entry: Some(EntryId(5)),
+        sent: Sent::Sent,
+        status: 200,
+        reports: Vec::new(),
+        why: Some("x".to_owned()),
+        took_us: 5,
+        more: false,
+    };
+    wire(3, "outcome", &outcome);
+    let head = AnswerHead {
+        id,
+        status: 200,
+        headers: header(),
+        length: Some(14),
+        body: bytes(),
+        last: true,
+    };
+    wire(4, "head", &head);
+    wire(
+        5,
+        "chunk",
+        &AnswerChunk {
+            id,
+            body: bytes(),
+            last: true,
+        },
+    );
+    let aborted = AnswerAborted {
+        id,
+        sent: Sent::MaybeSent,
+        why: "closed".to_owned(),
+    };
+    wire(6, "aborted", &aborted);
+    let hosts = Hosts {
+        hosts: vec![Host {
+            venue: "binance".to_owned(),
+            name: "api.binance.com".to_owned(),
+            address: "127.0.0.1:443".to_owned(),
+            pins: vec![ByteVec::from(vec![7; 32])],
+            public_roots: true,
+            weight_per_minute: 6_000,
+            orders_per_10s: 100,
+        }],
+        roots: vec![ByteVec::from(vec![1, 2])],
+    };
+    wire(7, "hosts", &hosts);
+    let hello = Hello {
+        build: ByteVec::from(vec![1, 2, 3]),
+        room: "ingress".to_owned(),
+        epoch: 3,
+    };
+    wire(8, "hello", &hello);
+    wire(
+        9,
+        "discard",
+        &Discard {
+            token: 1,
+            entries: vec![EntryId(5)],
+        },
+    );
+    let discarded = Discarded {
+        token: 1,
+        discarded: vec![EntryId(5)],
+        under_way: Vec::new(),
+        done: vec![EntryId(6)],
+    };
+    wire(10, "discarded", &discarded);
+    wire(11, "window", &Window { id, bytes: 65_536 });
+    wire(
+        12,
+        "close",
+        &Close {
+            connections: vec![4, 5],
+        },
+    );
+    wire(
+        13,
+        "credit",
+        &Credit {
+            lane: Lane::Order,
+            frames: 3,
+        },
+    );
+    wire(14, "gone", &Gone { id });
+}
+
+fn log() {
+    let mut frames = Vec::new();
+    for (at, what) in What::ALL.into_iter().enumerate() {
+        let mut body = Body::new(what, Timestamp(1_790_000_000_000_000 + at as u64));
+        body.public.endpoint = Some("POST /api/v3/order".into());
+        body.regulator.strategy = Some(StrategyId(3));
+        body.private.source = Some(ByteVec::from(vec![127, 0, 0, 1]));
+        let entry = body.to_entry().encode_whole().unwrap();
+        seed("log_entry", what.name(), &entry);
+        segment::write_frame(&mut frames, EntryId(at as u64), &entry);
+    }
+    seed("log_segment", "all", &frames);
+    seed("log_segment", "torn", &frames[..frames.len() - 7]);
+}
+
+const MANDATES: &str = r#"[firm]
+order_value = "50000"
+price_tolerance = "5%"
+price_age = "10s"
+message_rate = "50/1s"
+reserved_message_rate = "20/1s"
+repeat = "20/1s"
+turnover_1h = "1000000"
+turnover_1d = "5000000"
+turnover_7d = "unlimited"
+turnover_30d = "unlimited"
+open_orders = "200"
+position = "250000"
+loss = "10000"
+venue_weight = "3000"
+
+[firm.markets."BTC*"]
+floor = "1000"
+ceiling = "500000"
+quantity = "5"
+
+[strategy.quoter]
+order_value = "2000"
+"#;
+
+const CATALOG: &str = r#"venue = "binance"
+host = "api.binance.com"
+
+[[endpoint]]
+extend = true
+method = "POST"
+path = "/api/v3/order"
+source = "a newer rest-api.md"
+[endpoint.fields]
+newHint = "token"
+"#;
+
+fn from_base64(text: &str) -> Vec<u8> {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let (mut out, mut bits, mut count) = (Vec::new(), 0u32, 0);
+    for byte in text.bytes().filter(|b| *b != b'=') {
+        let value = ALPHABET.iter().position(|b| *b == byte).unwrap();
+        bits = bits << 6 | u32::try_from(value).unwrap();
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            out.push(u8::try_from(bits >> count & 0xff).unwrap());
+        }
+    }
+    out
+}

@@ -1,0 +1,240 @@
+//! Every decoder of outside bytes, as a function that must end without a panic and keep what its comment says, whatever
+//! it is given. `cargo xtask fuzz SECONDS` runs each under libFuzzer; `tests/corpus.rs` replays the corpus and its
+//! mutations in an ordinary test run.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a target fails by panicking"
+)]
+
+use minicbor::{Decode, Encode};
+use portcullis_gateway::{answer, request};
+use portcullis_model::action::Stamp;
+use portcullis_model::command::{Answer, Command};
+use portcullis_model::entry::Body;
+use portcullis_model::id::{EntryId, Timestamp};
+use portcullis_model::log::note::{Checkpoint, Verifier};
+use portcullis_model::log::{Entry, segment};
+use portcullis_model::mandate::Mandates;
+use portcullis_model::wire::{
+    self, AnswerAborted, AnswerChunk, AnswerHead, Close, Credit, Discard, Discarded, Gone, Header,
+    Hello, Hosts, Outcome, Reply, Request, Send, Window,
+};
+use portcullis_venues::binance::{Binance, Signature, VerifyKey};
+use portcullis_venues::{RawRequest, raw_http};
+
+/// Name and function of each target; the binaries in `fuzz_targets/` and `cargo xtask fuzz` go by this list.
+pub const TARGETS: [(&str, fn(&[u8])); 11] = [
+    ("http_request", http_request),
+    ("http_answer", http_answer),
+    ("binance_request", binance_request),
+    ("binance_answer", binance_answer),
+    ("wire", wire_message),
+    ("log_entry", log_entry),
+    ("log_segment", log_segment),
+    ("checkpoint", checkpoint),
+    ("mandates", mandates),
+    ("catalog", catalog),
+    ("command", command),
+];
+
+/// Ingress: what a client sends. A whole request is no longer than what was given, and a prefix of it is never refused:
+/// bytes that come late cannot change the verdict.
+pub fn http_request(bytes: &[u8]) {
+    if let request::Parse::Complete(parsed) = request::parse(bytes) {
+        assert!(parsed.length <= bytes.len());
+        let cut = parsed.length / 2;
+        assert!(!matches!(
+            request::parse(&bytes[..cut]),
+            request::Parse::Refused(_) | request::Parse::Complete(_)
+        ));
+    }
+}
+
+/// Egress: what a venue answers, whole and in two parts.
+pub fn http_answer(bytes: &[u8]) {
+    let Ok(Some((head, used))) = answer::head(bytes) else {
+        return;
+    };
+    assert!(used <= bytes.len());
+    let rest = &bytes[used..];
+    let mut whole = Vec::new();
+    let mut body = answer::Body::new(&head);
+    let taken = body.take(rest, &mut whole, usize::MAX);
+    let mut parts = Vec::new();
+    let mut body = answer::Body::new(&head);
+    let first = body.take(&rest[..rest.len() / 2], &mut parts, usize::MAX);
+    if let (Ok(taken), Ok(first)) = (taken, first)
+        && body.take(&rest[first..], &mut parts, usize::MAX).is_ok()
+    {
+        assert!(taken <= rest.len());
+        assert_eq!(whole, parts);
+    }
+}
+
+/// Signer: a request as raw HTTP. The toy keyring lets it get past the signature; what is understood is rebuilt, and the
+/// rebuilt request means the same.
+pub fn binance_request(bytes: &[u8]) {
+    let venue = Binance::builtin().unwrap();
+    let Ok(raw) = raw_http(bytes) else { return };
+    let Ok(presented) = venue.present(&raw.request()) else {
+        return;
+    };
+    let _ = presented.verify(&VerifyKey::hmac(b"toy"));
+    let Ok(actions) = presented.decode(Some("pc-1")) else {
+        return;
+    };
+    let stamp = Stamp {
+        venue_time_ms: 1_790_000_000_000,
+        receive_window_ms: 5_000,
+        at: Timestamp(1_790_000_000_000_000),
+    };
+    let unsigned = venue.prepare(&actions, stamp);
+    let ready = if presented.is_public() {
+        unsigned.finish_public().unwrap()
+    } else {
+        unsigned.finish("toykey", &Signature::HmacSha256([7; 32]))
+    };
+    let headers: Vec<Header<'_>> = ready
+        .headers
+        .iter()
+        .map(|(name, value)| Header {
+            name,
+            value: value.as_bytes().into(),
+        })
+        .collect();
+    let again = RawRequest {
+        method: ready.method,
+        host: "api.binance.com",
+        target: ready.target.as_bytes(),
+        headers: &headers,
+        body: ready.body.as_bytes(),
+    };
+    let again = venue.present(&again).unwrap().decode(Some("pc-1")).unwrap();
+    assert_eq!(again.list, actions.list);
+}
+
+/// Egress: what a venue's answer says, under every way of reading it.
+pub fn binance_answer(bytes: &[u8]) {
+    let [a, b, status, body @ ..] = bytes else {
+        return;
+    };
+    let endpoint = u16::from_be_bytes([*a, *b]) % 600;
+    let status = if *status < 200 { 200 } else { 400 };
+    for target in [&b"/api/v3/openOrders?symbol=BTCUSDT"[..], b"/api/v3/order"] {
+        let _ = portcullis_venues::summarize(endpoint, target, status, body);
+    }
+}
+
+/// Every room: a frame of a neighbour in an attacker's hands. What decodes, encodes to something that decodes to the same.
+pub fn wire_message(bytes: &[u8]) {
+    let Some((kind, cbor)) = bytes.split_first() else {
+        return;
+    };
+    fn same<'b, T>(cbor: &'b [u8])
+    where
+        T: Decode<'b, ()> + Encode<()> + PartialEq + std::fmt::Debug,
+    {
+        let Ok(message) = wire::message::<T>(cbor) else {
+            return;
+        };
+        let mut out = Vec::new();
+        if wire::frame(&mut out, 0, &message).is_ok() {
+            let length = u32::from_be_bytes(out[..4].try_into().unwrap());
+            assert_eq!(length as usize, out.len() - 4);
+        }
+    }
+    match kind % 15 {
+        0 => same::<Request<'_>>(cbor),
+        1 => same::<Send<'_>>(cbor),
+        2 => same::<Reply<'_>>(cbor),
+        3 => same::<Outcome>(cbor),
+        4 => same::<AnswerHead<'_>>(cbor),
+        5 => same::<AnswerChunk<'_>>(cbor),
+        6 => same::<AnswerAborted>(cbor),
+        7 => same::<Hosts>(cbor),
+        8 => same::<Hello>(cbor),
+        9 => same::<Discard>(cbor),
+        10 => same::<Discarded>(cbor),
+        11 => same::<Window>(cbor),
+        12 => same::<Close>(cbor),
+        13 => same::<Credit>(cbor),
+        _ => same::<Gone>(cbor),
+    }
+}
+
+/// Signer and verifier: an entry from the disk. What decodes encodes to the same bytes, so that no two texts have one
+/// meaning.
+pub fn log_entry(bytes: &[u8]) {
+    let Ok(entry) = Entry::decode_whole(bytes) else {
+        return;
+    };
+    assert_eq!(entry.encode_whole().unwrap(), bytes);
+    let _ = Body::from_entry(&entry);
+    let _ = entry.leaf(EntryId(7), &[3; 32]);
+}
+
+/// Signer and verifier: frames of a segment.
+pub fn log_segment(bytes: &[u8]) {
+    let mut at = 0;
+    let mut index = EntryId(0);
+    while let segment::Frame::Entry {
+        bytes: entry,
+        length,
+    } = segment::read_frame(&bytes[at..], index)
+    {
+        assert!(length > entry.len());
+        at += length;
+        index = EntryId(index.0 + 1);
+    }
+    let _ = segment::has_later_frame(&bytes[at..], index);
+}
+
+/// Verifier: a signed checkpoint, and a verifier key.
+pub fn checkpoint(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    if let Some(verifier) = Verifier::parse(text) {
+        assert_eq!(
+            Verifier::parse(&verifier.text()).map(|v| v.text()),
+            Some(verifier.text())
+        );
+    }
+    let (key, note) = text.split_once('\0').unwrap_or((KEY, text));
+    if let Some(verifier) = Verifier::parse(key) {
+        let _ = Checkpoint::open(note, &verifier);
+    }
+}
+
+/// A verifier key that some notes of the corpus name.
+const KEY: &str = "example.com/log+4ea5ee0a+AQECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g";
+
+/// Signer and command line: a mandate file.
+pub fn mandates(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && let Ok(mandates) = Mandates::parse(text)
+    {
+        let _ = mandates.firm.market("BTCUSDT");
+    }
+}
+
+/// Signer: what a site adds to a catalog.
+pub fn catalog(bytes: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        let _ = Binance::load(&[("catalog.d/fuzz.toml", text)]);
+    }
+}
+
+/// Signer: an operator's command, and the command line: its answer. What is read is written and read the same.
+pub fn command(bytes: &[u8]) {
+    if let Ok(command) = serde_json::from_slice::<Command>(bytes) {
+        let text = serde_json::to_string(&command).unwrap();
+        let again: Command = serde_json::from_str(&text).unwrap();
+        assert_eq!(serde_json::to_string(&again).unwrap(), text);
+    }
+    if let Ok(answer) = serde_json::from_slice::<Answer>(bytes) {
+        let _ = serde_json::to_string(&answer).unwrap();
+    }
+}
