@@ -15,6 +15,7 @@ pub mod action;
 pub mod command;
 pub mod decide;
 pub mod entry;
+pub mod exposure;
 pub mod halt;
 pub mod id;
 pub mod log;

@@ -357,7 +357,7 @@ fn limited<T>(
 }
 
 /// `5%` or `0.25%`, in millionths.
-fn parse_percent(text: &str) -> Result<u64, String> {
+pub(crate) fn parse_percent(text: &str) -> Result<u64, String> {
     let number = text
         .strip_suffix('%')
         .ok_or("is not a percentage; write for example \"5%\"")?;

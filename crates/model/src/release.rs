@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `mandates.toml` | how much ([`crate::mandate`]) |
 //! | `authority.cedar` | who may (crate `authority`) |
-//! | `values.toml` | the site's currency and the assets declared equal to it |
+//! | `values.toml` | the site's currency, the assets declared equal to it, the highest fee (`fee = "0.1%"`) |
 //! | `hosts.toml` | venue hosts, with roots, pins and rate limits |
 //! | `markets/VENUE.json` | market facts, fetched and reviewed |
 //! | `catalog.d/*.toml` | what a site adds to a catalog |
@@ -87,6 +87,8 @@ pub struct Release {
     pub currency: Asset,
     /// Assets declared equal to the site's currency.
     pub equal: Vec<Asset>,
+    /// The highest fee that a trade may cost, in millionths (`fee` of `values.toml`).
+    pub fee_ppm: Option<u64>,
     pub mandates: Mandates,
     pub markets: HashMap<Symbol, Market>,
     pub hosts: Hosts,
@@ -130,6 +132,8 @@ struct Values {
     currency: Asset,
     #[serde(default)]
     equal: Vec<Asset>,
+    #[serde(default)]
+    fee: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -167,6 +171,13 @@ impl Release {
         let mandates = Mandates::parse(file("mandates.toml")?).map_err(ReleaseError::Mandate)?;
         let values: Values = toml::from_str(file("values.toml")?)
             .map_err(|e| wrong("values.toml", e.to_string()))?;
+        let fee_ppm = values
+            .fee
+            .map(|text| {
+                crate::mandate::parse_percent(&text)
+                    .map_err(|e| wrong("values.toml", format!("`fee` = \"{text}\" {e}")))
+            })
+            .transpose()?;
         let hosts: HostsFile =
             toml::from_str(file("hosts.toml")?).map_err(|e| wrong("hosts.toml", e.to_string()))?;
         let mut markets = HashMap::new();
@@ -186,6 +197,7 @@ impl Release {
             hash: hash(files),
             currency: values.currency,
             equal: values.equal,
+            fee_ppm,
             mandates,
             markets,
             hosts: read_hosts(hosts).map_err(|what| wrong("hosts.toml", what))?,
