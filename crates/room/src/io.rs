@@ -110,7 +110,7 @@ pub fn peer(connection: impl AsFd) -> io::Result<Peer> {
 /// administrator changes it), and "none". Nobody runs as these to command a gate, so both are nobody.
 const UNNAMED: [u32; 2] = [65_534, u32::MAX];
 
-fn flow(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<Flow> {
+pub(crate) fn flow(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<Flow> {
     loop {
         match call() {
             Ok(0) => return Ok(Flow::Closed),

@@ -1,4 +1,4 @@
-//! What a process is to itself and to its parent: signals on the parent's death, limits, scheduling, capabilities.
+//! What a process is to itself and to its parent: what it is started with, limits, scheduling, capabilities.
 
 use std::io;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
@@ -7,35 +7,17 @@ use std::process::Command;
 
 use super::{checked, checked_long};
 
-/// The kernel kills this process when the thread that started it ends.
-#[expect(unsafe_code, reason = "prctl(2) with PR_SET_PDEATHSIG")]
-pub(crate) fn die_with_parent() -> io::Result<()> {
-    // SAFETY: takes and returns integers only.
-    checked(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0) })?;
-    Ok(())
-}
-
-#[expect(unsafe_code, reason = "getppid(2)")]
-pub(crate) fn parent() -> i32 {
-    // SAFETY: takes nothing, returns an integer, cannot fail.
-    unsafe { libc::getppid() }
-}
-
 /// Gives the child exactly `fds[n]` as number `first + n`; everything above those is closed when it executes.
 ///
 /// The caller keeps the descriptors open until the child has been started, and has seen to it that no number in
 /// `first..first + fds.len()` is free in this process (see [`crate::spawn`]).
 #[expect(unsafe_code, reason = "code that runs between fork and exec")]
-pub(crate) fn arrange_child(command: &mut Command, first: RawFd, fds: Vec<RawFd>, parent: i32) {
+pub(crate) fn arrange_child(command: &mut Command, first: RawFd, fds: Vec<RawFd>) {
     let count = RawFd::try_from(fds.len()).unwrap_or(RawFd::MAX);
     let above = first.saturating_add(count);
     let mut moved: Vec<RawFd> = vec![-1; fds.len()];
     let arrange = move || {
-        // Only calls that are safe after fork: prctl, getppid, fcntl, dup2 and close_range, on memory made before it.
-        die_with_parent()?;
-        if self::parent() != parent {
-            return Err(io::Error::from_raw_os_error(libc::ESRCH));
-        }
+        // Only calls that are safe after fork: fcntl, dup2 and close_range, on memory made before it.
         for (from, to) in fds.iter().zip(moved.iter_mut()) {
             // SAFETY: takes and returns integers only.
             *to = checked(unsafe { libc::fcntl(*from, libc::F_DUPFD_CLOEXEC, above) })?;
@@ -70,6 +52,22 @@ pub(crate) fn inherited(number: RawFd) -> io::Result<OwnedFd> {
     checked(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) })?;
     // SAFETY: it is open (the line above), and [`crate::spawn`] put it there for us alone.
     Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
+/// A descriptor that becomes readable when this child of ours has ended. The caller has not waited for it yet.
+#[expect(unsafe_code, reason = "pidfd_open(2)")]
+pub(crate) fn pidfd(child: u32) -> io::Result<OwnedFd> {
+    // SAFETY: takes and returns integers only.
+    let raw = checked_long(unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_open,
+            libc::c_long::from(child),
+            0 as libc::c_long,
+        )
+    })?;
+    let raw = RawFd::try_from(raw).map_err(|_| io::ErrorKind::InvalidData)?;
+    // SAFETY: the kernel has just made this descriptor (close-on-exec) for us, and nobody else knows its number.
+    Ok(unsafe { OwnedFd::from_raw_fd(raw) })
 }
 
 /// Sets soft and hard limit; the kernel refuses to raise a hard one without privilege.
