@@ -42,6 +42,12 @@ pub trait Authority: Send + Sync {
         account: AccountId,
         facts: &table::Facts<'_>,
     ) -> Judgement;
+
+    /// What decides and what checks it have disagreed: a bug of ours, to be said loudly. From then on
+    /// [`Authority::judge`] permits only what lowers risk.
+    fn mismatch(&self) -> Option<String> {
+        None
+    }
 }
 
 /// The compiled policies. What they cannot judge they do not permit.
