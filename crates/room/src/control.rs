@@ -150,6 +150,8 @@ pub struct EgressSettings {}
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SignerSettings {
+    /// The site's name: an empty log is created under it, another name is refused.
+    pub site: String,
     pub operators: Vec<OperatorSettings>,
 }
 

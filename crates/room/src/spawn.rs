@@ -8,6 +8,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -141,7 +142,9 @@ fn start<S: AsRef<OsStr>>(
         .envs(environment.iter().copied())
         .stdin(input)
         .stdout(theirs)
-        .stderr(Stdio::inherit());
+        .stderr(Stdio::inherit())
+        // A group of its own: Ctrl-C at the terminal is for `up`, which ends the rooms in order.
+        .process_group(0);
     // While this is open no number up to 3 is free, so the pipe by which the standard library reports a failed start
     // cannot get the number that the control channel is moved to.
     let places = occupy()?;

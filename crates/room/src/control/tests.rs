@@ -36,6 +36,7 @@ fn messages_look_as_the_contract_says() {
     };
     check(
         &ToRoom::start(&SignerSettings {
+            site: "fund-1".to_owned(),
             operators: vec![OperatorSettings {
                 uid: 0,
                 name: "root".into(),
@@ -43,7 +44,7 @@ fn messages_look_as_the_contract_says() {
         })
         .unwrap(),
         &["operator"],
-        r#"{"to":"start","settings":{"operators":[{"name":"root","uid":0}]},"fds":["operator"]}"#,
+        r#"{"to":"start","settings":{"operators":[{"name":"root","uid":0}],"site":"fund-1"},"fds":["operator"]}"#,
     );
     check(
         &ToRoom::Link {
