@@ -34,6 +34,8 @@ pub mod control;
 pub mod io;
 pub mod link;
 pub mod poll;
+pub mod schedule;
+pub mod secret;
 pub mod spawn;
 
 /// Which build this program is. Rooms of different builds refuse each other, on links and on the control channel.

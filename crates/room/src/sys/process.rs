@@ -123,6 +123,20 @@ pub(crate) fn pin(cores: &[usize]) -> io::Result<()> {
     Ok(())
 }
 
+/// The cores that the calling thread may run on.
+#[expect(unsafe_code, reason = "sched_getaffinity(2)")]
+pub(crate) fn affinity() -> io::Result<Vec<usize>> {
+    // SAFETY: a set of bits, for which zero bytes are the empty set.
+    let mut set: libc::cpu_set_t = unsafe { std::mem::zeroed() };
+    // SAFETY: writes one set of the size named into memory that we hold; process 0 is the caller.
+    checked(unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set) })?;
+    let cores = 0..libc::CPU_SETSIZE as usize;
+    // SAFETY: the number is below CPU_SETSIZE.
+    Ok(cores
+        .filter(|core| unsafe { libc::CPU_ISSET(*core, &set) })
+        .collect())
+}
+
 #[expect(unsafe_code, reason = "prctl(2) with PR_SET_DUMPABLE")]
 pub(crate) fn forbid_dump_and_trace() -> io::Result<()> {
     // SAFETY: takes and returns integers only.
