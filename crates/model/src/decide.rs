@@ -2,15 +2,18 @@
 //! another release, and the property tests. A request passes whole or not at all: later actions are judged with what the
 //! earlier ones of the same request would spend.
 
-use crate::action::{Action, ActionKind, Amend, Duty, Order, OrderRef, OrderType, Side, Symbol};
+use crate::action::{
+    Action, ActionKind, Amend, Asset, ClientOrderId, Duty, Leg, Order, OrderRef, OrderType, ReadOf,
+    Side, Symbol,
+};
 use crate::halt::{Passage, Scope};
 use crate::id::{AccountId, StrategyId, Timestamp, VirtualKeyId};
 use crate::mandate::{Mandate, Rate};
 use crate::number::{Amount, ONE, Price, Quantity, Round, Value};
 use crate::refusal::{Refusal, Rule};
-use crate::release::{Judgement, Release};
+use crate::release::{HedgeGroup, Judgement, Market, Release};
 use crate::report::OrderStatus;
-use crate::state::{Effect, Holding, OpenOrder, State, Usage};
+use crate::state::{Effect, OpenOrder, Position, State, Usage};
 use crate::table;
 use crate::usage::rate_passes;
 use std::net::IpAddr;
@@ -138,14 +141,32 @@ fn is_observable(refusal: &Refusal, actions: &[Action]) -> bool {
 struct Sofar {
     open: u64,
     turnover: i128,
-    /// By symbol: buys and sells, base units.
-    sizes: Vec<(Symbol, i128, i128)>,
+    /// By base asset: buys and sells, base units.
+    sizes: Vec<(Asset, i128, i128)>,
     repeats: Vec<(u64, u64)>,
     effects: Vec<Effect>,
     /// The other leg of the order list at hand: value and base units that it already counts.
     other_leg: Option<(i128, i128)>,
-    /// Every action so far may use the reserves.
+    /// Base units of the order list's working leg.
+    working: Option<Quantity>,
+    /// Every action so far is a cancel or known to reduce: it may use the reserves.
     reserved: bool,
+    /// Every action so far may have the log's last room.
+    last_room: bool,
+}
+
+impl Sofar {
+    fn nothing_reserved(&mut self) {
+        self.reserved = false;
+        self.last_room = false;
+    }
+
+    fn sizes(&self, base: &Asset) -> (i128, i128) {
+        self.sizes
+            .iter()
+            .find(|(asset, _, _)| asset == base)
+            .map_or((0, 0), |(_, buys, sells)| (*buys, *sells))
+    }
 }
 
 struct Judge<'a> {
@@ -221,22 +242,21 @@ impl<'a> Judge<'a> {
         }
         let mut sofar = Sofar {
             reserved: true,
+            last_room: true,
             ..Sofar::default()
         };
         for (leg, action) in actions.iter().enumerate() {
             let leg = u8::try_from(leg).map_err(|_| Refusal::Overflow)?;
             self.action(leg, action, &mut sofar)?;
         }
+        if !sofar.last_room && self.facts.space == Space::ReserveOnly {
+            return Err(Refusal::LogSpace);
+        }
         let only_reads = actions.iter().all(|action| action.kind().is_read());
-        if !sofar.reserved && !only_reads {
-            if self.facts.space == Space::ReserveOnly {
-                return Err(Refusal::LogSpace);
-            }
-            if self.facts.unsynced_us > UNSYNCED_US_MAX {
-                return Err(Refusal::LogBehind {
-                    unsynced_us: self.facts.unsynced_us,
-                });
-            }
+        if !sofar.reserved && !only_reads && self.facts.unsynced_us > UNSYNCED_US_MAX {
+            return Err(Refusal::LogBehind {
+                unsynced_us: self.facts.unsynced_us,
+            });
         }
         let (tats, from_reserve) = self.message(sofar.reserved)?;
         self.weight(sofar.reserved)?;
@@ -285,10 +305,8 @@ impl<'a> Judge<'a> {
                 self.cancel_all()
             }
             Action::Read(read) => {
-                sofar.reserved &= matches!(
-                    read.of,
-                    crate::action::ReadOf::Orders | crate::action::ReadOf::Balances
-                );
+                sofar.reserved = false;
+                sofar.last_room &= matches!(read.of, ReadOf::Orders | ReadOf::Balances);
                 self.permitted(
                     kind,
                     &table::Facts {
@@ -308,7 +326,7 @@ impl<'a> Judge<'a> {
             | Action::TransferOut(m)
             | Action::Withdraw(m)
             | Action::Rfq(m) => {
-                sofar.reserved = false;
+                sofar.nothing_reserved();
                 let said = table::Facts {
                     asset: m.asset.as_ref().map(|a| a.as_str()),
                     to_asset: m.to_asset.as_ref().map(|a| a.as_str()),
@@ -324,7 +342,7 @@ impl<'a> Judge<'a> {
                 Err(Refusal::ValueOut { kind })
             }
             Action::DepositAddress(m) => {
-                sofar.reserved = false;
+                sofar.nothing_reserved();
                 self.permitted(
                     kind,
                     &table::Facts {
@@ -340,7 +358,7 @@ impl<'a> Judge<'a> {
             | Action::ManageKeys(s)
             | Action::Session(s)
             | Action::Public(s) => {
-                sofar.reserved = false;
+                sofar.nothing_reserved();
                 self.permitted(
                     kind,
                     &table::Facts {
@@ -455,6 +473,7 @@ impl<'a> Judge<'a> {
     fn amend(&self, amend: &Amend) -> Result<(), Refusal> {
         let symbol = &amend.order.symbol;
         self.own(&amend.order)?;
+        self.id_is_free(amend.new_client_order_id.as_ref())?;
         let number = self
             .state
             .find(
@@ -498,33 +517,99 @@ impl<'a> Judge<'a> {
     }
 
     /// Whether an order is known to reduce, under any outcome of the strategy's open orders.
-    fn reduces(&self, order: &Order, quantity: i128, sofar: &Sofar) -> bool {
-        if order.borrows {
+    fn reduces(&self, order: &Order, market: &Market, quantity: i128, sofar: &Sofar) -> bool {
+        // How much an amount of quote becomes is for the book to say.
+        if order.borrows || order.quote_quantity.is_some() {
             return false;
         }
         if order.reduce_only {
             return true;
         }
-        let holding = self.holding(3, &order.symbol);
-        let (buys, sells) = sofar
-            .sizes
-            .iter()
-            .find(|(s, _, _)| *s == order.symbol)
-            .map_or((0, 0), |(_, b, s)| (*b, *s));
+        let held = self.grouped(3, &market.base);
+        let (buys, sells) = sofar.sizes(&market.base);
         match order.side {
-            Side::Sell => quantity <= holding.base.0 - holding.open_sells.0 - sells,
-            Side::Buy => quantity <= -holding.base.0 - holding.open_buys.0 - buys,
+            Side::Sell => quantity <= held.base.0 - held.open_sells.0 - sells,
+            Side::Buy => quantity <= -held.base.0 - held.open_buys.0 - buys,
         }
     }
 
-    fn holding(&self, level: usize, symbol: &Symbol) -> Holding {
-        self.usages
-            .get(level)
-            .copied()
+    /// What a level holds in the hedge group of an asset on the caller's account.
+    fn grouped(&self, level: usize, base: &Asset) -> Position {
+        let Some(usage) = self.usages.get(level).copied().flatten() else {
+            return Position::default();
+        };
+        let Some(group) = self.group(base) else {
+            return usage
+                .position(base, self.caller.account)
+                .copied()
+                .unwrap_or_default();
+        };
+        let mut sum = Position::default();
+        let assets = match group.assets.as_slice() {
+            [] => std::slice::from_ref(base),
+            assets => assets,
+        };
+        for (account, position) in assets
+            .iter()
+            .filter_map(|asset| usage.positions.get(asset))
             .flatten()
-            .and_then(|usage| usage.holdings.get(symbol))
-            .copied()
-            .unwrap_or_default()
+        {
+            if self.in_group(group, *account) {
+                sum.base = sum.base.saturating_add(position.base);
+                sum.open_buys = sum.open_buys.saturating_add(position.open_buys);
+                sum.open_sells = sum.open_sells.saturating_add(position.open_sells);
+            }
+        }
+        sum
+    }
+
+    /// The widest that a level's positions in an asset may come to outside the caller's hedge group: they are not netted.
+    fn beside(&self, usage: Option<&Usage>, base: &Asset) -> i128 {
+        let Some(accounts) = usage.and_then(|usage| usage.positions.get(base)) else {
+            return 0;
+        };
+        let group = self.group(base);
+        let inside = |account: AccountId| match group {
+            None => account == self.caller.account,
+            Some(group) => self.in_group(group, account),
+        };
+        accounts
+            .iter()
+            .filter(|(account, _)| !inside(**account))
+            .fold(0, |sum: i128, (_, position)| {
+                sum.saturating_add(position.widest())
+            })
+    }
+
+    fn group(&self, base: &Asset) -> Option<&'a HedgeGroup> {
+        if self.release.hedge_groups.is_empty() {
+            return None;
+        }
+        self.release.hedge_groups.iter().find(|group| {
+            (group.assets.is_empty() || group.assets.contains(base))
+                && self.in_group(group, self.caller.account)
+        })
+    }
+
+    fn in_group(&self, group: &HedgeGroup, account: AccountId) -> bool {
+        if group.accounts.is_empty() {
+            return account == self.caller.account;
+        }
+        self.state
+            .accounts
+            .get(&account)
+            .is_some_and(|account| group.accounts.contains(&account.name))
+    }
+
+    /// No order of another strategy may go by this id while it is open.
+    fn id_is_free(&self, id: Option<&ClientOrderId>) -> Result<(), Refusal> {
+        let Some(id) = id else { return Ok(()) };
+        match self.state.named(self.caller.account, id) {
+            Some(order) if order.strategy != self.caller.strategy => {
+                Err(Refusal::ClientIdTaken { id: id.clone() })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn order(
@@ -570,8 +655,20 @@ impl<'a> Judge<'a> {
             // Not fresh: good enough to count an order that reduces, which nothing else may be.
             (_, _, None) => last.unwrap_or(Price::ZERO),
         };
+        self.id_is_free(order.client_order_id.as_ref())?;
+        if order.leg == Some(Leg::Working) {
+            sofar.working = order.quantity;
+        }
+        let pending = matches!(
+            order.leg,
+            Some(Leg::Pending | Leg::PendingAbove | Leg::PendingBelow)
+        );
         let quantity = match (order.quantity, order.quote_quantity) {
             (Some(quantity), _) => quantity,
+            // What a working buy brings is what its pending legs may sell (OPO, OPOCO).
+            (None, None) if pending && sell && sofar.working.is_some() => {
+                sofar.working.unwrap_or_default()
+            }
             (None, Some(quote)) => {
                 self.base_for(quote, order, reference)
                     .ok_or_else(|| Refusal::SizeUnknown {
@@ -599,12 +696,7 @@ impl<'a> Judge<'a> {
             .transpose()?;
         let alternative = matches!(
             order.leg,
-            Some(
-                crate::action::Leg::Above
-                    | crate::action::Leg::Below
-                    | crate::action::Leg::PendingAbove
-                    | crate::action::Leg::PendingBelow
-            )
+            Some(Leg::Above | Leg::Below | Leg::PendingAbove | Leg::PendingBelow)
         );
         let (counted_value, counted_size) = match (alternative, sofar.other_leg.take()) {
             // The first of two legs counts whole; the second only what it has more.
@@ -618,11 +710,12 @@ impl<'a> Judge<'a> {
             }
             (false, _) => (value.map(|v| v.0), quantity.0),
         };
-        let reducing = self.reduces(order, counted_size, sofar);
+        let reducing = self.reduces(order, market, counted_size, sofar);
         if let Some(refusal) = unless_reducing.filter(|_| !reducing) {
             return Err(refusal);
         }
         sofar.reserved &= reducing;
+        sofar.last_room &= reducing;
         let said = table::Facts {
             market: Some(symbol.as_str()),
             market_kind: Some(order.market),
@@ -656,26 +749,33 @@ impl<'a> Judge<'a> {
                         symbol: symbol.clone(),
                     });
                 }
+                let known = last.map_or(price, |last| last.max(price));
                 self.growth(
-                    order,
+                    order.side,
+                    market,
                     counted_size,
                     Value(counted_value.unwrap_or(0)),
-                    reference.unwrap_or(price),
+                    reference.unwrap_or(known),
                     sofar,
                 )?;
             }
         }
-        self.repeat(order, reducing, sofar)?;
+        let repeated = self.repeat(order, reducing, sofar)?;
         // A test order is judged as the order it could become, and spends nothing.
         if !reserves {
             return Ok(());
         }
+        sofar.repeats.extend(repeated);
         sofar.open += 1;
         sofar.turnover = sofar
             .turnover
             .checked_add(counted_value.unwrap_or(0))
             .ok_or(Refusal::Overflow)?;
-        match sofar.sizes.iter_mut().find(|(s, _, _)| s == symbol) {
+        match sofar
+            .sizes
+            .iter_mut()
+            .find(|(asset, _, _)| *asset == market.base)
+        {
             Some((_, buys, sells)) => *(if sell { sells } else { buys }) += counted_size,
             None => {
                 let (buys, sells) = if sell {
@@ -683,7 +783,7 @@ impl<'a> Judge<'a> {
                 } else {
                     (counted_size, 0)
                 };
-                sofar.sizes.push((symbol.clone(), buys, sells));
+                sofar.sizes.push((market.base.clone(), buys, sells));
             }
         }
         sofar.effects.push(Effect::Reserved {
@@ -702,6 +802,8 @@ impl<'a> Judge<'a> {
                 executed_quote: Amount::ZERO,
                 status: OrderStatus::Unknown,
                 alternative: alternative && counted_size == 0,
+                base: Some(market.base.clone()),
+                quote: Some(market.quote.clone()),
             },
         });
         Ok(())
@@ -852,17 +954,14 @@ impl<'a> Judge<'a> {
     /// The limits that stop risk from growing: turnover, open orders, position, loss.
     fn growth(
         &self,
-        order: &Order,
+        side: Side,
+        market: &Market,
         size: i128,
         value: Value,
         price: Price,
         sofar: &Sofar,
     ) -> Result<(), Refusal> {
-        let (buys, sells) = sofar
-            .sizes
-            .iter()
-            .find(|(s, _, _)| *s == order.symbol)
-            .map_or((0, 0), |(_, b, s)| (*b, *s));
+        let (buys, sells) = sofar.sizes(&market.base);
         for (at, mandate, usage) in self.each() {
             let rule = || Rule(mandate.rule.clone());
             for (limit, ring) in mandate.turnover.iter().zip(0..4usize) {
@@ -892,19 +991,20 @@ impl<'a> Judge<'a> {
                     });
                 }
             }
-            let holding = self.holding(at, &order.symbol);
             if let Some(limit) = mandate.position.and_then(crate::mandate::Limit::get) {
-                let worst = match order.side {
-                    Side::Buy => holding.base.0 + holding.open_buys.0 + buys + size,
-                    Side::Sell => holding.base.0 - holding.open_sells.0 - sells - size,
+                let held = self.grouped(at, &market.base);
+                // What lessens the other side is no growth.
+                let worst = match side {
+                    Side::Buy => held.base.0 + held.open_buys.0 + buys + size,
+                    Side::Sell => held.open_sells.0 - held.base.0 + sells + size,
                 };
+                let worst = worst
+                    .max(0)
+                    .saturating_add(self.beside(usage, &market.base));
                 let quote = price
-                    .times(Quantity(worst.abs()), Round::Up)
+                    .times(Quantity(worst), Round::Up)
                     .ok_or(Refusal::Overflow)?;
-                let market = self.release.markets.get(&order.symbol);
-                let rate = market
-                    .and_then(|m| self.rate(&m.quote))
-                    .unwrap_or(Price(ONE));
+                let rate = self.rate(&market.quote).unwrap_or(Price(ONE));
                 let asked = quote.at(rate, Round::Up).ok_or(Refusal::Overflow)?;
                 if asked > limit {
                     return Err(Refusal::PositionAboveLimit {
@@ -915,7 +1015,9 @@ impl<'a> Judge<'a> {
                 }
             }
             if let Some(limit) = mandate.loss.and_then(crate::mandate::Limit::get) {
-                let lost = usage.map_or(Value::ZERO, |usage| self.lost_today(usage));
+                let lost = usage.map_or(Value::ZERO, |usage| {
+                    lost_today(self.release, self.state, usage)
+                });
                 if lost >= limit && lost.is_positive() {
                     return Err(Refusal::LossAboveLimit {
                         rule: rule(),
@@ -928,12 +1030,13 @@ impl<'a> Judge<'a> {
         Ok(())
     }
 
-    /// What a level has lost since the UTC day began, at the last known prices.
-    fn lost_today(&self, usage: &Usage) -> Value {
-        lost_today(self.release, self.state, usage, |quote| self.rate(quote))
-    }
-
-    fn repeat(&self, order: &Order, reducing: bool, sofar: &mut Sofar) -> Result<(), Refusal> {
+    /// The throttle's mark and its new arrival time.
+    fn repeat(
+        &self,
+        order: &Order,
+        reducing: bool,
+        sofar: &Sofar,
+    ) -> Result<Option<(u64, u64)>, Refusal> {
         let nearest = [3usize, 2, 1, 0].into_iter().find_map(|at| {
             self.mandates
                 .get(at)
@@ -942,7 +1045,7 @@ impl<'a> Judge<'a> {
                 .filter(|m| m.repeat.is_some())
         });
         let Some((mandate, limit)) = nearest.and_then(|m| Some((m, m.repeat?.get()?))) else {
-            return Ok(());
+            return Ok(None);
         };
         let Rate { count, per_us } = limit;
         let mark = mark(order);
@@ -962,11 +1065,8 @@ impl<'a> Judge<'a> {
             .or(known)
             .unwrap_or(0);
         match rate_passes(before, self.now.0, count, per_us) {
-            Some(tat) => {
-                sofar.repeats.push((mark, tat));
-                Ok(())
-            }
-            None if reducing || self.observe => Ok(()),
+            Some(tat) => Ok(Some((mark, tat))),
+            None if reducing || self.observe => Ok(None),
             None => Err(Refusal::Repeated {
                 rule: Rule(mandate.rule.clone()),
                 limit: count,
@@ -1043,37 +1143,28 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// What a level has lost since the UTC day began, at the last known prices; zero if it gained. A market whose price is not
-/// known counts with its cash alone.
+/// What a level has lost since the UTC day began, realized and not, at the last known prices; zero if it gained. Fees are
+/// not in it. A quote asset without a price ever known counts one to one.
 #[must_use]
-pub fn lost_today(
-    release: &Release,
-    state: &State,
-    usage: &Usage,
-    rate: impl Fn(&crate::action::Asset) -> Option<Price>,
-) -> Value {
-    let mut gained: i128 = 0;
-    for (symbol, holding) in &usage.holdings {
-        let Some(market) = release.markets.get(symbol) else {
-            continue;
-        };
-        let last = state.prices.get(symbol).map(|(price, _)| *price);
-        let worth = |base: Quantity, price: Option<Price>| {
-            price
-                .and_then(|p| p.times(base, Round::Down))
-                .unwrap_or_default()
-        };
-        let now = worth(holding.base, last).0.saturating_add(holding.cash.0);
-        let then = worth(holding.day_base, holding.day_price.or(last))
-            .0
-            .saturating_add(holding.day_cash.0);
-        let quote = Amount(now.saturating_sub(then));
-        let value = rate(&market.quote)
-            .or(Some(Price(ONE)))
-            .and_then(|rate| quote.at(rate, Round::Down));
-        gained = gained.saturating_add(value.unwrap_or_default().0);
-    }
-    Value((-gained).max(0))
+pub fn lost_today(release: &Release, state: &State, usage: &Usage) -> Value {
+    let rate = |quote: &Asset| {
+        if release.is_currency(quote) {
+            return Price(ONE);
+        }
+        release
+            .equal
+            .iter()
+            .chain([&release.currency])
+            .find_map(|currency| state.prices.get(&Symbol(format!("{quote}{currency}"))))
+            .map_or(Price(ONE), |(price, _)| *price)
+    };
+    let gained = usage.gained().fold(0i128, |sum, (quote, amount)| {
+        let value = amount.at(rate(quote), Round::Down);
+        // A loss beyond counting is a loss beyond every limit.
+        let beyond = if amount.0 < 0 { -i128::MAX } else { 0 };
+        sum.saturating_add(value.map_or(beyond, |v| v.0))
+    });
+    Value(gained.saturating_neg().max(0))
 }
 
 /// A number for "the same order": symbol, side, quantity, price. FNV-1a; who makes two orders collide throttles himself.

@@ -1,7 +1,7 @@
 //! A typed no. A refusal is an ordinary answer: it names the rule, the limit and what was asked, goes into the log as an
 //! approval does, and reaches the program in the venue's own words.
 
-use crate::action::{ActionKind, Duty, Symbol};
+use crate::action::{ActionKind, ClientOrderId, Duty, Symbol};
 use crate::halt::{Level, Scope};
 use crate::id::Timestamp;
 use crate::number::{Price, Quantity, Value};
@@ -253,6 +253,12 @@ pub enum Refusal {
     /// The strategy is gone.
     #[n(27)]
     StrategyRevoked,
+    /// An open order of another strategy on this account has the id: one of the two could no longer be told apart.
+    #[n(28)]
+    ClientIdTaken {
+        #[n(0)]
+        id: ClientOrderId,
+    },
 }
 
 impl Refusal {
@@ -288,6 +294,7 @@ impl Refusal {
             Self::Overflow => "overflow",
             Self::NoRelease => "no-release",
             Self::StrategyRevoked => "strategy-revoked",
+            Self::ClientIdTaken { .. } => "client-id-taken",
         }
     }
 
@@ -320,7 +327,8 @@ impl Refusal {
             | Self::OpenOrdersAboveLimit { .. }
             | Self::PositionAboveLimit { .. }
             | Self::LossAboveLimit { .. }
-            | Self::Overflow => Class::OrderLimit,
+            | Self::Overflow
+            | Self::ClientIdTaken { .. } => Class::OrderLimit,
         }
     }
 }
@@ -442,6 +450,10 @@ impl fmt::Display for Refusal {
             Self::Overflow => f.write_str("a figure of the order is beyond what can be counted"),
             Self::NoRelease => f.write_str("no release is in force"),
             Self::StrategyRevoked => f.write_str("the strategy was revoked"),
+            Self::ClientIdTaken { id } => write!(
+                f,
+                "the client order id `{id}` is that of an open order of another strategy"
+            ),
         }
     }
 }

@@ -5,13 +5,13 @@
 //! |---|---|
 //! | `mandates.toml` | how much ([`crate::mandate`]) |
 //! | `authority.cedar` | who may (crate `authority`) |
-//! | `values.toml` | the site's currency, the assets declared equal to it, the highest fee (`fee = "0.1%"`) |
+//! | `values.toml` | the site's currency, the assets declared equal to it, the highest fee (`fee = "0.1%"`), hedge groups |
 //! | `hosts.toml` | venue hosts, with roots, pins and rate limits |
 //! | `markets/VENUE.json` | market facts, fetched and reviewed |
 //! | `catalog.d/*.toml` | what a site adds to a catalog |
 
 use crate::action::{ActionKind, Asset, Symbol};
-use crate::id::{AccountId, StrategyId};
+use crate::id::{AccountId, Name, StrategyId};
 use crate::mandate::{MandateError, Mandates};
 use crate::number::{Price, Quantity};
 use crate::table::{self, Table};
@@ -87,6 +87,19 @@ pub struct Market {
     pub step: Option<Quantity>,
 }
 
+/// Instruments and accounts whose net position counts as one: `[[hedge_group]]` of `values.toml`.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HedgeGroup {
+    pub name: Name,
+    /// Absent: each account alone.
+    #[serde(default)]
+    pub accounts: Vec<Name>,
+    /// Base assets that count one to one, whatever they are traded against. Absent: each asset alone.
+    #[serde(default)]
+    pub assets: Vec<Asset>,
+}
+
 /// A release that has passed every check.
 pub struct Release {
     pub hash: [u8; 32],
@@ -95,6 +108,8 @@ pub struct Release {
     pub equal: Vec<Asset>,
     /// The highest fee that a trade may cost, in millionths (`fee` of `values.toml`).
     pub fee_ppm: Option<u64>,
+    /// Whose net positions count as one; the first that fits holds. What is in none counts alone.
+    pub hedge_groups: Vec<HedgeGroup>,
     pub mandates: Mandates,
     pub markets: HashMap<Symbol, Market>,
     pub hosts: Hosts,
@@ -140,6 +155,8 @@ struct Values {
     equal: Vec<Asset>,
     #[serde(default)]
     fee: Option<String>,
+    #[serde(default)]
+    hedge_group: Vec<HedgeGroup>,
 }
 
 #[derive(Deserialize)]
@@ -204,6 +221,7 @@ impl Release {
             currency: values.currency,
             equal: values.equal,
             fee_ppm,
+            hedge_groups: values.hedge_group,
             mandates,
             markets,
             hosts: read_hosts(hosts).map_err(|what| wrong("hosts.toml", what))?,

@@ -1,16 +1,16 @@
 //! What the log adds up to. [`State::apply`] is the only way in which it changes: it adds the integers of an effect and
 //! never decodes, values or evaluates, so the fold is the same under every later version.
 
-use crate::action::{ClientOrderId, Duty, Scheme, Side, Symbol};
+use crate::action::{Asset, ClientOrderId, Duty, Scheme, Side, Symbol};
 use crate::halt::{Halt, Level, Scope};
 use crate::id::{AccountId, EntryId, KeyId, Name, StrategyId, Timestamp, VirtualKeyId};
-use crate::number::{Amount, Price, Quantity, Value};
-use crate::report::{OrderStatus, Report, Sent};
+use crate::number::{Amount, Price, Quantity, Round, Value};
+use crate::report::{OrderReport, OrderStatus, Report, Sent};
 use crate::usage::{Ring, WINDOWS};
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 use serde::Serialize;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Repeated orders that are remembered for a strategy at most; beyond it the oldest are forgotten first.
 const REPEATS_MAX: usize = 512;
@@ -55,6 +55,11 @@ pub struct OpenOrder {
     /// Its quantity counts for nothing of its own: the other leg of its list has it.
     #[n(12)]
     pub alternative: bool,
+    /// What it buys or sells, and against what: positions are folded by asset. Absent: by symbol.
+    #[n(13)]
+    pub base: Option<Asset>,
+    #[n(14)]
+    pub quote: Option<Asset>,
 }
 
 impl OpenOrder {
@@ -63,6 +68,12 @@ impl OpenOrder {
             true => 0,
             false => self.quantity.0.saturating_sub(self.executed.0).max(0),
         }
+    }
+
+    fn base(&self) -> Asset {
+        self.base
+            .clone()
+            .unwrap_or_else(|| Asset(self.symbol.0.clone()))
     }
 }
 
@@ -223,6 +234,20 @@ pub enum Effect {
         #[n(0)]
         day: u64,
     },
+    /// The counted leg of a list ended: what this other leg may still become counts from now on.
+    #[n(17)]
+    Counted {
+        #[n(0)]
+        order: OrderNumber,
+    },
+    /// An amendment gave the order another client id.
+    #[n(18)]
+    Renamed {
+        #[n(0)]
+        order: OrderNumber,
+        #[n(1)]
+        client_order_id: ClientOrderId,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -284,6 +309,41 @@ pub struct Holding {
     pub day_base: Quantity,
     pub day_cash: Amount,
     pub day_price: Option<Price>,
+    /// What it gained since then, in quote units at the last known price. Follows from the rest; kept, so that a decision
+    /// need not look at every market.
+    gain: i128,
+}
+
+impl Holding {
+    fn worth_more(&self, last: Option<Price>) -> i128 {
+        let worth = |base: Quantity, price: Option<Price>| {
+            price
+                .and_then(|p| p.times(base, Round::Down))
+                .unwrap_or_default()
+                .0
+        };
+        let now = worth(self.base, last).saturating_add(self.cash.0);
+        let then = worth(self.day_base, self.day_price.or(last)).saturating_add(self.day_cash.0);
+        now.saturating_sub(then)
+    }
+}
+
+/// What a level holds of one base asset on one account, over all its markets there, and may still buy or sell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Position {
+    pub base: Quantity,
+    pub open_buys: Quantity,
+    pub open_sells: Quantity,
+}
+
+impl Position {
+    /// The most base units that it may come to, long or short, under any outcome of its open orders.
+    #[must_use]
+    pub fn widest(&self) -> i128 {
+        let long = self.base.0.saturating_add(self.open_buys.0);
+        let short = self.open_sells.0.saturating_sub(self.base.0);
+        long.max(short).max(0)
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -295,6 +355,10 @@ pub struct Usage {
     pub weight: (u64, u64),
     pub open_orders: u64,
     pub holdings: HashMap<Symbol, Holding>,
+    /// By base asset and account.
+    pub positions: HashMap<Asset, BTreeMap<AccountId, Position>>,
+    /// What the holdings gained since the UTC day began, summed by quote asset.
+    gained: BTreeMap<Asset, i128>,
     /// Marks of repeated orders and their arrival times (strategies only).
     pub repeats: BTreeMap<u64, u64>,
 }
@@ -308,7 +372,49 @@ impl Default for Usage {
             weight: (0, 0),
             open_orders: 0,
             holdings: HashMap::new(),
+            positions: HashMap::new(),
+            gained: BTreeMap::new(),
             repeats: BTreeMap::new(),
+        }
+    }
+}
+
+impl Usage {
+    /// What was gained (or lost, below zero) since the UTC day began, by quote asset, at the last known prices.
+    pub fn gained(&self) -> impl Iterator<Item = (&Asset, Amount)> {
+        self.gained.iter().map(|(asset, sum)| (asset, Amount(*sum)))
+    }
+
+    /// What is held of an asset on one account.
+    #[must_use]
+    pub fn position(&self, asset: &Asset, account: AccountId) -> Option<&Position> {
+        self.positions.get(asset)?.get(&account)
+    }
+
+    fn position_mut(&mut self, asset: Asset, account: AccountId) -> &mut Position {
+        self.positions
+            .entry(asset)
+            .or_default()
+            .entry(account)
+            .or_default()
+    }
+
+    /// A holding changed, or its price did.
+    fn revalue(&mut self, symbol: &Symbol, quote: &Asset, last: Option<Price>) {
+        let Some(holding) = self.holdings.get_mut(symbol) else {
+            return;
+        };
+        let gain = holding.worth_more(last);
+        let change = gain.saturating_sub(holding.gain);
+        holding.gain = gain;
+        if change == 0 {
+            return;
+        }
+        match self.gained.get_mut(quote) {
+            Some(sum) => *sum = sum.saturating_add(change),
+            None => {
+                self.gained.insert(quote.clone(), change);
+            }
         }
     }
 }
@@ -334,6 +440,8 @@ pub struct State {
     by_order_id: HashMap<(AccountId, Symbol, u64), OrderNumber>,
     pub prices: HashMap<Symbol, (Price, Timestamp)>,
     pub day: u64,
+    /// Which levels have a holding in a market, and its quote asset.
+    holders: HashMap<Symbol, (Asset, BTreeSet<LevelKey>)>,
 }
 
 impl State {
@@ -524,7 +632,17 @@ impl State {
                 );
             }
             Effect::Price { symbol, price } => {
-                self.prices.insert(symbol.clone(), (*price, at));
+                let before = self.prices.insert(symbol.clone(), (*price, at));
+                if before.is_some_and(|(before, _)| before == *price) {
+                    return;
+                }
+                if let Some((quote, levels)) = self.holders.get(symbol) {
+                    for key in levels {
+                        if let Some(usage) = self.usage.get_mut(key) {
+                            usage.revalue(symbol, quote, Some(*price));
+                        }
+                    }
+                }
             }
             Effect::Day { day } => {
                 self.day = *day;
@@ -533,8 +651,35 @@ impl State {
                         holding.day_base = holding.base;
                         holding.day_cash = holding.cash;
                         holding.day_price = self.prices.get(symbol).map(|(price, _)| *price);
+                        holding.gain = 0;
                     }
+                    usage.gained.clear();
                 }
+            }
+            Effect::Counted { order } => {
+                let Some(known) = self.orders.get_mut(order).filter(|o| o.alternative) else {
+                    return;
+                };
+                known.alternative = false;
+                let known = known.clone();
+                self.open(&known, 0, known.left());
+            }
+            Effect::Renamed {
+                order,
+                client_order_id,
+            } => {
+                let Some(known) = self.orders.get_mut(order) else {
+                    return;
+                };
+                let account = known.account;
+                let old = known.client_order_id.replace(client_order_id.clone());
+                if let Some(old) = old.map(|old| (account, old))
+                    && self.by_client.get(&old) == Some(order)
+                {
+                    self.by_client.remove(&old);
+                }
+                self.by_client
+                    .insert((account, client_order_id.clone()), *order);
             }
         }
     }
@@ -571,21 +716,29 @@ impl State {
         };
         if executed.0 != 0 || quote.0 != 0 {
             let price = self.prices.get(&order.symbol).map(|(price, _)| *price);
+            let asset = order.quote.clone().unwrap_or_else(|| Asset(String::new()));
+            let held = self
+                .holders
+                .entry(order.symbol.clone())
+                .or_insert_with(|| (asset.clone(), BTreeSet::new()));
+            let asset = held.0.clone();
             for key in self
                 .levels(order.strategy, order.account)
                 .into_iter()
                 .flatten()
             {
+                if let Some((_, levels)) = self.holders.get_mut(&order.symbol)
+                    && !levels.contains(&key)
+                {
+                    levels.insert(key.clone());
+                }
                 let usage = self.usage.entry(key).or_default();
-                let holding = usage
-                    .holdings
-                    .entry(order.symbol.clone())
-                    .or_insert_with(|| Holding {
-                        day_price: price,
-                        ..Holding::default()
-                    });
+                let position = usage.position_mut(order.base(), order.account);
+                position.base.0 = position.base.0.saturating_add(base);
+                let holding = usage.holdings.entry(order.symbol.clone()).or_default();
                 holding.base.0 = holding.base.0.saturating_add(base);
                 holding.cash.0 = holding.cash.0.saturating_add(cash);
+                usage.revalue(&order.symbol, &asset, price);
             }
         }
         if let Some(id) = order.order_id {
@@ -618,6 +771,12 @@ impl State {
             let usage = self.usage.entry(key).or_default();
             usage.open_orders = usage.open_orders.saturating_add_signed(count);
             if left != 0 {
+                let position = usage.position_mut(order.base(), order.account);
+                let open = match order.side {
+                    Side::Buy => &mut position.open_buys,
+                    Side::Sell => &mut position.open_sells,
+                };
+                open.0 = open.0.saturating_add(left).max(0);
                 let holding = usage.holdings.entry(order.symbol.clone()).or_default();
                 let open = match order.side {
                     Side::Buy => &mut holding.open_buys,
@@ -672,21 +831,31 @@ impl State {
         });
         let by_client =
             || client.and_then(|id| self.by_client.get(&(account, id.clone())).copied());
-        // Both given: the venue goes by its own number, so ours must agree.
-        match (order_id, client) {
-            (Some(_), Some(_))
-                if by_id.is_some() && by_client().is_some_and(|n| Some(n) != by_id) =>
-            {
-                None
+        // The venue's number decides; our name for it only finds an order whose number is not known yet.
+        match (order_id, by_id) {
+            (Some(_), Some(number)) => {
+                let other = by_client().is_some_and(|named| named != number);
+                (!other).then_some(number)
             }
-            (Some(_), None) => by_id,
-            _ => by_id.or_else(by_client),
+            (Some(_), None) => by_client().filter(|number| {
+                self.orders
+                    .get(number)
+                    .is_some_and(|order| order.order_id.is_none())
+            }),
+            (None, _) => by_client(),
         }
         .filter(|number| {
             self.orders
                 .get(number)
                 .is_some_and(|order| order.symbol == *symbol)
         })
+    }
+
+    /// The open order of an account that goes by a program's id.
+    #[must_use]
+    pub fn named(&self, account: AccountId, id: &ClientOrderId) -> Option<&OpenOrder> {
+        let number = self.by_client.get(&(account, id.clone()))?;
+        self.orders.get(number)
     }
 
     /// Orders whose list goes by this id.
@@ -721,66 +890,30 @@ impl State {
             };
             self.orders.range(from..=to)
         };
-        let close = |number: &OrderNumber, status| Effect::Progress {
-            order: *number,
-            executed: Quantity::ZERO,
-            quote: Amount::ZERO,
-            order_id: None,
-            list_id: None,
-            status,
-            quantity: None,
+        let mut told = Told {
+            state: self,
+            effects: Vec::new(),
+            known: BTreeMap::new(),
         };
-        let mut effects = Vec::new();
         match sent {
             Sent::NotSent => {
-                return ours()
-                    .map(|(number, _)| close(number, OrderStatus::Rejected))
-                    .collect();
+                for (number, _) in ours() {
+                    told.end(*number, OrderStatus::Rejected);
+                }
+                return told.effects;
             }
-            Sent::MaybeSent => return effects,
+            Sent::MaybeSent => return told.effects,
             Sent::Sent => {}
         }
         let mut traded: BTreeMap<OrderNumber, (i128, i128)> = BTreeMap::new();
+        let mut trades = BTreeSet::new();
         for report in reports {
             match report {
-                Report::Order(order) => {
-                    let client = order
-                        .original_client_order_id
-                        .as_ref()
-                        .or(order.client_order_id.as_ref());
-                    let Some(number) =
-                        self.find(account, &order.symbol, Some(order.order_id), client)
-                    else {
-                        continue;
-                    };
-                    let Some(known) = self.orders.get(&number) else {
-                        continue;
-                    };
-                    let total = order.executed_quantity.unwrap_or(known.executed);
-                    let quote = order.executed_quote.unwrap_or(known.executed_quote);
-                    // Cumulative figures never fall; an older answer that comes late adds nothing and ends nothing.
-                    let stale = total < known.executed;
-                    let amended = order
-                        .original_quantity
-                        .filter(|q| *q != known.quantity && !stale && q.0 > 0);
-                    let status = if stale { known.status } else { order.status };
-                    effects.push(Effect::Progress {
-                        order: number,
-                        executed: Quantity((total.0 - known.executed.0).max(0)),
-                        quote: Amount(if stale {
-                            0
-                        } else {
-                            (quote.0 - known.executed_quote.0).max(0)
-                        }),
-                        order_id: Some(order.order_id),
-                        list_id: order.list_id,
-                        status,
-                        quantity: amended,
-                    });
-                }
+                Report::Order(order) => told.order(account, order),
                 Report::Trade(trade) => {
                     if let Some(number) =
                         self.find(account, &trade.symbol, Some(trade.order_id), None)
+                        && trades.insert((number, trade.trade_id))
                     {
                         let sum = traded.entry(number).or_default();
                         sum.0 = sum.0.saturating_add(trade.quantity.0);
@@ -788,18 +921,23 @@ impl State {
                     }
                 }
                 Report::Refused { .. } => {
-                    effects.extend(ours().map(|(number, _)| close(number, OrderStatus::Rejected)));
+                    for (number, _) in ours() {
+                        told.end(*number, OrderStatus::Rejected);
+                    }
                 }
                 Report::ActionRefused { position, .. } => {
                     let leg = u8::try_from(*position).unwrap_or(u8::MAX);
-                    let refused = ours().filter(|(number, _)| number.leg == leg);
-                    effects.extend(refused.map(|(number, _)| close(number, OrderStatus::Rejected)));
+                    for (number, _) in ours().filter(|(number, _)| number.leg == leg) {
+                        told.end(*number, OrderStatus::Rejected);
+                    }
                 }
                 Report::NoSuchOrder => {
-                    effects.extend(asked.map(|number| close(&number, OrderStatus::Rejected)));
+                    if let Some(number) = asked {
+                        told.end(number, OrderStatus::Rejected);
+                    }
                 }
                 Report::Price { symbol, price } => {
-                    effects.push(Effect::Price {
+                    told.effects.push(Effect::Price {
                         symbol: symbol.clone(),
                         price: *price,
                     });
@@ -811,26 +949,142 @@ impl State {
         }
         // A window of trades shows at least so much of an order, never more than its true total.
         for (number, (quantity, quote)) in traded {
-            if let Some(known) = self
-                .orders
-                .get(&number)
-                .filter(|known| quantity > known.executed.0)
-            {
-                effects.push(Effect::Progress {
-                    order: number,
-                    executed: Quantity(quantity - known.executed.0),
-                    quote: Amount((quote - known.executed_quote.0).max(0)),
-                    order_id: None,
-                    list_id: None,
-                    status: if quantity >= known.quantity.0 {
-                        OrderStatus::Filled
-                    } else {
-                        known.status
-                    },
-                    quantity: None,
-                });
+            told.progress(number, quantity, quote, None);
+        }
+        told.remaining_legs();
+        told.effects
+    }
+}
+
+/// What one answer tells, counted as it goes: an order may stand in it more than once.
+struct Told<'a> {
+    state: &'a State,
+    effects: Vec<Effect>,
+    /// Executed, in quote, and status, where the answer changed them.
+    known: BTreeMap<OrderNumber, (i128, i128, OrderStatus)>,
+}
+
+impl Told<'_> {
+    fn known(&self, number: OrderNumber) -> Option<(i128, i128, OrderStatus)> {
+        self.known.get(&number).copied().or_else(|| {
+            let order = self.state.orders.get(&number)?;
+            Some((order.executed.0, order.executed_quote.0, order.status))
+        })
+    }
+
+    fn is_ended(&self, number: OrderNumber) -> bool {
+        self.known
+            .get(&number)
+            .is_some_and(|(_, _, status)| status.is_final())
+    }
+
+    /// Ends an order without a fill.
+    fn end(&mut self, number: OrderNumber, status: OrderStatus) {
+        if let Some((executed, quote, _)) = self.known(number) {
+            self.progress(number, executed, quote, Some((status, None)));
+        }
+    }
+
+    fn order(&mut self, account: AccountId, report: &OrderReport) {
+        let client = report
+            .original_client_order_id
+            .as_ref()
+            .or(report.client_order_id.as_ref());
+        let Some(number) = self
+            .state
+            .find(account, &report.symbol, Some(report.order_id), client)
+        else {
+            return;
+        };
+        let Some((executed, quote, _)) = self.known(number) else {
+            return;
+        };
+        let total = report.executed_quantity.map_or(executed, |q| q.0);
+        let cash = report.executed_quote.map_or(quote, |q| q.0);
+        self.progress(number, total, cash, Some((report.status, Some(report))));
+        let renamed = report
+            .client_order_id
+            .as_ref()
+            .filter(|_| report.original_client_order_id.is_some() && !self.is_ended(number))
+            .filter(|id| {
+                self.state
+                    .orders
+                    .get(&number)
+                    .is_some_and(|order| order.client_order_id.as_ref() != Some(id))
+            });
+        if let Some(id) = renamed {
+            self.effects.push(Effect::Renamed {
+                order: number,
+                client_order_id: id.clone(),
+            });
+        }
+    }
+
+    /// `total` and `cash` are cumulative; they never fall, and an older answer that comes late adds and ends nothing.
+    /// Without `said` they come from trades: then the total alone says whether it is filled.
+    fn progress(
+        &mut self,
+        number: OrderNumber,
+        total: i128,
+        cash: i128,
+        said: Option<(OrderStatus, Option<&OrderReport>)>,
+    ) {
+        let Some((executed, quote, status)) = self.known(number) else {
+            return;
+        };
+        let Some(order) = self.state.orders.get(&number) else {
+            return;
+        };
+        if status.is_final() || (said.is_none() && total <= executed) {
+            return;
+        }
+        let stale = total < executed;
+        let report = said.and_then(|(_, report)| report);
+        let next = match said {
+            Some((said, _)) if !stale => said,
+            None if total >= order.quantity.0 => OrderStatus::Filled,
+            _ => status,
+        };
+        let added = (total - executed).max(0);
+        let paid = if stale { 0 } else { (cash - quote).max(0) };
+        self.known
+            .insert(number, (executed + added, quote.saturating_add(paid), next));
+        self.effects.push(Effect::Progress {
+            order: number,
+            executed: Quantity(added),
+            quote: Amount(paid),
+            order_id: report.map(|r| r.order_id),
+            list_id: report.and_then(|r| r.list_id),
+            status: next,
+            quantity: report
+                .and_then(|r| r.original_quantity)
+                .filter(|q| *q != order.quantity && !stale && q.0 > 0),
+        });
+    }
+
+    /// The first leg of a pair has the quantity of both. Where it ended unfilled and the other stands, that one has it;
+    /// a fill of either ends the other at the venue.
+    fn remaining_legs(&mut self) {
+        let ended: Vec<OrderNumber> = self
+            .known
+            .iter()
+            .filter(|(_, (executed, _, status))| status.is_final() && *executed == 0)
+            .map(|(number, _)| *number)
+            .collect();
+        for number in ended {
+            let Some(gone) = self.state.orders.get(&number).filter(|o| !o.alternative) else {
+                continue;
+            };
+            let next = OrderNumber {
+                leg: number.leg.saturating_add(1),
+                ..number
+            };
+            let stays = self.state.orders.get(&next).is_some_and(|order| {
+                order.alternative && order.side == gone.side && order.symbol == gone.symbol
+            });
+            if stays && !self.is_ended(next) {
+                self.effects.push(Effect::Counted { order: next });
             }
         }
-        effects
     }
 }

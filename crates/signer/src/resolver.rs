@@ -261,6 +261,8 @@ mod tests {
                 executed_quote: Amount::ZERO,
                 status,
                 alternative: false,
+                base: None,
+                quote: None,
             };
             state.apply(EntryId(n), NOW, &[Effect::Reserved { leg: 0, order }]);
         }

@@ -1,9 +1,9 @@
 use super::*;
-use crate::action::{Asset, ClientOrderId, MarketKind, Movement, TimeInForce};
+use crate::action::{Asset, ClientOrderId, Leg, MarketKind, Movement, ReadOf, TimeInForce};
 use crate::halt::{By, Halt, Level};
 use crate::id::{EntryId, Name};
 use crate::release::{Authority, Files};
-use crate::report::{OrderReport, Report, Sent};
+use crate::report::{OrderReport, Report, Sent, TradeReport};
 use crate::state::LevelKey;
 use minicbor::bytes::ByteVec;
 use proptest::prelude::*;
@@ -40,15 +40,22 @@ impl Authority for All {
 }
 
 fn release(mandates: &str) -> Release {
-    let markets: String = ["BTCUSDT", "ETHUSDT"]
-        .map(|s| format!(r#"{{"symbol":"{s}","base":"{}","quote":"USDT"}}"#, &s[..3]))
+    release_with(mandates, "")
+}
+
+fn release_with(mandates: &str, values: &str) -> Release {
+    let markets: String = ["BTCUSDT", "ETHUSDT", "BTCUSDC", "ETHBTC"]
+        .map(|s| {
+            let (base, quote) = s.split_at(3);
+            format!(r#"{{"symbol":"{s}","base":"{base}","quote":"{quote}"}}"#)
+        })
         .join(",");
     let files: Files = [
         ("authority.cedar", String::new()),
         ("mandates.toml", mandates.to_owned()),
         (
             "values.toml",
-            "currency = \"USD\"\nequal = [\"USDT\"]".to_owned(),
+            format!("currency = \"USD\"\nequal = [\"USDT\", \"USDC\"]\n{values}"),
         ),
         ("hosts.toml", String::new()),
         ("markets/binance.json", format!("[{markets}]")),
@@ -673,6 +680,40 @@ proptest! {
     }
 
     #[test]
+    fn what_is_kept_of_a_loss_is_what_the_holdings_say(
+        steps in proptest::collection::vec((0u8..5, any::<bool>(), 1u32..40, 1u32..9), 1..40),
+    ) {
+        let text = FIRM.replace("\"BTC*\"", "\"*\"").replace("floor = \"1000\"\n", "");
+        let release = release(&text);
+        let mut state = state();
+        feed(&mut state, "BTCUSDC", "60000");
+        for (n, (what, sell, size, price)) in steps.into_iter().enumerate() {
+            let symbol = if size % 2 == 0 { "BTCUSDT" } else { "BTCUSDC" };
+            match what {
+                0 => fold(&mut state, &[Effect::Day { day: n as u64 }]),
+                1 => feed(&mut state, symbol, &format!("5{price}000")),
+                _ => {
+                    let text = format!("{} 0.0{size:02} {symbol} at 5{price}000 c{n}", if sell { "sell" } else { "buy" });
+                    let Verdict::Approved(effects) = judge(&release, &state, &text).verdict else { continue };
+                    let entry = EntryId(state.entries);
+                    fold(&mut state, &effects);
+                    let filled = said(symbol, n as u64, &format!("c{n}"), &format!("0.0{size:02}"), OrderStatus::Filled);
+                    settle(&mut state, entry, &[Report::Order(filled)]);
+                }
+            }
+            for usage in state.usage.values() {
+                let whole = usage.holdings.iter().fold(0i128, |sum, (symbol, held)| {
+                    let last = state.prices[symbol].0;
+                    let now = last.times(held.base, Round::Down).unwrap().0 + held.cash.0;
+                    let before = held.day_price.unwrap_or(last);
+                    sum + now - before.times(held.day_base, Round::Down).unwrap().0 - held.day_cash.0
+                });
+                prop_assert_eq!(usage.gained().map(|(_, amount)| amount.0).sum::<i128>(), whole);
+            }
+        }
+    }
+
+    #[test]
     fn the_fold_does_not_depend_on_encoding(orders in proptest::collection::vec((1u32..40, any::<bool>()), 1..20)) {
         let release = release(FIRM);
         let mut state = state();
@@ -796,4 +837,564 @@ fn an_exit_by_market_order_is_never_refused_for_a_stale_price() {
     let refused = "no fresh reference price of `BTCUSDT`, and the order would increase risk";
     assert_eq!(say(&at("sell 0.21 BTCUSDT")), refused);
     assert_eq!(say(&at("buy 0.1 BTCUSDT")), refused);
+}
+
+/// Applies effects as the next entry.
+fn fold(state: &mut State, effects: &[Effect]) {
+    state.apply(EntryId(state.entries), NOW, effects);
+}
+
+fn order_of(text: &str) -> Order {
+    match action(text) {
+        Action::PlaceOrder(order) => order,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn decide_on(release: &Release, state: &State, actions: &[Action]) -> Decision {
+    decide(release, state, CALLER, actions, &FACTS, NOW)
+}
+
+fn place_all(release: &Release, state: &mut State, actions: &[Action]) -> EntryId {
+    let entry = EntryId(state.entries);
+    match decide_on(release, state, actions).verdict {
+        Verdict::Approved(effects) => fold(state, &effects),
+        Verdict::Refused(refusal) => panic!("{refusal}"),
+    }
+    entry
+}
+
+/// What the venue says of an order, without figures that a test does not need.
+fn said(symbol: &str, id: u64, client: &str, executed: &str, status: OrderStatus) -> OrderReport {
+    let executed: Quantity = executed.parse().unwrap();
+    OrderReport {
+        market: MarketKind::Spot,
+        symbol: symbol.into(),
+        order_id: id,
+        client_order_id: Some(client.into()),
+        list_id: None,
+        status,
+        side: None,
+        order_type: None,
+        time_in_force: None,
+        price: None,
+        original_quantity: None,
+        executed_quantity: Some(executed),
+        executed_quote: Price::parse(b"60000").unwrap().times(executed, Round::Up),
+        time_ms: None,
+        original_client_order_id: None,
+    }
+}
+
+fn settle(state: &mut State, entry: EntryId, reports: &[Report]) {
+    let effects = state.settle(ACCOUNT, entry, Sent::Sent, reports, None);
+    fold(state, &effects);
+}
+
+fn legs(texts: &[(&str, Leg)]) -> Vec<Action> {
+    texts
+        .iter()
+        .map(|(text, leg)| {
+            let mut order = order_of(text);
+            order.leg = Some(*leg);
+            order.list_client_order_id = Some("list".into());
+            Action::PlaceOrder(order)
+        })
+        .collect()
+}
+
+#[test]
+fn the_leg_that_stays_when_the_other_ends_is_counted() {
+    let release = release(FIRM);
+    let mut state = state();
+    let oco = legs(&[
+        ("sell 0.1 BTCUSDT at 61000 above", Leg::Above),
+        ("sell 0.1 BTCUSDT at 59500 below", Leg::Below),
+    ]);
+    let entry = place_all(&release, &mut state, &oco);
+    let open = |state: &State| {
+        let usage = &state.usage[&LevelKey::Strategy(QUOTER)];
+        let holding = usage.holdings[&Symbol::from("BTCUSDT")];
+        (usage.open_orders, holding.open_sells.to_string())
+    };
+    assert_eq!(open(&state), (2, "0.1".to_owned()));
+    // The stop was reached: the venue ended the limit leg, and the stop leg may still fill.
+    let ended = said("BTCUSDT", 7, "above", "0", OrderStatus::Expired);
+    settle(&mut state, entry, &[Report::Order(ended)]);
+    assert_eq!(open(&state), (1, "0.1".to_owned()));
+    let filled = said("BTCUSDT", 8, "below", "0.1", OrderStatus::Filled);
+    settle(&mut state, entry, &[Report::Order(filled)]);
+    assert_eq!(open(&state), (0, "0".to_owned()));
+}
+
+#[test]
+fn a_pending_leg_of_an_opo_is_as_large_as_its_working_leg() {
+    let release = release(FIRM);
+    let state = state();
+    let mut opo = legs(&[
+        ("buy 0.1 BTCUSDT at 60000 w", Leg::Working),
+        ("sell 0.1 BTCUSDT at 61000 p", Leg::Pending),
+    ]);
+    if let Some(Action::PlaceOrder(pending)) = opo.last_mut() {
+        pending.quantity = None;
+    }
+    let decision = decide_on(&release, &state, &opo);
+    let Verdict::Approved(effects) = decision.verdict else {
+        panic!("{}", say(&decision))
+    };
+    let Some(Effect::Reserved { order, .. }) = effects.last() else {
+        panic!()
+    };
+    assert_eq!(order.quantity.to_string(), "0.1");
+    // Without a working leg nobody knows how large it is.
+    assert!(say(&decide_on(&release, &state, &opo[1..])).contains("not known beforehand"));
+}
+
+#[test]
+fn what_fills_in_an_answer_beside_its_order_is_counted_once() {
+    let release = release(FIRM);
+    let mut state = state();
+    let entry = place(&release, &mut state, "buy 0.3 BTCUSDT at 60000 a");
+    answer(&mut state, entry, 7, "a", "0", OrderStatus::Open);
+    let trade = |id: u64| {
+        Report::Trade(TradeReport {
+            market: MarketKind::Spot,
+            symbol: "BTCUSDT".into(),
+            trade_id: id,
+            order_id: 7,
+            side: Side::Buy,
+            price: "60000".parse().unwrap(),
+            quantity: "0.1".parse().unwrap(),
+            quote: "6000".parse().unwrap(),
+            commission: Amount::ZERO,
+            commission_asset: "BTC".into(),
+            time_ms: 0,
+        })
+    };
+    let order =
+        |executed: &str| Report::Order(said("BTCUSDT", 7, "a", executed, OrderStatus::Open));
+    let base = |state: &State| {
+        state.usage[&LevelKey::Firm].holdings[&Symbol::from("BTCUSDT")]
+            .base
+            .to_string()
+    };
+    settle(&mut state, entry, &[order("0.1"), trade(1)]);
+    assert_eq!(base(&state), "0.1");
+    settle(
+        &mut state,
+        entry,
+        &[order("0.1"), order("0.1"), trade(1), trade(1)],
+    );
+    assert_eq!(base(&state), "0.1", "the same trade twice is one trade");
+    settle(&mut state, entry, &[trade(1), trade(2), order("0.2")]);
+    assert_eq!(base(&state), "0.2");
+    settle(&mut state, entry, &[order("0.3"), order("0.2")]);
+    assert_eq!(base(&state), "0.3");
+}
+
+#[test]
+fn somebody_elses_order_with_our_client_id_is_not_ours() {
+    let release = release(FIRM);
+    let mut state = state();
+    let entry = place(&release, &mut state, "buy 0.3 BTCUSDT at 60000 a");
+    answer(&mut state, entry, 7, "a", "0", OrderStatus::Open);
+    let read = EntryId(state.entries);
+    let foreign = said("BTCUSDT", 9, "a", "0.3", OrderStatus::Filled);
+    settle(&mut state, read, &[Report::Order(foreign)]);
+    assert_eq!(state.orders.len(), 1, "ours is order 7");
+    assert_eq!(
+        state.usage[&LevelKey::Firm].holdings[&Symbol::from("BTCUSDT")].base,
+        Quantity::ZERO
+    );
+    // Nor does our client id open the way to their order.
+    let cancel = Action::CancelOrder(OrderRef {
+        market: MarketKind::Spot,
+        symbol: "BTCUSDT".into(),
+        order_id: Some(9),
+        client_order_id: Some("a".into()),
+        list: false,
+    });
+    assert!(say(&decide_on(&release, &state, &[cancel])).contains("not known to be"));
+}
+
+#[test]
+fn a_client_id_of_anothers_open_order_is_refused() {
+    let release = release(FIRM);
+    let mut state = state();
+    place(&release, &mut state, "buy 0.1 BTCUSDT at 60000 a");
+    let theirs = Caller {
+        strategy: OTHER,
+        ..CALLER
+    };
+    let again = |caller| {
+        let actions = [action("buy 0.1 BTCUSDT at 60000 a")];
+        say(&decide(&release, &state, caller, &actions, &FACTS, NOW))
+    };
+    assert_eq!(
+        again(theirs),
+        "the client order id `a` is that of an open order of another strategy"
+    );
+    assert_eq!(again(CALLER), "approved", "the venue judges one's own");
+}
+
+#[test]
+fn an_amended_order_goes_by_its_new_name() {
+    let release = release(FIRM);
+    let mut state = state();
+    let entry = place(&release, &mut state, "buy 0.3 BTCUSDT at 60000 a");
+    answer(&mut state, entry, 7, "a", "0", OrderStatus::Open);
+    let amend = |quantity: &str, price: Option<&str>| {
+        Action::AmendOrder(Amend {
+            order: OrderRef {
+                market: MarketKind::Spot,
+                symbol: "BTCUSDT".into(),
+                order_id: None,
+                client_order_id: Some("a".into()),
+                list: false,
+            },
+            quantity: quantity.parse().ok(),
+            price: price.and_then(|p| p.parse().ok()),
+            new_client_order_id: Some("b".into()),
+        })
+    };
+    let refused = "what the order on `BTCUSDT` could be worth is not known beforehand";
+    assert_eq!(
+        say(&decide_on(&release, &state, &[amend("0.4", None)])),
+        refused
+    );
+    assert_eq!(
+        say(&decide_on(&release, &state, &[amend("0.2", Some("60001"))])),
+        refused
+    );
+    let entry = place_all(&release, &mut state, &[amend("0.2", None)]);
+    let mut amended = said("BTCUSDT", 7, "b", "0", OrderStatus::Open);
+    amended.original_client_order_id = Some("a".into());
+    amended.original_quantity = "0.2".parse().ok();
+    settle(&mut state, entry, &[Report::Order(amended)]);
+    let holding = state.usage[&LevelKey::Strategy(QUOTER)].holdings[&Symbol::from("BTCUSDT")];
+    assert_eq!(holding.open_buys.to_string(), "0.2");
+    assert_eq!(
+        say(&judge(&release, &state, "cancel BTCUSDT b")),
+        "approved"
+    );
+    assert!(say(&judge(&release, &state, "cancel BTCUSDT a")).contains("not known to be"));
+}
+
+fn read(of: ReadOf) -> Action {
+    Action::Read(crate::action::Read {
+        of,
+        market: Some(MarketKind::Spot),
+        symbol: None,
+    })
+}
+
+#[test]
+fn reads_spend_neither_the_reserve_of_cancels_nor_more_than_their_weight() {
+    let rule = "[strategy.quoter]\nmessage_rate = \"2/1s\"\nreserved_message_rate = \"2/1s\"\nvenue_weight = \"3\"\n";
+    let release = release(&format!("{FIRM}{rule}"));
+    let mut state = state();
+    place(&release, &mut state, "buy 0.1 BTCUSDT at 60000 a");
+    place_all(&release, &mut state, &[read(ReadOf::Orders)]);
+    let refused = "message rate of strategy quoter: limit 2 each 1 s";
+    for of in [ReadOf::Orders, ReadOf::Balances, ReadOf::Trades] {
+        let decision = decide_on(&release, &state, &[read(of)]);
+        assert_eq!(say(&decision), refused);
+        assert!(!decision.reserved);
+    }
+    assert_eq!(
+        say(&judge(&release, &state, "cancel BTCUSDT a")),
+        "approved"
+    );
+    let heavy = Facts { weight: 4, ..FACTS };
+    let fresh = self::state();
+    assert_eq!(
+        say(&decide(
+            &release,
+            &fresh,
+            CALLER,
+            &[read(ReadOf::Orders)],
+            &heavy,
+            NOW
+        )),
+        "venue weight of strategy quoter: asked 4 this minute, limit 3"
+    );
+}
+
+#[test]
+fn the_last_room_of_the_log_takes_reads_of_orders_and_positions_alone() {
+    let release = release(FIRM);
+    let facts = Facts {
+        space: Space::ReserveOnly,
+        ..FACTS
+    };
+    for (of, passes) in [
+        (ReadOf::Orders, true),
+        (ReadOf::Balances, true),
+        (ReadOf::Trades, false),
+        (ReadOf::Account, false),
+    ] {
+        let found = say(&decide(
+            &release,
+            &state(),
+            CALLER,
+            &[read(of)],
+            &facts,
+            NOW,
+        ));
+        assert_eq!(found == "approved", passes, "{of:?} {found}");
+    }
+}
+
+#[test]
+fn a_test_order_leaves_the_throttle_alone() {
+    let release = release(&format!("{FIRM}[strategy.quoter]\nrepeat = \"1/1s\"\n"));
+    let mut state = state();
+    let test = Action::TestOrder(order_of("buy 0.1 BTCUSDT at 60000"));
+    for _ in 0..3 {
+        place_all(&release, &mut state, std::slice::from_ref(&test));
+    }
+    place(&release, &mut state, "buy 0.1 BTCUSDT at 60000");
+    assert!(say(&decide_on(&release, &state, &[test])).starts_with("the same order"));
+}
+
+#[test]
+fn an_order_by_amount_is_not_known_to_reduce() {
+    let release = release(FIRM);
+    let mut state = state();
+    let entry = place(&release, &mut state, "buy 0.2 BTCUSDT at 60000 a");
+    answer(&mut state, entry, 7, "a", "0.2", OrderStatus::Filled);
+    let halt = Halt {
+        scope: Scope::Firm,
+        level: Level::ReduceOnly,
+        since: NOW,
+        reason: "test".to_owned(),
+        by: By::Operator("me".to_owned()),
+    };
+    fold(&mut state, &[Effect::Halted(halt)]);
+    assert_eq!(
+        say(&judge(&release, &state, "sell 0.1 BTCUSDT")),
+        "approved"
+    );
+    // If the price falls while it is under way, it sells more than is held.
+    let mut sale = order_of("sell 0.1 BTCUSDT");
+    (sale.quantity, sale.quote_quantity) = (None, "6000".parse().ok());
+    assert_eq!(
+        say(&decide_on(&release, &state, &[Action::PlaceOrder(sale)])),
+        "halted: firm is at level reduce-only"
+    );
+}
+
+#[test]
+fn a_position_is_valued_at_no_less_than_the_last_known_price() {
+    let release = release(&format!("{FIRM}[strategy.quoter]\nposition = \"13000\"\n"));
+    let mut state = state();
+    let entry = place(&release, &mut state, "buy 0.2 BTCUSDT at 60000 a");
+    answer(&mut state, entry, 7, "a", "0.2", OrderStatus::Filled);
+    let later = NOW.plus_us(10_000_001);
+    let low = [action("buy 1 BTCUSDT at 2000")];
+    assert_eq!(
+        say(&decide(&release, &state, CALLER, &low, &FACTS, later)),
+        "position of strategy quoter: could become 72000, limit 13000"
+    );
+}
+
+#[test]
+fn what_one_strategy_lessens_is_not_growth_of_the_firm() {
+    // The firm is short by another strategy's sales, beyond its limit; buying back does not grow that.
+    let release = release(&FIRM.replace("position = \"250000\"", "position = \"7000\""));
+    let mut state = state();
+    for (n, client) in ["a", "b"].into_iter().enumerate() {
+        let theirs = Caller {
+            strategy: OTHER,
+            ..CALLER
+        };
+        let actions = [action(&format!("sell 0.05 BTCUSDT at 60000 {client}"))];
+        let Verdict::Approved(effects) =
+            decide(&release, &state, theirs, &actions, &FACTS, NOW).verdict
+        else {
+            panic!()
+        };
+        let entry = EntryId(state.entries);
+        fold(&mut state, &effects);
+        answer(
+            &mut state,
+            entry,
+            n as u64,
+            client,
+            "0.05",
+            OrderStatus::Filled,
+        );
+    }
+    let rise = Effect::Price {
+        symbol: "BTCUSDT".into(),
+        price: "90000".parse().unwrap(),
+    };
+    fold(&mut state, &[rise]);
+    assert_eq!(
+        say(&judge(&release, &state, "buy 0.01 BTCUSDT at 90000")),
+        "approved"
+    );
+    assert!(
+        say(&judge(&release, &state, "sell 0.01 BTCUSDT at 90000")).starts_with("position of firm")
+    );
+}
+
+/// Fills an order of the caller's at once.
+fn hold(release: &Release, state: &mut State, caller: Caller, text: &str) {
+    let order = order_of(text);
+    let client = order.client_order_id.clone().unwrap();
+    let quantity = order.quantity.unwrap().to_string();
+    let (symbol, id) = (order.symbol.0.clone(), state.entries);
+    let entry = EntryId(state.entries);
+    let actions = [Action::PlaceOrder(order)];
+    match decide(release, state, caller, &actions, &FACTS, NOW).verdict {
+        Verdict::Approved(effects) => fold(state, &effects),
+        Verdict::Refused(refusal) => panic!("{text}: {refusal}"),
+    }
+    let filled = said(&symbol, id, client.as_str(), &quantity, OrderStatus::Filled);
+    let effects = state.settle(
+        caller.account,
+        entry,
+        Sent::Sent,
+        &[Report::Order(filled)],
+        None,
+    );
+    fold(state, &effects);
+}
+
+fn reduce_only(state: &mut State) {
+    let halt = Halt {
+        scope: Scope::Firm,
+        level: Level::ReduceOnly,
+        since: NOW,
+        reason: "test".to_owned(),
+        by: By::Operator("me".to_owned()),
+    };
+    fold(state, &[Effect::Halted(halt)]);
+}
+
+fn feed(state: &mut State, symbol: &str, price: &str) {
+    let effect = Effect::Price {
+        symbol: symbol.into(),
+        price: price.parse().unwrap(),
+    };
+    fold(state, &[effect]);
+}
+
+#[test]
+fn a_position_is_one_whatever_it_is_traded_against() {
+    let release = release(&format!("{FIRM}[strategy.quoter]\nposition = \"13000\"\n"));
+    let mut state = state();
+    feed(&mut state, "BTCUSDC", "60000");
+    hold(&release, &mut state, CALLER, "buy 0.2 BTCUSDT at 60000 a");
+    assert_eq!(
+        say(&judge(&release, &state, "buy 0.1 BTCUSDC at 60000")),
+        "position of strategy quoter: could become 18000, limit 13000"
+    );
+    reduce_only(&mut state);
+    assert_eq!(
+        say(&judge(&release, &state, "sell 0.2 BTCUSDC at 60000 b")),
+        "approved"
+    );
+    assert!(say(&judge(&release, &state, "sell 0.21 BTCUSDC at 60000")).starts_with("halted"));
+    place(&release, &mut state, "sell 0.15 BTCUSDC at 60000 b");
+    assert!(say(&judge(&release, &state, "sell 0.06 BTCUSDT at 60000")).starts_with("halted"));
+    assert_eq!(
+        say(&judge(&release, &state, "sell 0.05 BTCUSDT at 60000")),
+        "approved"
+    );
+}
+
+#[test]
+fn each_account_counts_alone_unless_a_hedge_group_joins_them() {
+    let second = Caller {
+        account: AccountId(6),
+        ..CALLER
+    };
+    let run = |values: &str| {
+        let text = FIRM.replace("position = \"250000\"", "position = \"13000\"");
+        let release = release_with(&text, values);
+        let mut state = state();
+        let account = Effect::AccountAdded {
+            name: name("second"),
+            venue: name("binance"),
+        };
+        fold(&mut state, &[account]);
+        hold(&release, &mut state, CALLER, "buy 0.2 BTCUSDT at 60000 a");
+        let on_second = |state: &State, text: &str| {
+            say(&decide(
+                &release,
+                state,
+                second,
+                &[action(text)],
+                &FACTS,
+                NOW,
+            ))
+        };
+        let grown = on_second(&state, "sell 0.1 BTCUSDT at 60000");
+        reduce_only(&mut state);
+        (grown, on_second(&state, "sell 0.1 BTCUSDT at 60000"))
+    };
+    // Long here and short there is no net position by itself: the firm could come to 0.3 BTC of them.
+    assert_eq!(
+        run(""),
+        (
+            "position of firm: could become 18000, limit 13000".to_owned(),
+            "halted: firm is at level reduce-only".to_owned()
+        )
+    );
+    let joined = "[[hedge_group]]\nname = \"btc\"\naccounts = [\"main\", \"second\"]\n";
+    let passes = ("approved".to_owned(), "approved".to_owned());
+    assert_eq!(run(joined), passes);
+    assert_eq!(
+        run(&format!("{joined}assets = [\"BTC\", \"WBTC\"]\n")),
+        passes
+    );
+    assert_ne!(run(&format!("{joined}assets = [\"ETH\"]\n")), passes);
+    assert_ne!(
+        run("[[hedge_group]]\nname = \"btc\"\naccounts = [\"main\"]\n"),
+        passes
+    );
+}
+
+#[test]
+fn assets_of_a_hedge_group_count_as_one() {
+    let text = FIRM
+        .replace("\"BTC*\"", "\"*\"")
+        .replace("floor = \"1000\"\n", "");
+    let group = "[[hedge_group]]\nname = \"b\"\nassets = [\"BTC\", \"ETH\"]\n";
+    let release = release_with(&text, group);
+    let mut state = state();
+    feed(&mut state, "ETHUSDT", "3000");
+    hold(&release, &mut state, CALLER, "buy 0.2 BTCUSDT at 60000 a");
+    reduce_only(&mut state);
+    assert_eq!(
+        say(&judge(&release, &state, "sell 0.2 ETHUSDT at 3000")),
+        "approved"
+    );
+    assert!(say(&judge(&release, &state, "sell 0.3 ETHUSDT at 3000")).starts_with("halted"));
+}
+
+#[test]
+fn a_loss_in_another_quote_is_valued_at_its_last_known_price() {
+    let text = FIRM
+        .replace("\"BTC*\"", "\"*\"")
+        .replace("floor = \"1000\"\n", "");
+    let release = release(&format!("{text}[strategy.quoter]\nloss = \"1000\"\n"));
+    let mut state = state();
+    feed(&mut state, "ETHBTC", "0.05");
+    let entry = place(&release, &mut state, "buy 2 ETHBTC at 0.05 a");
+    let mut filled = said("ETHBTC", 7, "a", "2", OrderStatus::Filled);
+    filled.executed_quote = "0.1".parse().ok();
+    settle(&mut state, entry, &[Report::Order(filled)]);
+    feed(&mut state, "ETHBTC", "0.04");
+    // 0.02 BTC at 60,000; and the bitcoin price is stale by then.
+    let later = NOW.plus_us(10_000_001);
+    let fresh = Effect::Price {
+        symbol: "ETHBTC".into(),
+        price: "0.04".parse().unwrap(),
+    };
+    state.apply(EntryId(state.entries), later, &[fresh]);
+    let usage = &state.usage[&LevelKey::Strategy(QUOTER)];
+    assert_eq!(lost_today(&release, &state, usage).to_string(), "1200");
 }
