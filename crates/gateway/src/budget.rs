@@ -18,6 +18,9 @@ const HOLD_429_US: u64 = MINUTE_US;
 const HOLD_418_US: u64 = 2 * MINUTE_US;
 /// A `Retry-After` beyond three days is read as three days, the longest ban the venue documents.
 const HOLD_MAX_US: u64 = 3 * 24 * 3600 * 1_000_000;
+/// Until the venue has answered once, this many thousandths of the limit at most: a run of egress that has just started
+/// does not know what the one before it sent within this minute.
+const UNHEARD: u64 = 250;
 /// Thousandths of the limit below which any strategy may use more than its share.
 const SPARE: u64 = 500;
 /// Strategies and accounts that are counted apart; the rest share one count. Bounded by the signer, this is a backstop.
@@ -147,6 +150,8 @@ pub struct Budget {
     under_way: u64,
     reported: Report,
     banned_until_us: u64,
+    /// The venue has answered this run.
+    heard: bool,
     strategies: HashMap<StrategyId, Sliding>,
     accounts: HashMap<AccountId, Orders>,
 }
@@ -161,9 +166,16 @@ impl Budget {
             under_way: 0,
             reported: Report::default(),
             banned_until_us: 0,
+            heard: false,
             strategies: HashMap::new(),
             accounts: HashMap::new(),
         }
+    }
+
+    /// Other limits for the same counts: the release changed.
+    pub fn set_limits(&mut self, weight_per_minute: u32, orders_per_10s: u32) {
+        self.weight_per_minute = weight_per_minute.into();
+        self.orders_per_10s = orders_per_10s.into();
     }
 
     /// Takes what a request needs, or says why it must not go. Times are boot clock, microseconds.
@@ -175,7 +187,11 @@ impl Budget {
         }
         let weight = u64::from(ask.weight);
         let used = self.used(now_us);
-        if (used + weight) * 1000 > self.weight_per_minute * ceiling(ask.lane) {
+        let ceiling_now = match self.heard {
+            true => ceiling(ask.lane),
+            false => ceiling(ask.lane).min(UNHEARD),
+        };
+        if (used + weight) * 1000 > self.weight_per_minute * ceiling_now {
             return Err(Hold::Weight);
         }
         let strategy = bounded(
@@ -223,6 +239,7 @@ impl Budget {
         now_us: u64,
         wall_us: u64,
     ) {
+        self.heard = true;
         if let Some(used) = weight {
             self.reported = Report {
                 used,
@@ -318,6 +335,7 @@ mod tests {
     #[test]
     fn a_flood_of_reads_leaves_orders_and_cancels_their_part() {
         let mut budget = Budget::new(6000, 100);
+        budget.reported(None, None, NOON, NOON);
         assert_eq!(
             passes(&mut budget, ask(Lane::Public, 1, 1), NOON),
             3000,
@@ -353,6 +371,14 @@ mod tests {
                 .is_ok(),
             "a minute later"
         );
+    }
+
+    #[test]
+    fn a_run_that_has_heard_nothing_yet_goes_slowly() {
+        let mut budget = Budget::new(6000, 100);
+        assert_eq!(passes(&mut budget, ask(Lane::Cancel, 1, 1), NOON), 1500);
+        budget.reported(Some(5800), None, NOON, NOON);
+        assert_eq!(passes(&mut budget, ask(Lane::Cancel, 1, 1), NOON), 20);
     }
 
     #[test]
@@ -416,6 +442,7 @@ mod tests {
     #[test]
     fn orders_are_counted_by_account() {
         let mut budget = Budget::new(1_000_000, 100);
+        budget.reported(None, None, NOON, NOON);
         let order = |account| Ask {
             account: Some(AccountId(account)),
             orders: 1,

@@ -4,31 +4,38 @@
 
 use crate::metrics::IngressCounts;
 use crate::request::{self, Malformed, Parse};
+use crate::table::Table;
 use crate::transport::{Received, Transport};
 use crate::venue;
+use crate::watch::Change;
 use minicbor::bytes::ByteSlice;
 use portcullis_model::id::RequestId;
 use portcullis_model::refusal::Class;
 use portcullis_model::report::Sent;
 use portcullis_model::wire::{
-    self, AnswerAborted, AnswerChunk, AnswerHead, BODY_BYTES_MAX, Close, HEAD_BYTES_MAX, Header,
-    Reply, Request, Window, kind,
+    self, AnswerAborted, AnswerChunk, AnswerHead, Close, Header, REQUESTS_WAITING_MAX, Reply,
+    Request, Window, kind,
 };
+use portcullis_room::poll::Interest;
 use rustls::ServerConfig;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 
-/// Connections at most. At the bound the one that has been idle for longest makes room; if none is idle, the new one is
-/// closed.
+/// Connections at most, and fewer where the system allows the process fewer descriptors. At the bound those that have
+/// been idle for longest make room; if none is idle, the new one is closed.
 pub const CONNECTIONS_MAX: usize = 16_384;
+/// So many idle connections are closed at once when there is no room: looking for them costs a look at each.
+const ROOM_MADE: usize = 64;
 /// Requests at the signer and egress at most. The next one is refused, `NotSent`, before anything is recorded.
-pub const IN_FLIGHT_MAX: usize = 1024;
-/// Of these, places that only cancels (`DELETE`) may take.
+pub const IN_FLIGHT_MAX: usize = 4096;
+/// Of these, and of the signer's credits, places that only cancels (`DELETE`) may take.
 pub const IN_FLIGHT_RESERVE: usize = 128;
+/// Bytes of requests that the link to the signer has not taken yet, at most; beyond it requests are refused, `NotSent`.
+pub const SIGNER_BYTES_MAX: usize = 4 << 20;
 /// One source's requests in flight at most, in parts of all: a flood from one address leaves others room. Loopback,
 /// where all programs may share one address, is not counted.
-pub const IN_FLIGHT_PER_SOURCE_MAX: usize = 512;
+pub const IN_FLIGHT_PER_SOURCE_MAX: usize = 2048;
 /// From a request's first byte to its last.
 pub const REQUEST_US_MAX: u64 = 10_000_000;
 /// A connection without a request is closed after this.
@@ -39,8 +46,17 @@ pub const HANDSHAKE_US_MAX: u64 = 10_000_000;
 pub const STALL_US_MAX: u64 = 30_000_000;
 /// The other rooms answer well before this; it is the last resort.
 pub const ANSWER_US_MAX: u64 = 60_000_000;
-/// What a client may send ahead of its answer; then it is not read from until the answer is out.
-const AHEAD_BYTES_MAX: usize = HEAD_BYTES_MAX + BODY_BYTES_MAX;
+/// After the signer is gone, egress still answers what it has sent; what is unanswered after this never will be.
+pub const ORPHAN_US_MAX: u64 = 2_000_000;
+/// A client that was refused in the middle of its request is listened to for this long, and to so many bytes, so that
+/// it reads why: closing at once would reset the connection, and its answer with it.
+pub const LINGER_US_MAX: u64 = 3_000_000;
+pub const LINGER_BYTES_MAX: u64 = 16 << 20;
+/// Bytes of requests that are not whole, over all connections. Beyond it a connection that brings more of one is closed;
+/// a request that arrives at once is never kept.
+pub const PARTIAL_BYTES_MAX: usize = 64 << 20;
+/// A buffer kept for the next read has at most this capacity.
+const SPARE_BYTES_MAX: usize = 2 * crate::transport::READ_BYTES_MAX;
 
 pub type Key = u64;
 
@@ -64,8 +80,12 @@ enum State {
         chunked: bool,
         left: Option<u64>,
     },
+    /// The answer is complete, and the client has not taken all of it: the next request waits.
+    Draining,
     /// The last answer is being written; then it ends.
     Ending,
+    /// The last answer is out, and what still comes is thrown away.
+    Lingering { left: u64 },
 }
 
 #[derive(Debug)]
@@ -77,10 +97,14 @@ struct Connection {
     input: Vec<u8>,
     /// When the state, or the first byte of a request, began.
     since_us: u64,
-    /// Reading is switched off: it has sent ahead more than its bound, or has ended its side.
+    /// Reading is switched off: it has sent ahead of its answer, or has ended its side.
     paused: bool,
-    /// The client ends the connection after this answer.
+    /// The connection ends after this answer.
     close: bool,
+    /// It was refused in the middle of what it sends.
+    linger: bool,
+    /// What the poll watches it for.
+    watched: Option<Interest>,
     /// Answer bytes taken from egress that its window does not know of yet.
     owed: u32,
 }
@@ -103,6 +127,8 @@ pub enum Watch {
 pub struct Turn {
     pub to_signer: Vec<u8>,
     pub to_egress: Vec<u8>,
+    /// Bytes that the link to the signer has not taken yet.
+    pub signer_waiting: usize,
     pub watch: Vec<Watch>,
 }
 
@@ -111,15 +137,20 @@ pub struct Downstream {
     epoch: u32,
     now_us: u64,
     listeners: Vec<Listener>,
-    connections: HashMap<Key, Connection>,
+    connections: Table<Connection>,
+    connections_max: usize,
     next_key: Key,
     next_seq: u64,
-    flights: HashMap<u64, Flight>,
+    flights: Table<Flight>,
     by_source: HashMap<IpAddr, usize>,
     scratch: Vec<u8>,
     spare: Vec<u8>,
-    /// The signer's link takes frames.
-    credit: bool,
+    /// Bytes in `input` of all connections.
+    partial_bytes: usize,
+    /// Requests that the signer takes now.
+    credits: usize,
+    /// After this moment requests below this number, which a signer that is gone may have had, have no answer.
+    orphans: Option<(u64, u64)>,
     pub counts: IngressCounts,
 }
 
@@ -130,14 +161,17 @@ impl Downstream {
             epoch,
             now_us: 0,
             listeners,
-            connections: HashMap::new(),
+            connections: Table::default(),
+            connections_max: CONNECTIONS_MAX,
             next_key: first_key,
             next_seq: 0,
-            flights: HashMap::new(),
+            flights: Table::default(),
             by_source: HashMap::new(),
             scratch: vec![0; crate::transport::READ_BYTES_MAX],
             spare: Vec::new(),
-            credit: true,
+            partial_bytes: 0,
+            credits: 0,
+            orphans: None,
             counts: IngressCounts::default(),
         }
     }
@@ -146,14 +180,27 @@ impl Downstream {
         self.now_us = boot_us;
     }
 
-    /// Whether the link to the signer takes more requests.
-    pub fn set_credit(&mut self, credit: bool) {
-        self.credit = credit;
+    /// How many descriptors the process may have for connections.
+    pub fn set_connections_max(&mut self, connections: usize) {
+        self.connections_max = connections.clamp(1, CONNECTIONS_MAX);
+    }
+
+    /// A new signer is there, and takes this many requests.
+    pub fn signer_is_there(&mut self) {
+        self.credits = REQUESTS_WAITING_MAX as usize;
+    }
+
+    /// The signer has taken so many requests out of its queue.
+    pub fn credit(&mut self, frames: u32) {
+        self.credits = self
+            .credits
+            .saturating_add(frames as usize)
+            .min(REQUESTS_WAITING_MAX as usize);
     }
 
     /// A new connection; the socket is non-blocking.
     pub fn accept(&mut self, socket: TcpStream, peer: SocketAddr, listener: u16, turn: &mut Turn) {
-        if self.connections.len() >= CONNECTIONS_MAX && !self.make_room() {
+        if self.connections.len() >= self.connections_max && !self.make_room() {
             self.counts.connections_refused += 1;
             return;
         }
@@ -179,6 +226,8 @@ impl Downstream {
             since_us: self.now_us,
             paused: false,
             close: false,
+            linger: false,
+            watched: None,
             owed: 0,
         };
         let key = self.next_key;
@@ -189,32 +238,54 @@ impl Downstream {
         turn.watch.push(Watch::Add(key));
     }
 
-    /// Closes the connection that has been idle for longest.
-    fn make_room(&mut self) -> bool {
-        let idle = self
+    /// Closes some of the connections that have been idle for longest. `false`: none is idle.
+    pub fn make_room(&mut self) -> bool {
+        let mut idle: Vec<(u64, Key)> = self
             .connections
             .iter()
             .filter(|(_, c)| c.state == State::Reading && c.input.is_empty())
-            .min_by_key(|(_, c)| c.since_us)
-            .map(|(key, _)| *key);
-        idle.map(|key| self.end(key)).is_some()
+            .map(|(key, c)| (c.since_us, *key))
+            .collect();
+        if idle.len() > ROOM_MADE {
+            idle.select_nth_unstable(ROOM_MADE);
+            idle.truncate(ROOM_MADE);
+        }
+        for (_, key) in &idle {
+            self.end(*key);
+        }
+        self.counts.connections_pushed_out += idle.len() as u64;
+        !idle.is_empty()
     }
 
-    /// The loop says that a connection can be read from or written to.
-    pub fn ready(&mut self, key: Key, readable: bool, writable: bool, turn: &mut Turn) {
-        if writable && let Some(connection) = self.connections.get_mut(&key) {
+    /// The loop says that a connection can be read from or written to, or is gone both ways.
+    pub fn ready(&mut self, key: Key, readable: bool, writable: bool, gone: bool, turn: &mut Turn) {
+        let Some(connection) = self.connections.get_mut(&key) else {
+            return;
+        };
+        // Not read from, and yet the poll wakes for its end: nobody is there to take an answer.
+        let unread = matches!(
+            connection.watched,
+            Some(Interest::Nothing | Interest::Write)
+        );
+        if gone && unread {
+            return self.end(key);
+        }
+        if writable && connection.transport.is_pending() {
             match connection.transport.flush() {
                 Ok(drained) => {
                     if drained {
                         turn.watch.push(Watch::Change(key));
                     }
-                    connection.since_us = self.now_us;
+                    // An answer that the client takes, however slowly; a request is on time or not whatever we write.
+                    if connection.state != State::Reading {
+                        connection.since_us = self.now_us;
+                    }
                     self.drained(key, turn);
                 }
                 Err(_) => return self.end(key),
             }
         }
-        if readable {
+        if readable && !unread {
             self.read(key, turn);
         }
     }
@@ -228,7 +299,8 @@ impl Downstream {
             return;
         }
         match connection.state {
-            State::Ending => self.end(key),
+            State::Ending => self.finish(key, turn),
+            State::Draining => self.rest(key, turn),
             State::Answering { seq, .. } if connection.owed > 0 => {
                 let window = Window {
                     id: RequestId {
@@ -244,39 +316,77 @@ impl Downstream {
         }
     }
 
+    /// The last answer is out: the connection ends, or listens on for a moment so that its client reads it.
+    fn finish(&mut self, key: Key, turn: &mut Turn) {
+        let Some(connection) = self.connections.get_mut(&key) else {
+            return;
+        };
+        if !connection.linger {
+            return self.end(key);
+        }
+        connection.transport.goodbye();
+        if connection
+            .transport
+            .socket()
+            .shutdown(std::net::Shutdown::Write)
+            .is_err()
+        {
+            return self.end(key);
+        }
+        connection.state = State::Lingering {
+            left: LINGER_BYTES_MAX,
+        };
+        connection.since_us = self.now_us;
+        connection.paused = false;
+        turn.watch.push(Watch::Change(key));
+    }
+
+    fn linger(&mut self, key: Key) {
+        let Some(connection) = self.connections.get_mut(&key) else {
+            return;
+        };
+        let State::Lingering { left } = &mut connection.state else {
+            return;
+        };
+        match connection.transport.discard(&mut self.scratch) {
+            Ok(Received::Bytes(n)) if (n as u64) < *left => *left -= n as u64,
+            _ => self.end(key),
+        }
+    }
+
     fn read(&mut self, key: Key, turn: &mut Turn) {
         let Some(connection) = self.connections.get_mut(&key) else {
             return;
         };
+        if matches!(connection.state, State::Lingering { .. }) {
+            return self.linger(key);
+        }
         // An idle connection keeps no buffer: it borrows the spare one.
         let mut input = match connection.input.is_empty() {
             true => std::mem::take(&mut self.spare),
             false => std::mem::take(&mut connection.input),
         };
         let was_empty = input.is_empty();
+        self.partial_bytes = self.partial_bytes.saturating_sub(input.len());
         let received = connection.transport.receive(&mut self.scratch, &mut input);
         match received {
             Ok(Received::Bytes(n)) => {
                 if connection.transport.is_pending() {
                     turn.watch.push(Watch::Change(key));
                 }
-                if n > 0 && was_empty && connection.state == State::Reading {
-                    connection.since_us = self.now_us;
-                }
-                if n > 0 && connection.state != State::Reading && input.len() > AHEAD_BYTES_MAX {
+                if n > 0 && connection.state != State::Reading {
+                    // It sends ahead: this much is kept, and the rest stays with the kernel until its answer is out.
                     connection.paused = true;
                     turn.watch.push(Watch::Change(key));
+                } else if n > 0 && was_empty {
+                    connection.since_us = self.now_us;
                 }
                 self.requests(key, &mut input, turn);
                 self.keep(key, input);
             }
             Ok(Received::Closed) => {
                 // A client may end its side and still wait for the answer.
-                if connection.state == State::Reading
-                    || !connection.transport.is_pending()
-                        && input.is_empty()
-                        && connection.state == State::Ending
-                {
+                if connection.state == State::Reading {
                     self.end(key);
                 } else {
                     connection.close = true;
@@ -301,13 +411,24 @@ impl Downstream {
 
     /// Puts a buffer back: to its connection if something is left in it, else as the spare one.
     fn keep(&mut self, key: Key, mut input: Vec<u8>) {
-        match self.connections.get_mut(&key) {
-            Some(connection) if !input.is_empty() => connection.input = input,
-            _ if input.capacity() <= 2 * AHEAD_BYTES_MAX => {
-                input.clear();
-                self.spare = input;
+        let length = input.len();
+        if length > 0 && self.partial_bytes + length > PARTIAL_BYTES_MAX {
+            self.counts.partial_refused += 1;
+            self.end(key);
+        } else if length > 0
+            && let Some(connection) = self.connections.get_mut(&key)
+        {
+            self.partial_bytes += length;
+            if input.capacity() <= 2 * length + 4096 {
+                connection.input = input;
+                return;
             }
-            _ => {}
+            // A few bytes do not hold a large buffer.
+            connection.input = input.clone();
+        }
+        if input.capacity() <= SPARE_BYTES_MAX {
+            input.clear();
+            self.spare = input;
         }
     }
 
@@ -350,31 +471,50 @@ impl Downstream {
             false => self.by_source.get(&connection.source).copied().unwrap_or(0),
         };
         let full = self.flights.len() + reserve >= IN_FLIGHT_MAX
-            || from_source >= IN_FLIGHT_PER_SOURCE_MAX;
-        if !self.credit || full {
+            || self.credits <= reserve
+            || from_source >= IN_FLIGHT_PER_SOURCE_MAX
+            || turn.signer_waiting + turn.to_signer.len() >= SIGNER_BYTES_MAX;
+        if full {
             self.counts.no_credit += 1;
-            let text = "too many requests are under way in the gate; nothing was sent, try again";
+            let text = match self.credits {
+                0 => "a part of the gate is starting; nothing was sent, try again",
+                _ => "too many requests are under way in the gate; nothing was sent, try again",
+            };
             return self.answer_here(key, None, Class::NotAvailable, text, false, turn);
         }
         let seq = self.next_seq;
-        let source = match connection.source {
-            IpAddr::V4(address) => address.octets().to_vec(),
-            IpAddr::V6(address) => address.octets().to_vec(),
+        let (v4, v6);
+        let source: &[u8] = match connection.source {
+            IpAddr::V4(address) => {
+                v4 = address.octets();
+                &v4
+            }
+            IpAddr::V6(address) => {
+                v6 = address.octets();
+                &v6
+            }
         };
-        let lower: Vec<String> = parsed
-            .headers
-            .iter()
-            .map(|(name, _)| name.to_ascii_lowercase())
-            .collect();
-        let headers = lower
-            .iter()
-            .zip(&parsed.headers)
-            .filter(|(name, _)| !NOT_HANDED_ON.contains(&name.as_str()))
-            .map(|(name, (_, value))| Header {
+        let handed = |name: &str| {
+            !NOT_HANDED_ON
+                .iter()
+                .any(|dropped| name.eq_ignore_ascii_case(dropped))
+        };
+        // One buffer for all names in lower case.
+        let mut names = String::with_capacity(256);
+        for (name, _) in parsed.headers.iter().filter(|(name, _)| handed(name)) {
+            names.push_str(name);
+        }
+        names.make_ascii_lowercase();
+        let mut rest = names.as_str();
+        let mut headers = Vec::with_capacity(parsed.headers.len());
+        for (name, value) in parsed.headers.iter().filter(|(name, _)| handed(name)) {
+            let (name, after) = rest.split_at_checked(name.len()).unwrap_or((rest, ""));
+            rest = after;
+            headers.push(Header {
                 name,
                 value: (*value).into(),
-            })
-            .collect();
+            });
+        }
         let request = Request {
             id: RequestId {
                 epoch: self.epoch,
@@ -382,7 +522,7 @@ impl Downstream {
             },
             connection: key,
             listener: connection.listener,
-            source: (&source[..]).into(),
+            source: source.into(),
             method: parsed.method,
             target: parsed.target.into(),
             headers,
@@ -393,6 +533,7 @@ impl Downstream {
             return self.refuse_malformed(key, Malformed::HeadTooLong, turn);
         }
         self.next_seq += 1;
+        self.credits -= 1;
         self.counts.requests += 1;
         connection.state = State::Waiting { seq };
         connection.since_us = self.now_us;
@@ -410,6 +551,9 @@ impl Downstream {
 
     fn refuse_malformed(&mut self, key: Key, malformed: Malformed, turn: &mut Turn) {
         let (status, text) = malformed.answer();
+        if let Some(connection) = self.connections.get_mut(&key) {
+            connection.linger = true;
+        }
         self.answer_here(key, Some(status), Class::BadRequest, text, true, turn);
     }
 
@@ -476,29 +620,47 @@ impl Downstream {
         let Some(connection) = self.connections.get_mut(&key) else {
             return;
         };
-        if connection.transport.is_pending() {
-            turn.watch.push(Watch::Change(key));
-        }
         connection.since_us = self.now_us;
         connection.owed = 0;
-        if connection.close {
-            connection.state = State::Ending;
-            connection.paused = true;
-            if connection.transport.is_pending() {
+        let pending = connection.transport.is_pending();
+        match (connection.close, pending) {
+            (true, true) => {
+                connection.state = State::Ending;
+                connection.paused = true;
                 turn.watch.push(Watch::Change(key));
-            } else {
-                self.end(key);
             }
-            return;
+            (true, false) => self.finish(key, turn),
+            (false, true) => {
+                connection.state = State::Draining;
+                turn.watch.push(Watch::Change(key));
+            }
+            (false, false) => self.rest(key, turn),
         }
+    }
+
+    /// The answer is with the client: the next request may come, or is there already.
+    fn rest(&mut self, key: Key, turn: &mut Turn) {
+        let Some(connection) = self.connections.get_mut(&key) else {
+            return;
+        };
         connection.state = State::Reading;
-        if std::mem::take(&mut connection.paused) {
-            turn.watch.push(Watch::Change(key));
+        connection.since_us = self.now_us;
+        if connection.close {
+            return self.finish(key, turn);
         }
         if !connection.input.is_empty() {
             let mut input = std::mem::take(&mut connection.input);
+            self.partial_bytes = self.partial_bytes.saturating_sub(input.len());
             self.requests(key, &mut input, turn);
             self.keep(key, input);
+        }
+        // While something that it sent ahead is left, nothing more is taken in.
+        if let Some(connection) = self.connections.get_mut(&key)
+            && connection.paused
+            && connection.state == State::Reading
+        {
+            connection.paused = false;
+            turn.watch.push(Watch::Change(key));
         }
     }
 
@@ -662,7 +824,7 @@ impl Downstream {
     }
 
     /// The signer ends connections: a key was revoked, has expired, or is locked.
-    pub fn close(&mut self, close: &Close, turn: &mut Turn) {
+    pub fn close(&mut self, close: &Close) {
         for key in &close.connections {
             let Some(connection) = self.connections.get_mut(key) else {
                 continue;
@@ -670,16 +832,26 @@ impl Downstream {
             match connection.state {
                 // Its answer is on the way: it ends after it.
                 State::Waiting { .. } | State::Answering { .. } => connection.close = true,
-                State::Reading if connection.transport.is_pending() => {
+                State::Draining => {
+                    connection.close = true;
                     connection.state = State::Ending;
-                    turn.watch.push(Watch::Change(*key));
                 }
-                _ => self.end(*key),
+                State::Ending | State::Lingering { .. } => {}
+                State::Reading => self.end(*key),
             }
         }
     }
 
-    /// A neighbour was replaced: nobody will answer what was under way.
+    /// The signer is gone. Egress still answers what it sent, and says of the rest of what it had that it was not sent; so
+    /// there is a moment before the others are told that nobody knows.
+    pub fn signer_lost(&mut self) {
+        self.credits = 0;
+        if !self.flights.is_empty() {
+            self.orphans = Some((self.now_us.saturating_add(ORPHAN_US_MAX), self.next_seq));
+        }
+    }
+
+    /// Egress was replaced: nobody will answer what was under way.
     pub fn lost(&mut self, turn: &mut Turn) {
         let flights: Vec<(u64, Key)> = self
             .flights
@@ -695,8 +867,7 @@ impl Downstream {
                 .map(|connection| connection.state)
             {
                 Some(State::Waiting { .. }) => {
-                    let text = "a part of the gate restarted; the request may have reached the exchange, ask for the order";
-                    self.answer_here(key, None, Class::StatusUnknown, text, false, turn);
+                    self.answer_here(key, None, Class::StatusUnknown, RESTARTED, false, turn);
                 }
                 Some(_) => self.end(key),
                 None => {}
@@ -704,29 +875,50 @@ impl Downstream {
         }
     }
 
-    /// Once a second while there are connections.
-    pub fn tick(&mut self, turn: &mut Turn) {
+    /// Looks at all deadlines, and says when to look again: in a second while something is under way, when the longest
+    /// idle connection ends otherwise, and not at all without connections.
+    pub fn tick(&mut self, turn: &mut Turn) -> Option<u64> {
         let now = self.now_us;
         let mut ended = Vec::new();
         let mut late = Vec::new();
         let mut unanswered = Vec::new();
+        let orphans_below = match self.orphans {
+            Some((until, seq)) if now >= until => {
+                self.orphans = None;
+                seq
+            }
+            _ => 0,
+        };
+        let mut soon = self.orphans.is_some();
+        let mut idle_since: Option<u64> = None;
         for (key, connection) in &self.connections {
             let age = now.saturating_sub(connection.since_us);
-            let pending = connection.transport.is_pending();
+            if connection.state == State::Reading
+                && connection.input.is_empty()
+                && !connection.transport.is_handshaking()
+            {
+                idle_since =
+                    Some(idle_since.map_or(connection.since_us, |s| s.min(connection.since_us)));
+            } else {
+                soon = true;
+            }
             match connection.state {
                 _ if connection.transport.is_handshaking() && age > HANDSHAKE_US_MAX => {
                     ended.push((*key, false))
                 }
                 _ if connection.transport.is_handshaking() => {}
-                State::Reading if pending && age > STALL_US_MAX => ended.push((*key, true)),
                 State::Reading if !connection.input.is_empty() && age > REQUEST_US_MAX => {
                     late.push(*key)
                 }
                 State::Reading if age > IDLE_US_MAX => ended.push((*key, false)),
-                State::Waiting { seq } if age > ANSWER_US_MAX => unanswered.push((seq, *key)),
-                State::Answering { .. } | State::Ending if age > STALL_US_MAX => {
+                State::Waiting { seq } if seq < orphans_below => unanswered.push((seq, *key, true)),
+                State::Waiting { seq } if age > ANSWER_US_MAX => {
+                    unanswered.push((seq, *key, false))
+                }
+                State::Answering { .. } | State::Draining | State::Ending if age > STALL_US_MAX => {
                     ended.push((*key, true))
                 }
+                State::Lingering { .. } if age > LINGER_US_MAX => ended.push((*key, false)),
                 _ => {}
             }
         }
@@ -737,16 +929,36 @@ impl Downstream {
         for key in late {
             self.counts.timed_out += 1;
             if let Some(connection) = self.connections.get_mut(&key) {
+                self.partial_bytes = self.partial_bytes.saturating_sub(connection.input.len());
                 connection.input = Vec::new();
+                connection.linger = true;
             }
             let text = "the request did not arrive whole within 10 seconds; send it at once";
             self.answer_here(key, Some(408), Class::BadRequest, text, true, turn);
         }
-        for (seq, key) in unanswered {
+        for (seq, key, orphan) in unanswered {
             self.landed(seq);
-            self.counts.timed_out += 1;
-            let text = "no answer within 60 seconds; the request may have reached the exchange, ask for the order";
+            let text = match orphan {
+                true => RESTARTED,
+                false => {
+                    "no answer within 60 seconds; the request may have reached the exchange, ask for the order"
+                }
+            };
+            match orphan {
+                true => self.counts.aborted += 1,
+                false => self.counts.timed_out += 1,
+            }
             self.answer_here(key, None, Class::StatusUnknown, text, false, turn);
+        }
+        match (soon, idle_since) {
+            (true, _) => Some(now.saturating_add(TICK_US)),
+            (false, Some(since)) => Some(
+                since
+                    .saturating_add(IDLE_US_MAX)
+                    .max(now)
+                    .saturating_add(TICK_US),
+            ),
+            (false, None) => None,
         }
     }
 
@@ -756,6 +968,7 @@ impl Downstream {
             return;
         };
         connection.transport.goodbye();
+        self.partial_bytes = self.partial_bytes.saturating_sub(connection.input.len());
         if let State::Waiting { seq } | State::Answering { seq, .. } = connection.state
             && self.flights.remove(&seq).is_some()
         {
@@ -764,23 +977,41 @@ impl Downstream {
         self.counts.connections_open = self.connections.len() as u64;
     }
 
-    /// No connection: no timer is needed.
-    #[must_use]
-    pub fn is_idle(&self) -> bool {
-        self.connections.is_empty()
+    /// What the poll should watch a connection for, if that is not what it watches it for.
+    pub fn change(&mut self, key: Key) -> Option<Change<'_>> {
+        let connection = self.connections.get_mut(&key)?;
+        let now = match (!connection.paused, connection.transport.is_pending()) {
+            (true, true) => Interest::ReadWrite,
+            (true, false) => Interest::Read,
+            (false, true) => Interest::Write,
+            (false, false) => Interest::Nothing,
+        };
+        let before = connection.watched.replace(now);
+        (before != Some(now)).then(|| Change {
+            socket: connection.transport.socket(),
+            before,
+            now,
+        })
     }
 
-    /// Socket, and whether it is to be watched for reading and for writing.
+    /// The poll does not take it.
+    pub fn unwatchable(&mut self, key: Key) {
+        self.counts.connections_refused += 1;
+        self.end(key);
+    }
+
+    /// Requests that wait for their answer.
     #[must_use]
-    pub fn interest(&self, key: Key) -> Option<(&TcpStream, bool, bool)> {
-        let connection = self.connections.get(&key)?;
-        Some((
-            connection.transport.socket(),
-            !connection.paused,
-            connection.transport.is_pending(),
-        ))
+    pub fn in_flight(&self) -> usize {
+        self.flights.len()
     }
 }
+
+const RESTARTED: &str =
+    "a part of the gate restarted; the request may have reached the exchange, ask for the order";
+
+/// How often deadlines are looked at while something is under way.
+pub const TICK_US: u64 = 1_000_000;
 
 /// Headers that concern the connection or the client's own library; no scheme signs them and no decision needs them.
 const NOT_HANDED_ON: [&str; 10] = [

@@ -16,10 +16,12 @@ pub mod budget;
 pub mod downstream;
 pub mod metrics;
 pub mod request;
+mod table;
 pub mod tls;
 pub mod transport;
 pub mod upstream;
 pub mod venue;
+pub mod watch;
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};

@@ -68,6 +68,8 @@ pub struct IngressCounts {
     pub connections_taken: u64,
     pub connections_refused: u64,
     pub connections_open: u64,
+    pub connections_pushed_out: u64,
+    pub partial_refused: u64,
     pub requests: u64,
     pub malformed: [u64; Malformed::ALL.len()],
     pub no_credit: u64,
@@ -103,6 +105,8 @@ impl IngressCounts {
                 ("{result=\"taken\"}", self.connections_taken),
                 ("{result=\"refused\"}", self.connections_refused),
                 ("{result=\"tls_failed\"}", self.tls_failed),
+                ("{result=\"pushed_out\"}", self.connections_pushed_out),
+                ("{result=\"too_much_unfinished\"}", self.partial_refused),
             ],
         );
         gauge(

@@ -7,6 +7,9 @@ use std::net::TcpStream;
 /// Bytes read from a socket in one turn at most: other connections get theirs in between.
 pub const READ_BYTES_MAX: usize = 65_536;
 
+/// What rustls reads at a time once keys are agreed on.
+const TLS_READ_BYTES: usize = 4096;
+
 /// A non-blocking stream with what could not be written yet.
 #[derive(Debug)]
 pub struct Transport {
@@ -15,6 +18,8 @@ pub struct Transport {
     pending: Vec<u8>,
     /// Some byte of ours left the process since [`Transport::mark`].
     touched: bool,
+    /// The peer said in TLS that it will send no more.
+    ended: bool,
 }
 
 /// What a read brought.
@@ -35,6 +40,7 @@ impl Transport {
             tls: None,
             pending: Vec::new(),
             touched: false,
+            ended: false,
         }
     }
 
@@ -47,6 +53,7 @@ impl Transport {
             tls: Some(Box::new(connection)),
             pending: Vec::new(),
             touched: false,
+            ended: false,
         }
     }
 
@@ -88,6 +95,12 @@ impl Transport {
         self.touched
     }
 
+    /// What was received is all that the peer will send.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.ended
+    }
+
     /// Appends what there is to `into`, one read's worth.
     pub fn receive(&mut self, scratch: &mut [u8], into: &mut Vec<u8>) -> io::Result<Received> {
         let Some(tls) = self.tls.as_deref_mut() else {
@@ -101,23 +114,32 @@ impl Transport {
             };
         };
         let before = into.len();
-        let mut closed = match again(tls.read_tls(&mut self.socket))? {
-            None => return Ok(Received::Bytes(0)),
-            Some(n) => n == 0,
-        };
-        let state = tls.process_new_packets();
-        if state.is_err() {
-            // The alert tells the peer what was wrong with its TLS.
-            let _ = tls.write_tls(&mut self.socket);
+        let mut closed = false;
+        // rustls takes what it has room for; a read that filled it may have left more.
+        while into.len() - before < READ_BYTES_MAX {
+            let n = match again(tls.read_tls(&mut self.socket))? {
+                None => break,
+                Some(n) => n,
+            };
+            closed |= n == 0;
+            let state = tls.process_new_packets();
+            if state.is_err() {
+                // The alert tells the peer what was wrong with its TLS.
+                let _ = tls.write_tls(&mut self.socket);
+            }
+            let state = state.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+            let mut left = state.plaintext_bytes_to_read();
+            while left > 0 {
+                let n = tls.reader().read(scratch)?;
+                into.extend_from_slice(scratch.get(..n).unwrap_or_default());
+                left = left.saturating_sub(n.max(1));
+            }
+            self.ended |= state.peer_has_closed();
+            closed |= self.ended;
+            if closed || n < TLS_READ_BYTES {
+                break;
+            }
         }
-        let state = state.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-        let mut left = state.plaintext_bytes_to_read();
-        while left > 0 {
-            let n = tls.reader().read(scratch)?;
-            into.extend_from_slice(scratch.get(..n).unwrap_or_default());
-            left = left.saturating_sub(n.max(1));
-        }
-        closed |= state.peer_has_closed();
         if tls.wants_write() {
             self.flush()?;
         }
@@ -125,6 +147,15 @@ impl Transport {
             0 if closed => Ok(Received::Closed),
             n => Ok(Received::Bytes(n)),
         }
+    }
+
+    /// Reads once and throws away what came, TLS or not.
+    pub fn discard(&mut self, scratch: &mut [u8]) -> io::Result<Received> {
+        Ok(match again(self.socket.read(scratch))? {
+            None => Received::Bytes(0),
+            Some(0) => Received::Closed,
+            Some(n) => Received::Bytes(n),
+        })
     }
 
     /// Writes `bytes`, or keeps what the socket does not take. Callers bound what they queue.

@@ -5,8 +5,10 @@
 use crate::answer::{self, Body, Broken, Head};
 use crate::budget::{Ask, Budget, Hold};
 use crate::metrics::EgressCounts;
+use crate::table::Table;
 use crate::tls;
 use crate::transport::{Received, Transport};
+use crate::watch::Change;
 use minicbor::bytes::ByteSlice;
 use portcullis_model::id::{AccountId, EntryId, RequestId};
 use portcullis_model::report::{Report, Sent};
@@ -14,21 +16,34 @@ use portcullis_model::wire::{
     self, ANSWER_WINDOW_BYTES, AnswerAborted, AnswerChunk, AnswerHead, CHUNK_BYTES_MAX, Discard,
     Discarded, Header, Hosts, Lane, Outcome, SUMMARY_BYTES_MAX, Send, Venue, Window, kind,
 };
+use portcullis_room::poll::Interest;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use std::collections::{HashMap, VecDeque};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Connections to one host at most; further jobs wait in their lane.
 pub const CONNECTIONS_PER_HOST_MAX: usize = 128;
-/// Jobs that wait for a connection of one host at most; the next one is `NotSent`.
-pub const WAITING_PER_HOST_MAX: usize = 1024;
+/// Jobs that wait for a connection of one host at most; the next one is `NotSent`. The signer's own bound for each lane
+/// is `LINK_FRAMES_MAX`.
+pub const WAITING_PER_HOST_MAX: usize = 4096;
+/// And their bytes.
+pub const WAITING_BYTES_MAX: usize = 16 << 20;
 /// An idle connection is closed after this, well before venues close theirs: what is sent into a closing connection is
 /// `MaybeSent`.
 pub const IDLE_US_MAX: u64 = 25_000_000;
 /// Connecting and agreeing on TLS may take this long; then the jobs that wait for it are `NotSent`.
 pub const CONNECT_US_MAX: u64 = 5_000_000;
+/// A connection that is not there after this no longer counts as on its way: another is tried, at the next address.
+const SLOW_CONNECT_US: u64 = 1_000_000;
+/// After a connection could not be made, none is tried for this long while others are at work.
+const RETRY_US: u64 = 100_000;
+/// A host's addresses are looked up again when a connection is made and they are older than this.
+pub const ADDRESSES_FRESH_US: u64 = 60_000_000;
+/// Bytes for ingress that its link has not taken yet, at most: beyond it answers stay with the venue, and those that are
+/// held whole are dropped. A summary never is.
+pub const INGRESS_BYTES_MAX: usize = 8 << 20;
 /// From the first byte out to the head of the answer; then the job is `MaybeSent`.
 pub const ANSWER_US_MAX: u64 = 30_000_000;
 /// A client that takes nothing of its answer for this long loses the answer.
@@ -95,23 +110,69 @@ struct Connection {
     ready: bool,
     /// Not read from: its client has no window.
     paused: bool,
+    /// What the poll watches it for.
+    watched: Option<Interest>,
 }
 
 #[derive(Debug)]
 struct Place {
     facts: wire::Host,
-    tls: Option<Arc<ClientConfig>>,
+    tls: Arc<ClientConfig>,
     name: Option<ServerName<'static>>,
     addresses: Vec<SocketAddr>,
+    /// The address is a number: it needs no look-up.
+    is_literal: bool,
+    /// When they were looked up, or asked for.
+    looked_up_us: u64,
     next_address: usize,
     idle: Vec<Key>,
     connections: usize,
     connecting: usize,
+    /// Of these, those that take long.
+    slow: usize,
+    /// Not before this is a connection tried again, if others are at work.
+    retry_us: u64,
     /// By lane, served in lane order.
     waiting: [VecDeque<Job>; 6],
+    waiting_bytes: usize,
     budget: Budget,
     /// The venue counts `/sapi` apart.
     sapi_budget: Budget,
+}
+
+impl Place {
+    fn waiting(&self) -> usize {
+        self.waiting.iter().map(VecDeque::len).sum()
+    }
+
+    fn push(&mut self, job: Job, front: bool) {
+        self.waiting_bytes += job.bytes.len();
+        if let Some(lane) = self.waiting.get_mut(job.lane as usize) {
+            match front {
+                true => lane.push_front(job),
+                false => lane.push_back(job),
+            }
+        }
+    }
+
+    /// The next job: the first lane's first.
+    fn pop(&mut self) -> Option<Job> {
+        let job = self.waiting.iter_mut().find_map(VecDeque::pop_front)?;
+        self.waiting_bytes = self.waiting_bytes.saturating_sub(job.bytes.len());
+        Some(job)
+    }
+
+    fn take_all(&mut self) -> Vec<Job> {
+        self.waiting_bytes = 0;
+        self.waiting.iter_mut().flat_map(std::mem::take).collect()
+    }
+
+    fn budget(&mut self, sapi: bool) -> &mut Budget {
+        match sapi {
+            true => &mut self.sapi_budget,
+            false => &mut self.budget,
+        }
+    }
 }
 
 /// An answer that is held whole in memory until its client has taken it.
@@ -140,6 +201,25 @@ pub struct Turn {
     pub watch: Vec<Watch>,
     /// Hosts whose names must be looked up.
     pub resolve: Vec<String>,
+    /// Bytes that the link to ingress has not taken yet.
+    pub ingress_waiting: usize,
+    /// What an operator should read.
+    pub lines: Vec<Line>,
+}
+
+/// Something that happened at a venue's side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Line {
+    /// No connection to a host can be made.
+    Unreachable { host: String, why: String },
+    /// A host showed a certificate that the release does not allow.
+    CertificateRefused { host: String },
+    /// A venue answered 429 or 418: nothing goes out until then.
+    AskedToWait {
+        host: String,
+        status: u16,
+        wait_us: u64,
+    },
 }
 
 /// All that egress knows.
@@ -150,7 +230,8 @@ pub struct Upstream {
     wall_us: u64,
     ingress_epoch: u32,
     places: Vec<Place>,
-    connections: HashMap<Key, Connection>,
+    roots: Vec<Vec<u8>>,
+    connections: Table<Connection>,
     next_key: Key,
     /// Which connection carries the answer of a request, for windows.
     streams: HashMap<RequestId, Key>,
@@ -168,7 +249,8 @@ impl Upstream {
             wall_us: 0,
             ingress_epoch: 0,
             places: Vec::new(),
-            connections: HashMap::new(),
+            roots: Vec::new(),
+            connections: Table::default(),
             next_key: first_key,
             streams: HashMap::new(),
             held: HashMap::new(),
@@ -185,60 +267,173 @@ impl Upstream {
     }
 
     /// A new run of ingress: answers of the run before are dropped, their summaries are not.
-    pub fn set_ingress_epoch(&mut self, epoch: u32) {
+    pub fn set_ingress_epoch(&mut self, epoch: u32, turn: &mut Turn) {
         self.ingress_epoch = epoch;
         self.held.clear();
         self.held_bytes = 0;
+        // The rest of an answer that nobody waits for: its summary is out.
+        let unwanted: Vec<Key> = self.streams.values().copied().collect();
+        for key in unwanted {
+            self.drop_connection(key, "ingress_restarted", turn);
+        }
     }
 
-    /// The release's hosts. Connections and jobs of hosts that are unchanged go on; those of others end.
+    /// The signer is gone. What has not left may not leave any more: a halt in its next run does not know of it. What is
+    /// under way goes on.
+    pub fn signer_lost(&mut self, turn: &mut Turn) {
+        let jobs: Vec<Job> = self.places.iter_mut().flat_map(Place::take_all).collect();
+        self.counts.discarded += jobs.len() as u64;
+        for job in jobs {
+            self.fail(job, Sent::NotSent, "signer_restarted", turn);
+        }
+    }
+
+    /// The release's hosts. Connections and jobs of hosts that are unchanged go on; those of others end. After an error
+    /// there is no host.
     pub fn set_hosts(&mut self, hosts: &Hosts, turn: &mut Turn) -> Result<(), tls::TlsError> {
         let roots: Vec<Vec<u8>> = hosts.roots.iter().map(|root| root.to_vec()).collect();
+        let same_roots = roots == self.roots;
+        let mut old: Vec<Option<Place>> = std::mem::take(&mut self.places)
+            .into_iter()
+            .map(Some)
+            .collect();
+        // Where each old place went.
+        let mut moved: Vec<Option<usize>> = vec![None; old.len()];
         let mut places = Vec::with_capacity(hosts.hosts.len());
+        let mut made = Ok(());
         for host in &hosts.hosts {
-            let name = ServerName::try_from(host.name.clone()).ok();
-            let addresses: Vec<SocketAddr> = host.address.parse().into_iter().collect();
-            if addresses.is_empty() {
-                turn.resolve.push(host.address.clone());
-            }
-            places.push(Place {
-                tls: Some(tls::client(host, &roots)?),
-                name,
-                addresses,
-                next_address: 0,
-                idle: Vec::new(),
-                connections: 0,
-                connecting: 0,
-                waiting: Default::default(),
-                budget: Budget::new(host.weight_per_minute, host.orders_per_10s),
-                sapi_budget: Budget::new(SAPI_WEIGHT_PER_MINUTE, host.orders_per_10s),
-                facts: host.clone(),
+            let kept = old.iter_mut().enumerate().find_map(|(at, slot)| {
+                let same = same_roots && slot.as_ref().is_some_and(|place| place.facts == *host);
+                same.then(|| slot.take().map(|place| (at, place))).flatten()
             });
-        }
-        let keys: Vec<Key> = self.connections.keys().copied().collect();
-        let old = std::mem::take(&mut self.places);
-        for place in old {
-            for job in place.waiting.into_iter().flatten() {
-                self.fail(job, Sent::NotSent, "release_changed", turn);
+            if let Some((at, mut place)) = kept {
+                if let Some(slot) = moved.get_mut(at) {
+                    *slot = Some(places.len());
+                }
+                for job in place.waiting.iter_mut().flatten() {
+                    job.host = places.len();
+                }
+                places.push(place);
+                continue;
+            }
+            match self.place(host, &roots, turn) {
+                Ok(mut place) => {
+                    // The venue's counts and its requests to wait are of our address, not of the release.
+                    let before = old
+                        .iter_mut()
+                        .flatten()
+                        .find(|before| before.facts.name == host.name);
+                    if let Some(before) = before {
+                        std::mem::swap(&mut place.budget, &mut before.budget);
+                        std::mem::swap(&mut place.sapi_budget, &mut before.sapi_budget);
+                        place
+                            .budget
+                            .set_limits(host.weight_per_minute, host.orders_per_10s);
+                        place
+                            .sapi_budget
+                            .set_limits(SAPI_WEIGHT_PER_MINUTE, host.orders_per_10s);
+                    }
+                    places.push(place);
+                }
+                Err(error) => {
+                    made = Err(error);
+                    break;
+                }
             }
         }
+        if made.is_err() {
+            // Half a release is none.
+            old.extend(places.drain(..).map(Some));
+            moved = vec![None; old.len()];
+        }
+        let gone = |host: usize| moved.get(host).copied().flatten().is_none();
+        let keys: Vec<Key> = self
+            .connections
+            .iter()
+            .filter(|(_, connection)| gone(connection.host))
+            .map(|(key, _)| *key)
+            .collect();
+        let jobs: Vec<Job> = old.iter_mut().flatten().flat_map(Place::take_all).collect();
+        self.places = places;
+        self.roots = match made {
+            Ok(()) => roots,
+            Err(_) => Vec::new(),
+        };
         for key in keys {
+            if let Some(connection) = self.connections.get_mut(&key) {
+                connection.host = usize::MAX;
+                if let Some(job) = &mut connection.job {
+                    job.host = usize::MAX;
+                }
+            }
             self.drop_connection(key, "release_changed", turn);
         }
-        self.places = places;
-        Ok(())
+        for connection in self.connections.values_mut() {
+            connection.host = moved
+                .get(connection.host)
+                .copied()
+                .flatten()
+                .unwrap_or(usize::MAX);
+            if let Some(job) = &mut connection.job {
+                job.host = connection.host;
+            }
+        }
+        for mut job in jobs {
+            job.host = usize::MAX;
+            self.fail(job, Sent::NotSent, "release_changed", turn);
+        }
+        made
+    }
+
+    fn place(
+        &self,
+        host: &wire::Host,
+        roots: &[Vec<u8>],
+        turn: &mut Turn,
+    ) -> Result<Place, tls::TlsError> {
+        let addresses: Vec<SocketAddr> = host.address.parse().into_iter().collect();
+        let is_literal = !addresses.is_empty();
+        if !is_literal {
+            turn.resolve.push(host.address.clone());
+        }
+        Ok(Place {
+            tls: tls::client(host, roots)?,
+            name: ServerName::try_from(host.name.clone()).ok(),
+            addresses,
+            is_literal,
+            looked_up_us: self.now_us,
+            next_address: 0,
+            idle: Vec::new(),
+            connections: 0,
+            connecting: 0,
+            slow: 0,
+            retry_us: 0,
+            waiting: Default::default(),
+            waiting_bytes: 0,
+            budget: Budget::new(host.weight_per_minute, host.orders_per_10s),
+            sapi_budget: Budget::new(SAPI_WEIGHT_PER_MINUTE, host.orders_per_10s),
+            facts: host.clone(),
+        })
     }
 
     /// Addresses of a host, looked up by `up`.
     pub fn set_addresses(&mut self, address: &str, found: &[SocketAddr], turn: &mut Turn) {
         for at in 0..self.places.len() {
-            if let Some(place) = self
+            let Some(place) = self
                 .places
                 .get_mut(at)
                 .filter(|place| place.facts.address == address)
-            {
+            else {
+                continue;
+            };
+            place.looked_up_us = self.now_us;
+            // A name that is not found now and was before: the old addresses are better than none.
+            if !found.is_empty() {
                 place.addresses = found.to_vec();
+                place.addresses.truncate(ADDRESSES_MAX);
                 self.serve(at, turn);
+            } else if place.addresses.is_empty() && place.waiting() > 0 {
+                self.unreachable(at, "address_unknown", turn);
             }
         }
     }
@@ -262,17 +457,13 @@ impl Upstream {
             orders: send.orders,
             share: send.share,
         };
-        let budget = if sapi {
-            &mut place.sapi_budget
-        } else {
-            &mut place.budget
-        };
-        if let Err(hold) = budget.take(ask, self.now_us) {
+        if let Err(hold) = place.budget(sapi).take(ask, self.now_us) {
             self.counts.hold(hold);
             return self.refuse(send, hold.name(), turn);
         }
-        let waiting: usize = place.waiting.iter().map(VecDeque::len).sum();
         let bytes = render(send, &place.facts.name);
+        let full = place.waiting() >= WAITING_PER_HOST_MAX
+            || place.waiting_bytes + bytes.len() > WAITING_BYTES_MAX;
         let job = Job {
             target: if send.summarize {
                 send.target.to_vec()
@@ -293,12 +484,10 @@ impl Upstream {
             started_us: 0,
             retried: false,
         };
-        if waiting >= WAITING_PER_HOST_MAX {
+        if full {
             return self.fail(job, Sent::NotSent, "too_many_waiting", turn);
         }
-        if let Some(lane) = place.waiting.get_mut(job.lane as usize) {
-            lane.push_back(job);
-        }
+        place.push(job, false);
         self.serve(host, turn);
     }
 
@@ -323,44 +512,51 @@ impl Upstream {
             let Some(place) = self.places.get_mut(host) else {
                 return;
             };
-            let Some(lane) = place.waiting.iter_mut().find(|lane| !lane.is_empty()) else {
-                return;
-            };
-            let late = lane
-                .front()
-                .is_some_and(|job| job.not_after_us != 0 && self.now_us > job.not_after_us);
-            if late {
-                if let Some(job) = lane.pop_front() {
-                    self.fail(job, Sent::NotSent, "too_late", turn);
-                }
-                continue;
-            }
-            let Some(key) = place.idle.pop() else { break };
-            if let Some(job) = lane.pop_front() {
+            let Some(job) = place.pop() else { return };
+            let why = if job.not_after_us != 0 && self.now_us > job.not_after_us {
+                "too_late"
+            } else if place.budget(job.sapi).banned_until_us() > self.now_us {
+                // It was let through before the venue asked to wait.
+                "venue_asked_to_wait"
+            } else if let Some(key) = place.idle.pop() {
                 self.write(key, job, turn);
-            }
+                continue;
+            } else {
+                place.push(job, true);
+                break;
+            };
+            self.fail(job, Sent::NotSent, why, turn);
         }
         let Some(place) = self.places.get_mut(host) else {
             return;
         };
-        let waiting: usize = place.waiting.iter().map(VecDeque::len).sum();
+        let waiting = place.waiting();
+        if place.addresses.is_empty() {
+            // The look-up is asked for once; its answer, or a second, ends the wait.
+            if self.now_us.saturating_sub(place.looked_up_us) > LOOK_UP_US_MAX {
+                place.looked_up_us = self.now_us;
+                turn.resolve.push(place.facts.address.clone());
+                self.unreachable(host, "address_unknown", turn);
+            }
+            return;
+        }
         while let Some(place) = self.places.get_mut(host)
-            && place.connecting < waiting
+            && place.connecting.saturating_sub(place.slow) < waiting
             && place.connections < CONNECTIONS_PER_HOST_MAX
-            && !place.addresses.is_empty()
         {
+            if place.retry_us > self.now_us && place.connections > 0 {
+                return;
+            }
+            if !place.is_literal
+                && self.now_us.saturating_sub(place.looked_up_us) > ADDRESSES_FRESH_US
+            {
+                place.looked_up_us = self.now_us;
+                turn.resolve.push(place.facts.address.clone());
+            }
             if let Err(why) = self.connect(host, turn) {
                 self.unreachable(host, &why, turn);
                 return;
             }
-        }
-        if let Some(place) = self.places.get(host)
-            && place.addresses.is_empty()
-            && waiting > 0
-        {
-            let address = place.facts.address.clone();
-            turn.resolve.push(address);
-            self.unreachable(host, "address_unknown", turn);
         }
     }
 
@@ -373,10 +569,11 @@ impl Upstream {
             .ok_or("address_unknown")?;
         place.next_address = place.next_address.wrapping_add(1);
         let socket = crate::dial(address).map_err(|e| e.kind().to_string())?;
-        let (Some(config), Some(name)) = (place.tls.clone(), place.name.clone()) else {
+        let Some(name) = place.name.clone() else {
             return Err("host_name_is_no_dns_name".to_owned());
         };
-        let tls = rustls::ClientConnection::new(config, name).map_err(|e| e.to_string())?;
+        let tls = rustls::ClientConnection::new(Arc::clone(&place.tls), name)
+            .map_err(|e| e.to_string())?;
         place.connections += 1;
         place.connecting += 1;
         let key = self.next_key;
@@ -391,6 +588,7 @@ impl Upstream {
             since_us: self.now_us,
             ready: false,
             paused: false,
+            watched: None,
         };
         self.connections.insert(key, connection);
         turn.watch.push(Watch::Add(key));
@@ -421,19 +619,27 @@ impl Upstream {
         }
         job.retried = true;
         let host = job.host;
-        if let Some(lane) = self
-            .places
-            .get_mut(host)
-            .and_then(|place| place.waiting.get_mut(job.lane as usize))
-        {
-            lane.push_front(job);
+        match self.places.get_mut(host) {
+            Some(place) => place.push(job, true),
+            None => return self.fail(job, Sent::NotSent, "release_changed", turn),
         }
         self.serve(host, turn);
     }
 
     /// The loop says that a connection can be read from, written to, or both.
     pub fn ready(&mut self, key: Key, readable: bool, writable: bool, turn: &mut Turn) {
-        if writable && let Some(connection) = self.connections.get_mut(&key) {
+        if writable
+            && let Some(connection) = self.connections.get_mut(&key)
+            && (connection.transport.is_pending() || !connection.ready)
+        {
+            let late = connection
+                .job
+                .as_ref()
+                .is_some_and(|job| job.not_after_us != 0 && self.now_us > job.not_after_us);
+            if late && !connection.transport.touched() {
+                // It waited in front of the socket for too long; with the connection its bytes go.
+                return self.drop_connection(key, "too_late", turn);
+            }
             let was_pending = connection.transport.is_pending();
             match connection.transport.flush() {
                 Ok(drained) if was_pending && drained => turn.watch.push(Watch::Change(key)),
@@ -441,7 +647,8 @@ impl Upstream {
                 Err(error) => return self.drop_connection(key, kind_name(&error), turn),
             }
         }
-        if readable {
+        let paused = |connection: &Connection| connection.paused;
+        if readable && !self.connections.get(&key).is_some_and(paused) {
             self.read(key, turn);
         }
         self.became_ready(key, turn);
@@ -460,6 +667,7 @@ impl Upstream {
         turn.watch.push(Watch::Change(key));
         if let Some(place) = self.places.get_mut(host) {
             place.connecting = place.connecting.saturating_sub(1);
+            place.slow = place.slow.min(place.connecting);
             place.idle.push(key);
         }
         self.serve(host, turn);
@@ -479,7 +687,15 @@ impl Upstream {
                     turn.watch.push(Watch::Change(key));
                 }
             }
-            Ok(Received::Bytes(_)) => self.progress(key, turn),
+            Ok(Received::Bytes(_)) => {
+                self.progress(key, turn);
+                let ended = |connection: &Connection| {
+                    !connection.paused && connection.transport.has_ended()
+                };
+                if self.connections.get(&key).is_some_and(ended) {
+                    self.closed(key, turn);
+                }
+            }
             Ok(Received::Closed) => self.closed(key, turn),
             Err(error) => self.drop_connection(key, kind_name(&error), turn),
         }
@@ -553,13 +769,10 @@ impl Upstream {
                 let value = &head.headers.iter().find(|(n, _)| n == name)?.1;
                 std::str::from_utf8(value).ok()?.trim().parse::<u64>().ok()
             };
-            let budget = if job.sapi {
-                &mut place.sapi_budget
-            } else {
-                &mut place.budget
-            };
+            let sapi = job.sapi;
+            let budget = place.budget(sapi);
             budget.finished(job.weight);
-            let used = if job.sapi {
+            let used = if sapi {
                 None
             } else {
                 number("x-mbx-used-weight-1m")
@@ -567,12 +780,26 @@ impl Upstream {
             let orders = job.account.zip(number("x-mbx-order-count-10s"));
             budget.reported(used, orders, self.now_us, self.wall_us);
             if matches!(head.status, 429 | 418) {
-                budget.refused(head.status, number("retry-after"), self.now_us);
+                let after = number("retry-after");
+                budget.refused(head.status, after, self.now_us);
+                if head.status == 418 {
+                    // A ban is of the address, whatever it was earned with.
+                    place.budget(!sapi).refused(418, after, self.now_us);
+                }
                 self.counts.venue_waits += 1;
+                turn.lines.push(Line::AskedToWait {
+                    host: place.facts.name.clone(),
+                    status: head.status,
+                    wait_us: place
+                        .budget(sapi)
+                        .banned_until_us()
+                        .saturating_sub(self.now_us),
+                });
                 let venue = Venue {
                     host: u16::try_from(connection.host).unwrap_or(u16::MAX),
-                    weight_used: u32::try_from(budget.used(self.now_us)).unwrap_or(u32::MAX),
-                    banned_until_us: budget.banned_until_us(),
+                    weight_used: u32::try_from(place.budget(sapi).used(self.now_us))
+                        .unwrap_or(u32::MAX),
+                    banned_until_us: place.budget(sapi).banned_until_us(),
                     connections: u32::try_from(place.connections).unwrap_or(u32::MAX),
                 };
                 put(&mut turn.to_signer, kind::VENUE, &venue);
@@ -688,10 +915,12 @@ impl Upstream {
         };
         let (id, keep_alive) = (job.id, *keep_alive);
         let wanted = self.ingress_epoch == id.epoch;
-        let limit = if wanted {
-            (*window as usize).min(CHUNK_BYTES_MAX)
-        } else {
+        let limit = if !wanted {
             CHUNK_BYTES_MAX
+        } else if turn.ingress_waiting + turn.to_ingress.len() > INGRESS_BYTES_MAX {
+            0
+        } else {
+            (*window as usize).min(CHUNK_BYTES_MAX)
         };
         if limit == 0 && !body.is_done() {
             if !connection.paused {
@@ -767,7 +996,9 @@ impl Upstream {
         if !self.reaches_ingress(id) {
             return;
         }
-        if bytes.len() > CHUNK_BYTES_MAX && self.held_bytes + bytes.len() > HELD_BYTES_MAX {
+        if turn.ingress_waiting + turn.to_ingress.len() > INGRESS_BYTES_MAX
+            || bytes.len() > CHUNK_BYTES_MAX && self.held_bytes + bytes.len() > HELD_BYTES_MAX
+        {
             self.counts.answers_dropped += 1;
             return self.abort(id, Sent::Sent, "too_many_large_answers", turn);
         }
@@ -910,6 +1141,7 @@ impl Upstream {
             place.idle.retain(|idle| *idle != key);
             if !connection.ready {
                 place.connecting = place.connecting.saturating_sub(1);
+                place.slow = place.slow.min(place.connecting);
             }
         }
         match connection.job.take() {
@@ -927,29 +1159,32 @@ impl Upstream {
         }
     }
 
-    /// No connection to a host can be made now: its waiting jobs are `NotSent`, unless another connection is at work.
+    /// A connection could not be made. The jobs that wait are `NotSent`, unless another connection is there or on its way.
     fn unreachable(&mut self, host: usize, why: &str, turn: &mut Turn) {
         self.counts.connections_failed += 1;
         let Some(place) = self.places.get_mut(host) else {
             return;
         };
-        if place.connecting > 0 {
+        let name = place.facts.name.clone();
+        turn.lines.push(match why {
+            "tls_failed" => Line::CertificateRefused { host: name },
+            why => Line::Unreachable {
+                host: name,
+                why: why.to_owned(),
+            },
+        });
+        place.retry_us = self.now_us.saturating_add(RETRY_US);
+        if place.connections > 0 {
             return;
         }
-        let jobs: Vec<Job> = place.waiting.iter_mut().flat_map(std::mem::take).collect();
-        for job in jobs {
+        for job in place.take_all() {
             self.fail(job, Sent::NotSent, why, turn);
         }
     }
 
     fn fail(&mut self, job: Job, sent: Sent, why: &str, turn: &mut Turn) {
         if let Some(place) = self.places.get_mut(job.host) {
-            let budget = if job.sapi {
-                &mut place.sapi_budget
-            } else {
-                &mut place.budget
-            };
-            budget.finished(job.weight);
+            place.budget(job.sapi).finished(job.weight);
         }
         let took = if job.started_us == 0 {
             0
@@ -1030,13 +1265,10 @@ impl Upstream {
             |entry: Option<EntryId>| entry.is_some_and(|entry| asked.binary_search(&entry).is_ok());
         let mut dropped = Vec::new();
         for place in &mut self.places {
-            for lane in &mut place.waiting {
-                for job in std::mem::take(lane) {
-                    if is_asked(job.entry) {
-                        dropped.push(job)
-                    } else {
-                        lane.push_back(job)
-                    }
+            for job in place.take_all() {
+                match is_asked(job.entry) {
+                    true => dropped.push(job),
+                    false => place.push(job, false),
                 }
             }
         }
@@ -1075,21 +1307,47 @@ impl Upstream {
         );
     }
 
-    /// Once a second: deadlines, idle connections, memory.
-    pub fn tick(&mut self, turn: &mut Turn) {
+    /// Looks at all deadlines, and says when to look again: in a second while something is under way, when the longest
+    /// idle connection ends otherwise, and not at all without connections.
+    pub fn tick(&mut self, turn: &mut Turn) -> Option<u64> {
         let now = self.now_us;
         let mut ended: Vec<(Key, &str)> = Vec::new();
+        let mut soon = !self.held.is_empty();
+        let mut idle_since: Option<u64> = None;
+        for place in &mut self.places {
+            place.slow = 0;
+        }
         for (key, connection) in &self.connections {
             let age = now.saturating_sub(connection.since_us);
             match (&connection.job, &connection.reading) {
+                (None, _) if connection.ready => {
+                    idle_since = Some(
+                        idle_since.map_or(connection.since_us, |s| s.min(connection.since_us)),
+                    );
+                }
+                _ => soon = true,
+            }
+            match (&connection.job, &connection.reading) {
                 (None, _) if !connection.ready && age > CONNECT_US_MAX => {
                     ended.push((*key, "connect_timed_out"))
+                }
+                (None, _) if !connection.ready && age > SLOW_CONNECT_US => {
+                    if let Some(place) = self.places.get_mut(connection.host) {
+                        place.slow += 1;
+                    }
                 }
                 (None, _) if connection.ready && age > IDLE_US_MAX => ended.push((*key, "idle")),
                 (Some(_), Reading::Streamed { since_us, .. })
                     if now.saturating_sub(*since_us) > STALL_US_MAX =>
                 {
                     ended.push((*key, "client_too_slow"));
+                }
+                (Some(job), Reading::Head)
+                    if job.not_after_us != 0
+                        && now > job.not_after_us
+                        && !connection.transport.touched() =>
+                {
+                    ended.push((*key, "too_late"));
                 }
                 (Some(_), Reading::Head | Reading::Held { .. }) if age > ANSWER_US_MAX => {
                     ended.push((*key, "answer_timed_out"));
@@ -1119,23 +1377,81 @@ impl Upstream {
                 place.sapi_budget.tidy(now);
             }
             self.serve(at, turn);
+            soon |= self.places.get(at).is_some_and(|place| place.waiting() > 0);
+        }
+        match (soon, idle_since) {
+            (true, _) => Some(now.saturating_add(TICK_US)),
+            (false, Some(since)) => Some(
+                since
+                    .saturating_add(IDLE_US_MAX)
+                    .max(now)
+                    .saturating_add(TICK_US),
+            ),
+            (false, None) => None,
         }
     }
 
-    /// Nothing to watch over: no timer is needed.
-    #[must_use]
-    pub fn is_idle(&self) -> bool {
-        self.connections.is_empty() && self.held.is_empty()
+    /// The link to ingress has room again: answers that waited for it go on.
+    pub fn ingress_has_room(&mut self, turn: &mut Turn) {
+        let waiting: Vec<Key> = self
+            .streams
+            .values()
+            .copied()
+            .filter(|key| {
+                self.connections.get(key).is_some_and(|connection| {
+                    connection.paused
+                        && matches!(connection.reading, Reading::Streamed { window, .. } if window > 0)
+                })
+            })
+            .collect();
+        for key in waiting {
+            if let Some(connection) = self.connections.get_mut(&key) {
+                connection.paused = false;
+                turn.watch.push(Watch::Change(key));
+            }
+            self.progress(key, turn);
+        }
     }
 
-    /// What the loop watches for on a connection.
-    #[must_use]
-    pub fn interest(&self, key: Key) -> Option<(&TcpStream, bool, bool)> {
-        let connection = self.connections.get(&key)?;
+    /// What the poll should watch a connection for, if that is not what it watches it for.
+    pub fn change(&mut self, key: Key) -> Option<Change<'_>> {
+        let connection = self.connections.get_mut(&key)?;
         let writes = connection.transport.is_pending() || !connection.ready;
-        Some((connection.transport.socket(), !connection.paused, writes))
+        let now = match (!connection.paused, writes) {
+            (true, true) => Interest::ReadWrite,
+            (true, false) => Interest::Read,
+            (false, true) => Interest::Write,
+            (false, false) => Interest::Nothing,
+        };
+        let before = connection.watched.replace(now);
+        (before != Some(now)).then(|| Change {
+            socket: connection.transport.socket(),
+            before,
+            now,
+        })
+    }
+
+    /// The poll does not take it.
+    pub fn unwatchable(&mut self, key: Key, turn: &mut Turn) {
+        self.drop_connection(key, "cannot_be_watched", turn);
+    }
+
+    /// Connections of all hosts, and jobs that wait for one.
+    #[must_use]
+    pub fn load(&self) -> (usize, usize) {
+        (
+            self.connections.len(),
+            self.places.iter().map(Place::waiting).sum(),
+        )
     }
 }
+
+/// How often deadlines are looked at while something is under way.
+pub const TICK_US: u64 = 1_000_000;
+/// A look-up that is not answered within this is not waited for.
+const LOOK_UP_US_MAX: u64 = 1_000_000;
+/// Addresses of one host that are used.
+const ADDRESSES_MAX: usize = 16;
 
 /// The venue's own limit for `/sapi` endpoints that count by address.
 const SAPI_WEIGHT_PER_MINUTE: u32 = 12_000;

@@ -35,6 +35,7 @@ impl Ingress {
         }];
         let mut downstream = Downstream::new(7, listeners, 100);
         downstream.set_time(1_000_000);
+        downstream.signer_is_there();
         Self {
             downstream,
             turn: Turn::default(),
@@ -66,11 +67,10 @@ impl Ingress {
                 }
             }
             for key in self.keys.clone() {
-                let reads = self
-                    .downstream
-                    .interest(key)
-                    .is_some_and(|(_, reads, _)| reads);
-                self.downstream.ready(key, reads, true, &mut self.turn);
+                // What the poll would be told.
+                let _ = self.downstream.change(key);
+                self.downstream
+                    .ready(key, true, true, false, &mut self.turn);
             }
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -251,11 +251,11 @@ fn what_may_have_been_sent_is_never_answered_as_a_plain_refusal() {
 fn without_credit_a_request_is_refused_before_anything_is_recorded() {
     let mut ingress = Ingress::new();
     let mut client = ingress.client();
-    ingress.downstream.set_credit(false);
+    ingress.downstream.signer_lost();
     client.write_all(ORDER.as_bytes()).unwrap();
     assert_eq!(ingress.handed(), []);
     assert!(read(&mut client, "nothing was sent").starts_with("HTTP/1.1 503"));
-    ingress.downstream.set_credit(true);
+    ingress.downstream.signer_is_there();
     client.write_all(ORDER.as_bytes()).unwrap();
     assert_eq!(ingress.handed().len(), 1);
 }

@@ -156,7 +156,7 @@ impl Egress {
             begun: Instant::now(),
         };
         egress.time();
-        egress.upstream.set_ingress_epoch(7);
+        egress.upstream.set_ingress_epoch(7, &mut egress.turn);
         let hosts = Hosts {
             hosts: vec![host],
             roots: vec![ByteVec::from(venue.ca.clone())],
@@ -207,11 +207,9 @@ impl Egress {
             }
             let keys = self.keys.clone();
             for key in keys {
-                let reads = self
-                    .upstream
-                    .interest(key)
-                    .is_some_and(|(_, reads, _)| reads);
-                self.upstream.ready(key, reads, true, &mut self.turn);
+                // What the poll would be told.
+                let _ = self.upstream.change(key);
+                self.upstream.ready(key, true, true, &mut self.turn);
             }
             frames.extend(decode(&std::mem::take(&mut self.turn.to_signer)));
             frames.extend(decode(&std::mem::take(&mut self.turn.to_ingress)));

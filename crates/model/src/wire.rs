@@ -8,8 +8,9 @@
 //! ingress ── Window ───────────────────────────────────────▶ egress
 //! ```
 //!
-//! Each link has credits: a room sends at most [`LINK_FRAMES_MAX`] frames of a lane that the other side has not yet
-//! given back by `Credit`; without credit ingress refuses a request, `NotSent`, before anything is recorded.
+//! No room waits to write to another. Ingress spends a credit for each request ([`REQUESTS_WAITING_MAX`]), the signer keeps
+//! at most [`LINK_FRAMES_MAX`] requests of a lane at egress, an answer has a window; without room a request is refused,
+//! `NotSent`, before anything is recorded. `docs/spec/wire.md` has it all.
 
 use crate::id::{AccountId, EntryId, RequestId, StrategyId};
 use crate::report::{Report, Sent};
@@ -25,8 +26,14 @@ pub const HEAD_BYTES_MAX: usize = 16_384;
 pub const BODY_BYTES_MAX: usize = 32_768;
 /// Headers of a request at most.
 pub const HEADERS_MAX: usize = 64;
-/// Frames of one lane that may be under way on a link; beyond it the sender holds or refuses.
-pub const LINK_FRAMES_MAX: u32 = 256;
+/// Requests of one lane that the signer has handed to egress and has no outcome of; beyond it the signer refuses,
+/// `NotSent`, before anything is recorded. A thousand connections, each with a request under way, fit.
+pub const LINK_FRAMES_MAX: u32 = 1_024;
+/// Requests that ingress has handed to the signer and the signer has not taken up. Ingress starts with so many credits
+/// when the signer greets it, and gets them back by `Credit`; without one it refuses, `NotSent`.
+pub const REQUESTS_WAITING_MAX: u32 = 2_048;
+/// The signer may owe this many credits before it must give them back: a credit alone is not worth a wake-up.
+pub const CREDITS_OWED_MAX: u32 = 256;
 /// An answer's part in one frame at most.
 pub const CHUNK_BYTES_MAX: usize = 32_768;
 /// Bytes of one answer that egress may send ahead of the client; `Window` gives more.

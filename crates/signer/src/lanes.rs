@@ -5,13 +5,13 @@
 //! waits elsewhere.
 
 use portcullis_model::action::ActionKind;
-use portcullis_model::wire::{Lane, Request};
+use portcullis_model::wire::{Lane, REQUESTS_WAITING_MAX, Request};
 use portcullis_venues::binance::Binance;
 use portcullis_venues::catalog::Method;
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
 /// Requests that wait at most; a frame beyond it is refused by ingress' own credits, and dropped here.
-pub const WAITING_MAX: usize = 4 * 256;
+pub const WAITING_MAX: usize = REQUESTS_WAITING_MAX as usize;
 
 /// One lane: each key's requests in order, and the keys in turn.
 #[derive(Debug, Default)]
