@@ -229,6 +229,8 @@ impl Budget {
     /// The answer to a request taken before has come, or will not come.
     pub fn finished(&mut self, weight: u32) {
         self.under_way = self.under_way.saturating_sub(weight.into());
+        // Until the venue reports again, it has counted this beyond what it reported.
+        self.reported.used = self.reported.used.saturating_add(weight.into());
     }
 
     /// The venue's own counts, from an answer's headers. `wall_us` is the time of day: the venue's minute starts with it.
@@ -414,6 +416,12 @@ mod tests {
             Err(Hold::Weight)
         );
         budget.finished(50);
+        assert_eq!(
+            budget.take(ask(Lane::Cancel, 1, 50), NOON),
+            Err(Hold::Weight),
+            "it was counted, whether its answer came or not"
+        );
+        budget.reported(Some(910), None, NOON, NOON);
         assert!(budget.take(ask(Lane::Cancel, 1, 50), NOON).is_ok());
     }
 

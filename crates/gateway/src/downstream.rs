@@ -149,6 +149,7 @@ pub struct Downstream {
     partial_bytes: usize,
     /// Requests that the signer takes now.
     credits: usize,
+    is_ending: bool,
     /// After this moment requests below this number, which a signer that is gone may have had, have no answer.
     orphans: Option<(u64, u64)>,
     pub counts: IngressCounts,
@@ -171,6 +172,7 @@ impl Downstream {
             spare: Vec::new(),
             partial_bytes: 0,
             credits: 0,
+            is_ending: false,
             orphans: None,
             counts: IngressCounts::default(),
         }
@@ -180,18 +182,35 @@ impl Downstream {
         self.now_us = boot_us;
     }
 
-    /// How many descriptors the process may have for connections.
-    pub fn set_connections_max(&mut self, connections: usize) {
-        self.connections_max = connections.clamp(1, CONNECTIONS_MAX);
+    /// The process has no descriptor for one more: what it has now is the bound, and what is idle makes room.
+    pub fn descriptors_ran_out(&mut self) {
+        self.connections_max = self.connections.len().clamp(1, self.connections_max);
+        if !self.make_room() {
+            self.counts.connections_refused += 1;
+        }
+    }
+
+    /// The room ends: what comes from here on is refused, and an answer is the last of its connection.
+    pub fn no_more(&mut self) {
+        self.credits = 0;
+        self.is_ending = true;
+        for connection in self.connections.values_mut() {
+            connection.close = true;
+        }
     }
 
     /// A new signer is there, and takes this many requests.
     pub fn signer_is_there(&mut self) {
-        self.credits = REQUESTS_WAITING_MAX as usize;
+        if !self.is_ending {
+            self.credits = REQUESTS_WAITING_MAX as usize;
+        }
     }
 
     /// The signer has taken so many requests out of its queue.
     pub fn credit(&mut self, frames: u32) {
+        if self.is_ending {
+            return;
+        }
         self.credits = self
             .credits
             .saturating_add(frames as usize)

@@ -14,9 +14,15 @@
 pub mod answer;
 pub mod budget;
 pub mod downstream;
+pub mod egress;
+pub mod ingress;
+mod lines;
 pub mod metrics;
+mod neighbour;
 pub mod request;
+pub mod start;
 mod table;
+mod timer;
 pub mod tls;
 pub mod transport;
 pub mod upstream;

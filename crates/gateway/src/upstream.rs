@@ -238,6 +238,7 @@ pub struct Upstream {
     held: HashMap<RequestId, Held>,
     held_bytes: usize,
     scratch: Vec<u8>,
+    is_ending: bool,
     pub counts: EgressCounts,
 }
 
@@ -256,6 +257,7 @@ impl Upstream {
             held: HashMap::new(),
             held_bytes: 0,
             scratch: vec![0; crate::transport::READ_BYTES_MAX],
+            is_ending: false,
             counts: EgressCounts::default(),
         }
     }
@@ -441,6 +443,9 @@ impl Upstream {
     /// A signed request from the signer.
     pub fn take(&mut self, send: &Send<'_>, turn: &mut Turn) {
         self.counts.taken += 1;
+        if self.is_ending {
+            return self.refuse(send, "egress_ends", turn);
+        }
         let host = usize::from(send.host);
         let Some(place) = self.places.get_mut(host) else {
             return self.refuse(send, "no_such_host", turn);
@@ -1436,14 +1441,40 @@ impl Upstream {
         self.drop_connection(key, "cannot_be_watched", turn);
     }
 
-    /// Connections of all hosts, and jobs that wait for one.
     #[must_use]
-    pub fn load(&self) -> (usize, usize) {
-        (
-            self.connections.len(),
-            self.places.iter().map(Place::waiting).sum(),
-        )
+    pub fn load(&self) -> Load {
+        let busy = |connection: &&Connection| connection.job.is_some();
+        Load {
+            connections: self.connections.len(),
+            waiting: self.places.iter().map(Place::waiting).sum(),
+            under_way: self.connections.values().filter(busy).count(),
+        }
     }
+
+    /// The room ends: what waits is not sent, and nothing more is taken.
+    pub fn no_more(&mut self, turn: &mut Turn) {
+        self.is_ending = true;
+        let jobs: Vec<Job> = self.places.iter_mut().flat_map(Place::take_all).collect();
+        for job in jobs {
+            self.fail(job, Sent::NotSent, "egress_ends", turn);
+        }
+    }
+
+    /// Every request has its outcome, and every answer is handed over.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.held.is_empty() && !self.connections.values().any(|c| c.job.is_some())
+    }
+}
+
+/// What egress has in hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    pub connections: usize,
+    /// Jobs that wait for a connection.
+    pub waiting: usize,
+    /// Jobs that are with a connection.
+    pub under_way: usize,
 }
 
 /// How often deadlines are looked at while something is under way.

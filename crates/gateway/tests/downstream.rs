@@ -273,6 +273,7 @@ fn slow_senders_end_and_idle_connections_cost_others_nothing() {
     ingress.downstream.tick(&mut ingress.turn);
     ingress.work();
     assert!(read(&mut slow, "<never>").starts_with("HTTP/1.1 408"));
+    drop(slow);
     quick.write_all(ORDER.as_bytes()).unwrap();
     assert_eq!(ingress.handed().len(), 1);
     assert_eq!(ingress.downstream.counts.connections_open, 301);
