@@ -10,7 +10,7 @@ use crate::lines::Lines;
 use crate::neighbour::{Neighbour, State};
 use crate::start::{Begun, Ended, settings, stopped};
 use crate::timer::Timer;
-use crate::upstream::{Line, TICK_US, Turn, Upstream, Watch};
+use crate::upstream::{INGRESS_BYTES_MAX, Line, TICK_US, Turn, Upstream, Watch};
 use portcullis_model::wire::{self, Discard, Hosts, Send, Window, kind};
 use portcullis_room::clock::{self, Monotonic};
 use portcullis_room::control::{self, Control, EgressSettings, FromRoom, Peer, Received, ToRoom};
@@ -127,21 +127,25 @@ impl Room {
 
     /// Everything of this turn leaves: first the summaries, then the answers, one write each.
     fn leave(&mut self, control: &mut Control) -> Result<(), Ended> {
-        self.signer.put(&mut self.turn.to_signer);
-        let state = self.signer.flush(&self.poll);
-        self.signer_is(state);
-        self.ingress.put(&mut self.turn.to_ingress);
-        if self.signer.waiting() == 0 {
-            let state = self.ingress.flush(&self.poll);
-            self.ingress_is(state);
-        }
-        let waiting = self.ingress.waiting();
-        if waiting > crate::upstream::INGRESS_BYTES_MAX {
-            self.ingress_was_full = true;
-        } else if std::mem::take(&mut self.ingress_was_full) {
-            self.turn.ingress_waiting = waiting;
-            self.upstream.ingress_has_room(&mut self.turn);
+        loop {
+            self.signer.put(&mut self.turn.to_signer);
+            let state = self.signer.flush(&self.poll);
+            self.signer_is(state);
             self.ingress.put(&mut self.turn.to_ingress);
+            if self.signer.waiting() == 0 {
+                let state = self.ingress.flush(&self.poll);
+                self.ingress_is(state);
+            }
+            self.turn.ingress_waiting = self.ingress.waiting();
+            if self.turn.ingress_waiting > INGRESS_BYTES_MAX {
+                self.ingress_was_full = true;
+            } else if std::mem::take(&mut self.ingress_was_full) {
+                self.upstream.ingress_has_room(&mut self.turn);
+            }
+            // A neighbour that turned out to be gone, or has room again, leaves work for the other one.
+            if self.turn.to_signer.is_empty() && self.turn.to_ingress.is_empty() {
+                break;
+            }
         }
         let mut at = 0;
         while let Some(watch) = self.turn.watch.get(at).copied() {

@@ -167,12 +167,18 @@ impl Room {
 
     /// Everything of this turn leaves: one write a neighbour, and the poll is told what changed.
     fn leave(&mut self) {
-        self.signer.put(&mut self.turn.to_signer);
-        self.egress.put(&mut self.turn.to_egress);
-        let state = self.signer.flush(&self.poll);
-        self.signer_is(state);
-        let state = self.egress.flush(&self.poll);
-        self.egress_is(state);
+        loop {
+            self.signer.put(&mut self.turn.to_signer);
+            self.egress.put(&mut self.turn.to_egress);
+            let state = self.signer.flush(&self.poll);
+            self.signer_is(state);
+            let state = self.egress.flush(&self.poll);
+            self.egress_is(state);
+            // A neighbour that turned out to be gone leaves work for the other one.
+            if self.turn.to_signer.is_empty() && self.turn.to_egress.is_empty() {
+                break;
+            }
+        }
         let mut at = 0;
         while let Some(watch) = self.turn.watch.get(at).copied() {
             at += 1;

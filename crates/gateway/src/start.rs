@@ -6,6 +6,7 @@ use portcullis_room::confine::SandboxReport;
 use portcullis_room::control::{
     Control, ControlError, Descriptors, FromRoom, Peer, Received, ToRoom,
 };
+use portcullis_room::schedule;
 use serde_json::{Value, json};
 use std::fmt;
 use std::process::ExitCode;
@@ -79,6 +80,10 @@ pub fn program(me: Peer, serve: impl FnOnce(Begun) -> Ended) -> ExitCode {
 fn begin(me: Peer, require_sandbox: bool) -> Result<Begun, Ended> {
     let mut control = Control::from_fd3()?;
     let mut lines = Lines::of(me.name())?;
+    // It wakes the next room and goes on with its turn; without it (some containers) it only costs more.
+    if let Err(why) = schedule::batch() {
+        lines.event("not-batch", json!({ "why": why.to_string() }));
+    }
     let sandbox = confine(me, require_sandbox)?;
     lines.event("started", json!({ "build": BUILD_ID, "sandbox": sandbox }));
     control.send(&FromRoom::Ready {

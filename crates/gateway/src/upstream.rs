@@ -919,7 +919,7 @@ impl Upstream {
             return Ok(false);
         };
         let (id, keep_alive) = (job.id, *keep_alive);
-        let wanted = self.ingress_epoch == id.epoch;
+        let wanted = id.epoch != 0 && self.ingress_epoch == id.epoch;
         let limit = if !wanted {
             CHUNK_BYTES_MAX
         } else if turn.ingress_waiting + turn.to_ingress.len() > INGRESS_BYTES_MAX {

@@ -1050,7 +1050,7 @@ fn a_full_way_to_the_venue_refuses_before_anything_is_recorded() {
         }
         sent += out.len() as u32;
         last = out.into_iter().next().or(last);
-        site.pass(1_000);
+        site.pass(2_000);
     }
     assert_eq!(sent, LINK_FRAMES_MAX);
     let cancel = site.signed("symbol=BTCUSDT&origClientOrderId=1", site.at());
