@@ -42,7 +42,7 @@ turnover_1h = "unlimited"
 turnover_1d = "unlimited"
 turnover_7d = "unlimited"
 turnover_30d = "unlimited"
-open_orders = "1000"
+open_orders = "2000"
 position = "unlimited"
 loss = "unlimited"
 venue_weight = "unlimited"
@@ -1045,7 +1045,7 @@ fn a_full_way_to_the_venue_refuses_before_anything_is_recorded() {
         let before = site.core().state.entries;
         let (out, told) = site.ask("POST", "/api/v3/order", &payload, LOCAL);
         if let Some(told) = told {
-            assert_eq!(site.core().state.entries, before);
+            assert_eq!(site.core().state.entries, before, "{told}");
             assert!(told.starts_with("503"), "{told}");
         }
         sent += out.len() as u32;
