@@ -22,10 +22,6 @@
     )
 )]
 
-#[expect(
-    dead_code,
-    reason = "confine, schedule and secret, which call the rest, come next"
-)]
 mod sys;
 
 pub mod clock;

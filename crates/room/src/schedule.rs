@@ -44,7 +44,7 @@ mod tests {
             // Field 41 is the policy; the name in field 2 may hold anything, so it is counted from its end.
             let fields = stat.rsplit_once(')').unwrap().1.split_whitespace();
             assert_eq!(
-                fields.skip(38).next().unwrap(),
+                fields.into_iter().nth(38).unwrap(),
                 libc::SCHED_BATCH.to_string()
             );
             unpin(&all).unwrap();

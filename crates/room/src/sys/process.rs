@@ -179,20 +179,26 @@ pub(crate) fn drop_bounding_capability(number: u32) -> io::Result<bool> {
     }
 }
 
-/// Effective, permitted and inheritable capabilities all become empty.
+/// Effective and permitted capabilities become these (of which the caller has all), inheritable none.
 #[expect(unsafe_code, reason = "capset(2)")]
-pub(crate) fn drop_capabilities() -> io::Result<()> {
+pub(crate) fn keep_capabilities(kept: u64) -> io::Result<()> {
     // The version and the process (0 is the caller), then twice effective, permitted, inheritable.
     let header: [u32; 2] = [0x2008_0522, 0];
-    let data: [u32; 6] = [0; 6];
+    let (low, high) = (kept as u32, (kept >> 32) as u32);
+    let data: [u32; 6] = [low, low, 0, high, high, 0];
     // SAFETY: the kernel reads a header and, for this version, two data elements; both outlive the call.
     checked_long(unsafe { libc::syscall(libc::SYS_capset, header.as_ptr(), data.as_ptr()) })?;
     Ok(())
 }
 
-/// Effective capabilities of the caller.
+/// Numbers of the capabilities that matter here (linux/capability.h).
+pub(crate) const CAP_SETPCAP: u32 = 8;
+pub(crate) const CAP_IPC_LOCK: u32 = 14;
+pub(crate) const CAP_SYS_ADMIN: u32 = 21;
+
+/// Effective capabilities of the caller, a bit each.
 #[expect(unsafe_code, reason = "capget(2)")]
-pub(crate) fn effective_capabilities() -> io::Result<u64> {
+fn effective_capabilities() -> io::Result<u64> {
     let mut header: [u32; 2] = [0x2008_0522, 0];
     let mut data: [u32; 6] = [0; 6];
     // SAFETY: the kernel reads and may rewrite the header, and writes two data elements; both outlive the call.
@@ -201,6 +207,10 @@ pub(crate) fn effective_capabilities() -> io::Result<u64> {
     })?;
     let [low, _, _, high, _, _] = data;
     Ok(u64::from(low) | u64::from(high) << 32)
+}
+
+pub(crate) fn has(capability: u32) -> bool {
+    effective_capabilities().is_ok_and(|held| held & (1 << capability) != 0)
 }
 
 #[expect(unsafe_code, reason = "unshare(2)")]

@@ -20,14 +20,7 @@ struct PathBeneath {
     parent: RawFd,
 }
 
-#[repr(C)]
-struct NetworkPort {
-    allowed: u64,
-    port: u64,
-}
-
 const RULE_PATH_BENEATH: libc::c_long = 1;
-const RULE_NETWORK_PORT: libc::c_long = 2;
 const CREATE_RULESET_VERSION: libc::c_long = 1;
 
 /// The newest Landlock ABI that this kernel speaks.
@@ -89,25 +82,6 @@ pub(crate) fn landlock_path(
     Ok(())
 }
 
-#[expect(unsafe_code, reason = "landlock_add_rule(2) for a port")]
-pub(crate) fn landlock_port(ruleset: BorrowedFd<'_>, port: u16, allowed: u64) -> io::Result<()> {
-    let rule = NetworkPort {
-        allowed,
-        port: u64::from(port),
-    };
-    // SAFETY: reads one rule of the type named, which outlives the call.
-    checked_long(unsafe {
-        libc::syscall(
-            libc::SYS_landlock_add_rule,
-            libc::c_long::from(ruleset.as_raw_fd()),
-            RULE_NETWORK_PORT,
-            &raw const rule,
-            0 as libc::c_long,
-        )
-    })?;
-    Ok(())
-}
-
 #[expect(unsafe_code, reason = "landlock_restrict_self(2)")]
 pub(crate) fn landlock_restrict(ruleset: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: takes and returns integers only.
@@ -146,21 +120,6 @@ pub(crate) fn install_filter(program: &[libc::sock_filter]) -> io::Result<()> {
             "a thread could not take the system call filter",
         ))
     }
-}
-
-/// Whether the kernel knows this seccomp action (`SECCOMP_RET_*`).
-#[expect(unsafe_code, reason = "seccomp(2) asking for an action")]
-pub(crate) fn action_available(action: u32) -> bool {
-    // SAFETY: reads one integer that outlives the call.
-    checked_long(unsafe {
-        libc::syscall(
-            libc::SYS_seccomp,
-            libc::c_ulong::from(libc::SECCOMP_GET_ACTION_AVAIL),
-            0 as libc::c_ulong,
-            &raw const action,
-        )
-    })
-    .is_ok()
 }
 
 /// Opens a path only as a place in the tree, to name it in a rule.

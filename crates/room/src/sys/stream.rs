@@ -40,15 +40,6 @@ pub(crate) fn set_pipe_capacity(fd: BorrowedFd<'_>, bytes: i32) -> io::Result<us
     Ok(usize::try_from(got).unwrap_or(0))
 }
 
-#[expect(unsafe_code, reason = "fcntl(2) with F_DUPFD_CLOEXEC")]
-pub(crate) fn duplicate_from(fd: BorrowedFd<'_>, lowest: i32) -> io::Result<std::os::fd::OwnedFd> {
-    use std::os::fd::FromRawFd;
-    // SAFETY: takes and returns integers only.
-    let raw = checked(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, lowest) })?;
-    // SAFETY: the kernel has just made this descriptor for us, and nobody else knows its number.
-    Ok(unsafe { std::os::fd::OwnedFd::from_raw_fd(raw) })
-}
-
 /// Waits until the descriptor can be read, hung up, or (with `writable`) written; `false` when the time passed first.
 #[expect(unsafe_code, reason = "poll(2)")]
 pub(crate) fn wait_one(fd: BorrowedFd<'_>, writable: bool, timeout_ms: i32) -> io::Result<bool> {
