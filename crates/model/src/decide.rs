@@ -6,9 +6,9 @@ use crate::action::{
     Action, ActionKind, Amend, Asset, ClientOrderId, Duty, Leg, Order, OrderRef, OrderType, ReadOf,
     Side, Symbol,
 };
-use crate::halt::{Passage, Scope};
+use crate::halt::{By, Halt, Level, Passage, Scope};
 use crate::id::{AccountId, StrategyId, Timestamp, VirtualKeyId};
-use crate::mandate::{Mandate, Rate};
+use crate::mandate::{Mandate, Rate, Trip};
 use crate::number::{Amount, ONE, Price, Quantity, Round, Value};
 use crate::refusal::{Refusal, Rule};
 use crate::release::{HedgeGroup, Judgement, Market, Release};
@@ -58,6 +58,8 @@ pub struct Decision {
     pub reserved: bool,
     /// The key that must sign.
     pub duty: Duty,
+    /// With a refusal: the limit was one that stops the strategy. This halt is an effect of the refusal's entry.
+    pub trip: Option<Halt>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,38 +87,64 @@ pub fn decide(
         .strategies
         .get(&caller.strategy)
         .is_some_and(|strategy| strategy.observe);
-    let strict = Judge::new(release, state, caller, facts, now, false).whole(actions);
-    match strict {
-        Ok((effects, reserved)) => Decision {
-            verdict: Verdict::Approved(effects),
-            would_refuse: None,
-            reserved,
-            duty,
-        },
+    let judge = Judge::new(release, state, caller, facts, now, false);
+    let (verdict, would_refuse, reserved, trip) = match judge.whole(actions) {
+        Ok((effects, reserved)) => (Verdict::Approved(effects), None, reserved, None),
         // Observing never loosens a halt, what moves value, or whose order it is.
         Err(refusal) if observe && is_observable(&refusal, actions) => {
             match Judge::new(release, state, caller, facts, now, true).whole(actions) {
-                Ok((effects, reserved)) => Decision {
-                    verdict: Verdict::Approved(effects),
-                    would_refuse: Some(refusal),
-                    reserved,
-                    duty,
-                },
-                Err(refusal) => Decision {
-                    verdict: Verdict::Refused(refusal),
-                    would_refuse: None,
-                    reserved: false,
-                    duty,
-                },
+                Ok((effects, reserved)) => {
+                    (Verdict::Approved(effects), Some(refusal), reserved, None)
+                }
+                Err(refusal) => (Verdict::Refused(refusal), None, false, None),
             }
         }
-        Err(refusal) => Decision {
-            verdict: Verdict::Refused(refusal),
-            would_refuse: None,
-            reserved: false,
-            duty,
-        },
+        Err(refusal) => {
+            let trip = judge.trip(&refusal);
+            (Verdict::Refused(refusal), None, false, trip)
+        }
+    };
+    Decision {
+        verdict,
+        would_refuse,
+        reserved,
+        duty,
+        trip,
     }
+}
+
+/// Strategies that have reached a loss which stops them, whether they ask for anything or not: to be looked at when
+/// prices or fills are new.
+#[must_use]
+pub fn trips(release: &Release, state: &State, now: Timestamp) -> Vec<Halt> {
+    let facts = Facts {
+        space: Space::Plenty,
+        unsynced_us: 0,
+        weight: 0,
+    };
+    let mut halts: Vec<Halt> = Vec::new();
+    for (id, key) in &state.virtual_keys {
+        let scope = Scope::Strategy(key.strategy);
+        let observe = state
+            .strategies
+            .get(&key.strategy)
+            .is_none_or(|strategy| strategy.observe || strategy.revoked);
+        if key.revoked || observe || halts.iter().any(|halt| halt.scope == scope) {
+            continue;
+        }
+        let caller = Caller {
+            strategy: key.strategy,
+            virtual_key: *id,
+            account: key.account,
+            source: IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
+        };
+        let judge = Judge::new(release, state, caller, &facts, now, false);
+        let lost = judge
+            .each()
+            .find_map(|(_, mandate, usage)| judge.lost(mandate, usage).err());
+        halts.extend(lost.and_then(|refusal| judge.trip(&refusal)));
+    }
+    halts
 }
 
 fn is_observable(refusal: &Refusal, actions: &[Action]) -> bool {
@@ -1014,20 +1042,52 @@ impl<'a> Judge<'a> {
                     });
                 }
             }
-            if let Some(limit) = mandate.loss.and_then(crate::mandate::Limit::get) {
-                let lost = usage.map_or(Value::ZERO, |usage| {
-                    lost_today(self.release, self.state, usage)
-                });
-                if lost >= limit && lost.is_positive() {
-                    return Err(Refusal::LossAboveLimit {
-                        rule: rule(),
-                        limit,
-                        lost,
-                    });
-                }
-            }
+            self.lost(mandate, usage)?;
         }
         Ok(())
+    }
+
+    /// Whether a level has reached its loss of the day.
+    fn lost(&self, mandate: &Mandate, usage: Option<&Usage>) -> Result<(), Refusal> {
+        let (Some(limit), Some(usage)) = (mandate.loss.and_then(crate::mandate::Limit::get), usage)
+        else {
+            return Ok(());
+        };
+        let lost = lost_today(self.release, self.state, usage);
+        if lost < limit || !lost.is_positive() {
+            return Ok(());
+        }
+        Err(Refusal::LossAboveLimit {
+            rule: Rule(mandate.rule.clone()),
+            limit,
+            lost,
+        })
+    }
+
+    /// The halt that a limit puts on the strategy, unless it is halted so far already.
+    fn trip(&self, refusal: &Refusal) -> Option<Halt> {
+        let nearest = [3usize, 2, 1, 0].into_iter().find_map(|at| {
+            let mandate = self.mandates.get(at).copied().flatten()?;
+            mandate.trip
+        });
+        let trip = nearest.unwrap_or(Trip::DEFAULT);
+        let rule = match refusal {
+            Refusal::LossAboveLimit { rule, .. } if trip.loss => format!("loss of {rule}"),
+            Refusal::Repeated { rule, .. } if trip.repeat => format!("repeat of {rule}"),
+            _ => return None,
+        };
+        let scope = Scope::Strategy(self.caller.strategy);
+        let halted = self.state.halts.get(&scope);
+        if halted.is_some_and(|halt| halt.level >= Level::ReduceOnly) {
+            return None;
+        }
+        Some(Halt {
+            scope,
+            level: Level::ReduceOnly,
+            since: self.now,
+            reason: refusal.to_string(),
+            by: By::Rule(rule),
+        })
     }
 
     /// The throttle's mark and its new arrival time.

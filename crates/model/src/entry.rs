@@ -42,10 +42,12 @@ pub enum What {
     Canary = 10,
     /// The clock jumped, or an operator confirmed the time.
     Clock = 11,
+    /// A limit stopped a strategy, which asked for nothing then.
+    Tripped = 12,
 }
 
 impl What {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Started,
         Self::Command,
         Self::Approved,
@@ -57,6 +59,7 @@ impl What {
         Self::Dropped,
         Self::Canary,
         Self::Clock,
+        Self::Tripped,
     ];
 
     #[must_use]
@@ -78,6 +81,7 @@ impl What {
             Self::Dropped => "dropped",
             Self::Canary => "canary",
             Self::Clock => "clock",
+            Self::Tripped => "tripped",
         }
     }
 }

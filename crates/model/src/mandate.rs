@@ -18,6 +18,7 @@
 //! position = "250000"
 //! loss = "10000"                 # a UTC day
 //! venue_weight = "3000"          # a minute
+//! trip = "loss"                  # what stops a strategy until an operator re-arms it: loss, repeat, or none
 //!
 //! [firm.markets."BTC*"]          # `*` stands for any run of characters
 //! floor = "1000"
@@ -70,6 +71,21 @@ pub struct MarketBounds {
     pub quantity: Option<Quantity>,
 }
 
+/// Limits that set a strategy to `reduce-only` when it reaches them, until an operator resumes it (RTS 6 Art. 15(3)).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Trip {
+    pub loss: bool,
+    pub repeat: bool,
+}
+
+impl Trip {
+    /// Where no level says anything: who has lost a day's limit does not begin anew the next day by itself.
+    pub const DEFAULT: Self = Self {
+        loss: true,
+        repeat: false,
+    };
+}
+
 /// The numbers of one level. `None`: nothing is added at this level.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Mandate {
@@ -88,6 +104,8 @@ pub struct Mandate {
     pub position: Option<Limit<Value>>,
     pub loss: Option<Limit<Value>>,
     pub venue_weight: Option<Limit<u64>>,
+    /// Which limits stop a strategy once it has reached them. The nearest level that says so decides.
+    pub trip: Option<Trip>,
     /// Empty: this level names none, and the level above decides.
     pub markets: Vec<MarketBounds>,
 }
@@ -155,6 +173,7 @@ struct Text {
     position: Option<String>,
     loss: Option<String>,
     venue_weight: Option<String>,
+    trip: Option<String>,
     #[serde(default)]
     markets: BTreeMap<String, MarketText>,
 }
@@ -336,6 +355,10 @@ fn mandate(rule: String, text: Text) -> Result<Mandate, MandateError> {
         position: value("position", text.position)?,
         loss: value("loss", text.loss)?,
         venue_weight: count("venue_weight", text.venue_weight)?,
+        trip: text
+            .trip
+            .map(|t| parse_trip(&t).map_err(|e| error(&rule, &format!("`trip` = \"{t}\" {e}"))))
+            .transpose()?,
         markets,
         rule,
     })
@@ -380,6 +403,25 @@ fn parse_rate(text: &str) -> Result<Rate, String> {
         .ok_or(wrong)?;
     let per_us = parse_duration(per)?;
     Ok(Rate { count, per_us })
+}
+
+/// `loss, repeat`, `loss`, `none`.
+fn parse_trip(text: &str) -> Result<Trip, String> {
+    let mut trip = Trip {
+        loss: false,
+        repeat: false,
+    };
+    if text == "none" {
+        return Ok(trip);
+    }
+    for word in text.split(',') {
+        match word.trim() {
+            "loss" => trip.loss = true,
+            "repeat" => trip.repeat = true,
+            _ => return Err("is none of `loss`, `repeat`, `loss, repeat`, `none`".to_owned()),
+        }
+    }
+    Ok(trip)
 }
 
 /// `500ms`, `10s`, `5m`, `1h`, in microseconds.
@@ -492,6 +534,11 @@ mod tests {
                 "open_orders = \"200\"",
                 "open_orders = \"many\"",
                 "whole number",
+            ),
+            (
+                "loss = \"10000\"",
+                "loss = \"10000\"\ntrip = \"losses\"",
+                "`loss, repeat`",
             ),
             (
                 "loss = \"10000\"",

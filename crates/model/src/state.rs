@@ -1047,18 +1047,27 @@ impl Told<'_> {
         };
         let added = (total - executed).max(0);
         let paid = if stale { 0 } else { (cash - quote).max(0) };
+        let order_id = report.map(|r| r.order_id);
+        let list_id = report.and_then(|r| r.list_id);
+        let quantity = report
+            .and_then(|r| r.original_quantity)
+            .filter(|q| *q != order.quantity && !stale && q.0 > 0);
+        let known = order_id.is_none_or(|id| order.order_id == Some(id))
+            && list_id.is_none_or(|id| order.list_id == Some(id));
+        if known && added == 0 && paid == 0 && next == status && quantity.is_none() {
+            // Nothing new: a program that polls fills no log.
+            return;
+        }
         self.known
             .insert(number, (executed + added, quote.saturating_add(paid), next));
         self.effects.push(Effect::Progress {
             order: number,
             executed: Quantity(added),
             quote: Amount(paid),
-            order_id: report.map(|r| r.order_id),
-            list_id: report.and_then(|r| r.list_id),
+            order_id,
+            list_id,
             status: next,
-            quantity: report
-                .and_then(|r| r.original_quantity)
-                .filter(|q| *q != order.quantity && !stale && q.0 > 0),
+            quantity,
         });
     }
 

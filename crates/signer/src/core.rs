@@ -581,6 +581,7 @@ impl Core {
                 would_refuse: None,
                 reserved: false,
                 duty: Duty::Read,
+                trip: None,
             },
         };
         let lane = lane(reads, decision.reserved);
@@ -605,6 +606,7 @@ impl Core {
         body.private.virtual_key = Some(id);
         body.private.source = Some(ByteVec::from(request.source.to_vec()));
         body.private.would_refuse = decision.would_refuse;
+        let trip = decision.trip;
         body.private.unsynced_us = facts.unsynced_us;
         body.private.weight = actions.weight;
         body.private.release = self
@@ -672,8 +674,13 @@ impl Core {
                 body.regulator.refusal = Some(refusal.clone());
                 body.regulator.actions = actions.list;
                 // A flood must not fill the disk: above their rate refusals are counted.
-                let recorded = !matches!(refusal, Refusal::MessageRate { .. })
-                    && self.failures.is_recorded(id, now);
+                let recorded = trip.is_some()
+                    || !matches!(refusal, Refusal::MessageRate { .. })
+                        && self.failures.is_recorded(id, now);
+                if let Some(halt) = trip {
+                    self.tripped(&halt);
+                    body.private.effects = vec![Effect::Halted(halt)];
+                }
                 let entry = if recorded {
                     Some(self.note(body)?)
                 } else {

@@ -1398,3 +1398,105 @@ fn a_loss_in_another_quote_is_valued_at_its_last_known_price() {
     let usage = &state.usage[&LevelKey::Strategy(QUOTER)];
     assert_eq!(lost_today(&release, &state, usage).to_string(), "1200");
 }
+
+#[test]
+fn a_loss_stops_the_strategy_until_it_is_re_armed() {
+    let release = release(&format!("{FIRM}[strategy.quoter]\nloss = \"1000\"\n"));
+    let mut state = state();
+    let key = Effect::VirtualKeyIssued {
+        strategy: QUOTER,
+        account: ACCOUNT,
+        scheme: crate::action::Scheme::HmacSha256,
+        api_key: "k".to_owned(),
+        public_key: ByteVec::from(Vec::new()),
+        expires: Timestamp(u64::MAX),
+        sources: Vec::new(),
+        canary: false,
+    };
+    fold(&mut state, &[key]);
+    hold(&release, &mut state, CALLER, "buy 0.5 BTCUSDT at 60000 a");
+    assert_eq!(trips(&release, &state, NOW), []);
+    feed(&mut state, "BTCUSDT", "57900");
+    let found = judge(&release, &state, "buy 0.1 BTCUSDT at 57900");
+    let halt = found.trip.clone().unwrap();
+    assert_eq!(
+        (halt.scope.clone(), halt.level, halt.by.clone()),
+        (
+            Scope::Strategy(QUOTER),
+            Level::ReduceOnly,
+            By::Rule("loss of strategy quoter".to_owned())
+        )
+    );
+    assert_eq!(
+        halt.reason,
+        "loss of strategy quoter: lost 1050 today, limit 1000"
+    );
+    // It is found without being asked, too.
+    assert_eq!(trips(&release, &state, NOW), std::slice::from_ref(&halt));
+    fold(&mut state, &[Effect::Halted(halt.clone())]);
+    assert_eq!(trips(&release, &state, NOW), []);
+    // A new day alone does not re-arm it.
+    fold(&mut state, &[Effect::Day { day: 1 }]);
+    let next_day = judge(&release, &state, "buy 0.1 BTCUSDT at 57900");
+    assert_eq!(say(&next_day), "halted: strategy 2 is at level reduce-only");
+    assert_eq!(next_day.trip, None);
+    assert_eq!(
+        say(&judge(&release, &state, "sell 0.5 BTCUSDT at 57900")),
+        "approved"
+    );
+    let resumed = Effect::Resumed {
+        scope: halt.scope,
+        level: None,
+    };
+    fold(&mut state, &[resumed]);
+    assert_eq!(
+        say(&judge(&release, &state, "buy 0.1 BTCUSDT at 57900")),
+        "approved"
+    );
+}
+
+#[test]
+fn what_trips_is_what_the_nearest_level_says() {
+    for (rules, tripped) in [
+        ("[strategy.quoter]\nrepeat = \"1/1s\"\n", None),
+        (
+            "[strategy.quoter]\nrepeat = \"1/1s\"\ntrip = \"loss, repeat\"\n",
+            Some("repeat of strategy quoter"),
+        ),
+        (
+            "[desk.mm]\ntrip = \"repeat\"\n[strategy.quoter]\nrepeat = \"1/1s\"\n",
+            Some("repeat of strategy quoter"),
+        ),
+        (
+            "[desk.mm]\ntrip = \"repeat\"\n[strategy.quoter]\nrepeat = \"1/1s\"\ntrip = \"none\"\n",
+            None,
+        ),
+    ] {
+        let release = release(&format!("{FIRM}{rules}"));
+        let mut state = state();
+        place(&release, &mut state, "buy 0.1 BTCUSDT at 60000 a");
+        let found = judge(&release, &state, "buy 0.1 BTCUSDT at 60000 b");
+        assert!(say(&found).starts_with("the same order"));
+        let by = found.trip.map(|halt| halt.by);
+        assert_eq!(by, tripped.map(|rule| By::Rule(rule.to_owned())), "{rules}");
+    }
+}
+
+#[test]
+fn an_answer_that_tells_nothing_new_changes_nothing() {
+    let release = release(FIRM);
+    let mut state = state();
+    let entry = place(&release, &mut state, "buy 0.3 BTCUSDT at 60000 a");
+    let report = [Report::Order(said(
+        "BTCUSDT",
+        7,
+        "a",
+        "0.1",
+        OrderStatus::Open,
+    ))];
+    let first = state.settle(ACCOUNT, entry, Sent::Sent, &report, None);
+    assert_eq!(first.len(), 1);
+    fold(&mut state, &first);
+    let read = EntryId(state.entries);
+    assert_eq!(state.settle(ACCOUNT, read, Sent::Sent, &report, None), []);
+}

@@ -377,6 +377,33 @@ impl Core {
         }
         let mut body = self.body(What::Prices);
         body.private.effects = effects;
-        self.note(body).map(drop)
+        self.note(body)?;
+        self.trips()
+    }
+
+    /// Strategies that new prices or fills took to a loss which stops them.
+    fn trips(&mut self) -> Result<(), CoreError> {
+        let now = self.clock.now();
+        let halts = match &self.release {
+            Some(release) => portcullis_model::decide::trips(release, &self.state, now),
+            None => return Ok(()),
+        };
+        for halt in halts {
+            self.tripped(&halt);
+            let mut body = self.body(What::Tripped);
+            body.regulator.by = Some(halt.by.clone());
+            body.regulator.text = Some(halt.reason.clone());
+            body.private.effects = vec![Effect::Halted(halt)];
+            self.note(body)?;
+        }
+        Ok(())
+    }
+
+    /// Tells whoever watches that a limit stopped a strategy.
+    pub(super) fn tripped(&mut self, halt: &portcullis_model::halt::Halt) {
+        self.events.alert(
+            "tripped",
+            json!({ "scope": halt.scope, "level": halt.level, "reason": halt.reason }),
+        );
     }
 }
