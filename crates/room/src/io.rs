@@ -40,6 +40,11 @@ pub fn set_nonblocking(fd: impl AsFd) -> io::Result<()> {
     stream::set_nonblocking(fd.as_fd(), true)
 }
 
+/// How many bytes may still be written to the file system that an open file or folder is on (`fstatfs`).
+pub fn free_bytes(file: impl AsFd) -> io::Result<u64> {
+    stream::free_bytes(file.as_fd())
+}
+
 /// A new connection, non-blocking and close-on-exec.
 #[derive(Debug)]
 pub struct Connection {

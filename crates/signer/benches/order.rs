@@ -16,7 +16,8 @@ use portcullis_model::state::{Effect, State};
 use portcullis_model::table;
 use portcullis_model::wire::{Header, Outcome, Request};
 use portcullis_signer::clock::Reading;
-use portcullis_signer::core::{Compile, Core, Start, Turn};
+use portcullis_signer::core::{Compile, Core, Seal, Start, Turn, fold};
+use portcullis_signer::secrets::Held;
 use portcullis_signer::virtual_keys::SiteSecret;
 use portcullis_signer::{keyring, log_file, releases};
 use portcullis_venues::RawRequest;
@@ -57,32 +58,40 @@ fn main() -> Result<(), Box<dyn Error>> {
         public: key.public_key().as_ref().try_into()?,
     };
     let sign = move |text: &[u8]| key.sign(text).as_ref().try_into().unwrap_or([0; 64]);
-    let opened = log_file::open(&folder.join("log"), verifier, Box::new(sign))?;
+    let opened = log_file::check::<log_file::LogError>(&folder.join("log"), verifier, |_, _| Ok(()))?
+        .open(
+            Box::new(sign),
+            Arc::new(log_file::FileSystem),
+            Arc::new(|| {}),
+        )?;
     let mut ring = keyring::Keyring::default();
     ring.open(KeyId(2), "RealKey", Scheme::HmacSha256, b"secret")?;
     let venue = Binance::builtin().map_err(|e| e.to_string())?;
     let files = files();
     let hash = releases::store(&folder.join("releases"), &files)?;
     let mut log = opened.log;
-    let mut entries = Vec::new();
+    let mut state = State::default();
     for effect in effects(&hash)? {
         let mut body = Body::new(What::Command, START);
         body.private.effects = vec![effect];
         let entry = body.to_entry();
-        let _ = log.append(entry.clone(), ())?;
-        entries.push(entry);
+        fold(&mut state, log.next(), &entry)?;
+        let _ = log.append(entry, ())?;
     }
     log.flush()?;
     let site = b"the site's secret, 32 bytes and more";
     let mut core = Core::start(Start {
         venue,
         log,
-        entries,
+        state,
         torn_bytes: 0,
         releases: folder.join("releases"),
         compile: Arc::new(Compiles),
         keyring: ring,
         site_secret: SiteSecret::new(site),
+        held: Held::default(),
+        seal: Seal::Unknown,
+        wake: Arc::new(|| {}),
         reading: Reading {
             wall_us: START.0,
             boot_us: 1,

@@ -8,21 +8,26 @@
 
 mod commands;
 mod own;
+mod status;
+
+pub use status::Seal;
+pub(crate) use status::{Shown, usage};
 
 use crate::clock::{Clock, Reading};
 use crate::events::Events;
 use crate::failures::Failures;
 use crate::keyring::{Approved, KeyError, Keyring, Signing};
-use crate::log_file::{Log, LogError, Queued, Recorded};
+use crate::log_file::{Log, LogError, Queued, Recorded, Wake};
 use crate::metrics::{Gauges, Metrics};
 use crate::replay::{First, Replay, Seen, mark};
 use crate::resolver::Resolver;
+use crate::secrets::{Held, Secret};
 use crate::virtual_keys::{self, Checkers, SiteSecret};
 use minicbor::bytes::ByteVec;
 use own::Own;
 use portcullis_model::action::{Action, ActionKind, Duty, Stamp};
 use portcullis_model::command::Answer;
-use portcullis_model::decide::{Caller, Decision, Facts, Space, Verdict, decide};
+use portcullis_model::decide::{Caller, Decision, Facts, Verdict, decide};
 use portcullis_model::entry::{Body, BodyError, What};
 use portcullis_model::halt::{Halt, Level, Passage, Scope};
 use portcullis_model::id::{AccountId, EntryId, GATE, KeyId, RequestId, Timestamp, VirtualKeyId};
@@ -33,8 +38,11 @@ use portcullis_model::report::{Report, Sent};
 use portcullis_model::state::{Effect, State};
 use portcullis_model::table::Network;
 use portcullis_model::wire::{
-    self, Close, Discarded, Header, LINK_FRAMES_MAX, Lane, Outcome, Reply, Request, Send, kind,
+    self, Close, Discarded, Header, LINK_FRAMES_MAX, Lane, Outcome, Reply, Request, Send, Venue,
+    kind,
 };
+use portcullis_room::confine::SandboxReport;
+use portcullis_room::control::Peer;
 use portcullis_venues::binance::{Binance, REFUSAL_HEADER, Ready, refuse};
 use portcullis_venues::{DecodeError, RawRequest};
 use serde_json::json;
@@ -47,6 +55,8 @@ use std::sync::Arc;
 pub const ORDER_WINDOW_US_MAX: u64 = 1_000_000;
 /// A program's clock may be ahead by this much (Binance's own rule).
 pub const AHEAD_US_MAX: u64 = 1_000_000;
+/// What a sealed gate says to programs.
+pub(crate) const SEALED: &str = "the gate is sealed; its operator has to unseal it";
 /// Effects in one entry of an answer at most; a longer answer makes several entries.
 const EFFECTS_MAX: usize = 100;
 /// Reports of one answer that are kept while it arrives in parts.
@@ -105,8 +115,8 @@ pub trait Compile: std::marker::Send + Sync {
 pub struct Start {
     pub venue: &'static Binance,
     pub log: Log,
-    /// Every entry so far.
-    pub entries: Vec<Entry>,
+    /// What every entry so far adds up to.
+    pub state: State,
     /// Bytes of a write that had been cut short.
     pub torn_bytes: u64,
     /// Where releases lie.
@@ -115,7 +125,19 @@ pub struct Start {
     pub keyring: Keyring<Meta>,
     /// Absent: sealed.
     pub site_secret: Option<SiteSecret>,
+    /// Opened secrets, for keys that the log names or will name.
+    pub held: Held,
+    pub seal: Seal,
+    /// Wakes the loop when a helper is done.
+    pub wake: Wake,
     pub reading: Reading,
+}
+
+/// Adds an entry to the state.
+pub fn fold(state: &mut State, index: EntryId, entry: &Entry) -> Result<(), CoreError> {
+    let body = Body::from_entry(entry).map_err(|why| CoreError::Entry { entry: index, why })?;
+    state.apply(index, body.at, &body.private.effects);
+    Ok(())
 }
 
 /// Why a signer does not start, or goes no further.
@@ -129,6 +151,10 @@ pub enum CoreError {
     },
     /// The release in force is not on the disk, is not what the log names, or does not compile.
     Release(String),
+    /// The site is not what it should be: what, and what to do.
+    Site(String),
+    /// The kernel refused what the loop cannot do without.
+    Io(std::io::Error),
 }
 
 impl std::fmt::Display for CoreError {
@@ -137,6 +163,8 @@ impl std::fmt::Display for CoreError {
             Self::Log(error) => error.fmt(f),
             Self::Entry { entry, why } => write!(f, "entry {entry}: {why}"),
             Self::Release(why) => write!(f, "the release in force cannot be loaded: {why}"),
+            Self::Site(why) => f.write_str(why),
+            Self::Io(error) => error.fmt(f),
         }
     }
 }
@@ -146,7 +174,8 @@ impl std::error::Error for CoreError {
         match self {
             Self::Log(error) => Some(error),
             Self::Entry { why, .. } => Some(why),
-            Self::Release(_) => None,
+            Self::Io(error) => Some(error),
+            Self::Release(_) | Self::Site(_) => None,
         }
     }
 }
@@ -166,6 +195,13 @@ pub struct Core {
     keyring: Keyring<Meta>,
     checkers: Checkers,
     site_secret: Option<SiteSecret>,
+    held: Held,
+    seal: Seal,
+    wake: Wake,
+    /// What confines each room, as it was told.
+    sandboxes: BTreeMap<Peer, SandboxReport>,
+    /// What egress knows of each venue host.
+    venues: BTreeMap<u16, Venue>,
     replay: Replay,
     clock: Clock,
     started: Timestamp,
@@ -175,8 +211,6 @@ pub struct Core {
     recompile_again: bool,
     ingress_epoch: Option<u32>,
     egress_is_up: bool,
-    /// How much the log's disk still takes, as the loop last saw it.
-    space: Space,
     flights: HashMap<RequestId, Flight>,
     /// Requests of each lane between approval and outcome.
     in_lane: BTreeMap<Lane, u32>,
@@ -189,6 +223,8 @@ pub struct Core {
     /// follow from the state, and are made anew when a command or the clock changes it.
     share: u16,
     bound: Vec<Network>,
+    /// When the next virtual key expires.
+    expires_at: Timestamp,
     resolver: Resolver,
     own: own::Schedule,
     failures: Failures,
@@ -219,17 +255,9 @@ impl From<CoreError> for Early {
 }
 
 impl Core {
-    /// Folds the log, loads the release that it names, and records the start.
+    /// Loads the release that the log names, takes the secrets, and records the start.
     pub fn start(start: Start) -> Result<Self, CoreError> {
-        let mut state = State::default();
-        for (index, entry) in start.entries.iter().enumerate() {
-            let entry_id = EntryId(index as u64);
-            let body = Body::from_entry(entry).map_err(|why| CoreError::Entry {
-                entry: entry_id,
-                why,
-            })?;
-            state.apply(entry_id, body.at, &body.private.effects);
-        }
+        let state = start.state;
         let release = match state.release {
             Some(hash) => {
                 let files = crate::releases::load(&start.releases, &hash)
@@ -252,6 +280,11 @@ impl Core {
             keyring: start.keyring,
             checkers: Checkers::default(),
             site_secret: start.site_secret,
+            held: start.held,
+            seal: start.seal,
+            wake: start.wake,
+            sandboxes: BTreeMap::new(),
+            venues: BTreeMap::new(),
             replay: Replay::default(),
             started: clock.now(),
             clock,
@@ -262,7 +295,6 @@ impl Core {
             recompile_again: false,
             ingress_epoch: None,
             egress_is_up: true,
-            space: Space::Plenty,
             flights: HashMap::new(),
             in_lane: BTreeMap::new(),
             unsynced: VecDeque::new(),
@@ -271,6 +303,7 @@ impl Core {
             connections: HashMap::new(),
             share: 1_000,
             bound: Vec::new(),
+            expires_at: Timestamp(0),
             resolver: Resolver::default(),
             own: own::Schedule::default(),
             failures: Failures::default(),
@@ -278,8 +311,10 @@ impl Core {
             metrics: Metrics::default(),
             stopping: false,
         };
+        core.keyring.wakes(Arc::clone(&core.wake));
         core.failures.minute(core.clock.now());
         core.refresh();
+        core.open_held();
         if core.state.entries > 0 {
             let mut body = core.body(What::Started);
             body.regulator.text = Some(format!(
@@ -336,10 +371,71 @@ impl Core {
         &mut self.keyring
     }
 
-    pub fn set_space(&mut self, space: Space) {
-        self.space = space;
+    /// Ends in order: what is under way is waited for a moment, new requests are refused.
+    pub fn stop(&mut self) {
+        self.stopping = true;
     }
 
+    /// Secrets that were opened: keys that the log names are taken at once, the rest is kept until the log names it.
+    pub fn secrets(&mut self, secrets: Vec<Secret>) {
+        let mut names = Vec::new();
+        for secret in secrets {
+            names.push(secret.name.clone());
+            self.held.keep(secret);
+        }
+        self.events.event("secrets", json!({ "names": names }));
+        self.open_held();
+    }
+
+    fn open_held(&mut self) {
+        let named: Vec<_> = self
+            .state
+            .keys
+            .iter()
+            .map(|(id, key)| (*id, key.clone()))
+            .collect();
+        for (id, key) in named {
+            let Some(secret) = self.held.take(&key.sealed) else {
+                continue;
+            };
+            if let Err(why) = self.keyring.open(id, &key.api_key, key.scheme, &secret) {
+                self.events.alert(
+                    "key-unusable",
+                    json!({ "key": id, "sealed": key.sealed, "why": why.to_string() }),
+                );
+            }
+        }
+    }
+
+    /// What confines a room. What is unavailable is recorded: the log says under which protection it was made.
+    pub fn sandbox(&mut self, room: Peer, report: SandboxReport) -> Result<(), CoreError> {
+        let missing = status::unavailable(&report);
+        if self.sandboxes.get(&room) != Some(&report) && !missing.is_empty() {
+            let mut body = self.body(What::Started);
+            body.regulator.text = Some(format!(
+                "{room} runs without: {}",
+                missing.join("; ").chars().take(1_000).collect::<String>()
+            ));
+            self.note(body)?;
+            self.events.alert(
+                "unconfined",
+                json!({ "of": room.name(), "unavailable": missing }),
+            );
+        }
+        self.sandboxes.insert(room, report);
+        Ok(())
+    }
+
+    /// What egress knows of a host.
+    pub fn venue(&mut self, venue: Venue) {
+        let hosts = self
+            .release
+            .as_ref()
+            .map_or(0, |release| release.hosts.hosts.len());
+        if usize::from(venue.host) < hosts {
+            self.venues.insert(venue.host, venue);
+        }
+    }
     /// A run of ingress began: what an older one sends is dropped.
     pub fn ingress_started(&mut self, epoch: u32) {
         self.ingress_epoch = Some(epoch);
@@ -369,6 +465,7 @@ impl Core {
             }
         }
         self.in_lane.clear();
+        self.venues.clear();
         self.own.reset();
         self.resolver.reset(now);
         // Those with a helper, or waiting for the disk, still count.
@@ -398,6 +495,11 @@ impl Core {
             .is_some_and(|epoch| epoch != request.id.epoch)
         {
             self.metrics.foreign_frames += 1;
+            return Ok(());
+        }
+        if self.stopping {
+            let text = "the gate is being restarted; nothing was sent";
+            reply(turn, request.id, Class::NotAvailable, text, "stopping", None);
             return Ok(());
         }
         let raw = RawRequest {
@@ -450,7 +552,7 @@ impl Core {
         *known = Some(id);
         let sealed = Early::Class(
             Class::NotAvailable,
-            "the gate is sealed; its operator has to unseal it",
+            SEALED,
             "sealed",
         );
         let Some(checker) = self.checkers.of(id, key, self.site_secret.as_ref()) else {
@@ -569,7 +671,7 @@ impl Core {
         };
 
         let facts = Facts {
-            space: self.space,
+            space: self.log.space(),
             unsynced_us: self.unsynced_us(),
             weight: actions.weight,
         };
@@ -818,6 +920,14 @@ impl Core {
             .filter_map(|text| virtual_keys::network(text))
             .collect();
         self.bound = bound.into_iter().collect();
+        self.expires_at = self
+            .state
+            .virtual_keys
+            .values()
+            .map(|key| key.expires)
+            .filter(|expires| *expires > now)
+            .min()
+            .unwrap_or(Timestamp(u64::MAX));
     }
 
     /// Somebody has a credential that no program uses.
@@ -915,7 +1025,33 @@ impl Core {
         Ok(())
     }
 
-    /// Signatures that helpers are making, or that wait for the disk: the loop looks again soon.
+    /// Requests at egress without an outcome.
+    #[must_use]
+    pub fn under_way(&self) -> usize {
+        self.flights.len()
+    }
+
+    /// A halt waits for egress.
+    #[must_use]
+    pub fn is_halting(&self) -> bool {
+        self.halting.iter().any(|halting| halting.waits)
+    }
+
+    /// Something that waited for the disk can go on. If not, the loop will be woken when it can.
+    #[must_use]
+    pub fn has_news(&self) -> bool {
+        let waiting = self.answers.iter().filter_map(|(_, entry, _)| *entry);
+        let Some(first) = waiting
+            .chain(self.unsynced.front().map(Recorded::entry))
+            .min()
+        else {
+            return false;
+        };
+        self.log.want_synced(first);
+        first.0 < self.log.synced() || self.log.has_failed()
+    }
+
+    /// Signatures that helpers are making, or that wait for the disk: the loop will be woken for them.
     #[must_use]
     pub fn is_waiting(&self) -> bool {
         self.keyring.slow() > 0
@@ -1280,7 +1416,7 @@ fn send(turn: &mut Turn, out: &Out, ready: &Ready) -> bool {
     wire::frame(&mut turn.to_egress, kind::SEND, &send).is_ok()
 }
 
-fn reply(
+pub(crate) fn reply(
     turn: &mut Turn,
     id: RequestId,
     class: Class,

@@ -27,6 +27,12 @@ impl Failures {
         self.total += 1;
     }
 
+    /// Nothing is to be written at the minute's end.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.counts.is_empty()
+    }
+
     /// Whether a refusal of this key may be an entry of its own now.
     pub fn is_recorded(&mut self, key: VirtualKeyId, now: Timestamp) -> bool {
         let tat = self.rates.entry(key).or_default();

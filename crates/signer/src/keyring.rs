@@ -7,7 +7,7 @@
 //! Key types here have no `Debug`, `Clone` or `Serialize`; the library wipes them on drop. Deliberately absent: reading
 //! files, deciding, sending. Locked memory is the process's affair (all of it is locked before the first key arrives).
 
-use crate::log_file::Recorded;
+use crate::log_file::{Recorded, Wake};
 use crate::pem;
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
@@ -24,6 +24,8 @@ use zeroize::Zeroizing;
 
 /// Threads that make slow signatures.
 pub const HELPERS: usize = 2;
+/// Helpers' stacks are locked memory.
+const STACK_BYTES: usize = 256 << 10;
 /// Slow signatures under way at most; a request beyond it is refused before it is recorded.
 pub const SLOW_MAX: usize = 64;
 
@@ -31,6 +33,38 @@ enum Key {
     Hmac(Box<hmac::Key>),
     Ed25519(Box<Ed25519KeyPair>),
     Rsa(Arc<RsaKeyPair>),
+}
+
+impl Key {
+    fn read(scheme: Scheme, secret: &[u8]) -> Result<Self, KeyError> {
+        let malformed = KeyError::Malformed(scheme);
+        match scheme {
+            Scheme::HmacSha256 => {
+                // People's editors end a file with a line end; no venue's secret does.
+                let text = secret.trim_ascii();
+                match text.is_empty() {
+                    true => Err(malformed),
+                    false => Ok(Self::Hmac(Box::new(hmac::Key::new(
+                        hmac::HMAC_SHA256,
+                        text,
+                    )))),
+                }
+            }
+            Scheme::Ed25519 => {
+                let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&private_key(secret));
+                Ok(Self::Ed25519(Box::new(pair.map_err(|_| malformed)?)))
+            }
+            Scheme::RsaSha256 => {
+                let pair = RsaKeyPair::from_pkcs8(&private_key(secret));
+                Ok(Self::Rsa(Arc::new(pair.map_err(|_| malformed)?)))
+            }
+        }
+    }
+}
+
+/// Whether a secret is a key of this scheme.
+pub fn is_key(scheme: Scheme, secret: &[u8]) -> Result<(), KeyError> {
+    Key::read(scheme, secret).map(drop)
 }
 
 /// An approved request: what to sign, with which key, and what the caller needs afterwards.
@@ -72,6 +106,7 @@ pub struct Keyring<M> {
     done: Receiver<Signing<M>>,
     slow: usize,
     helpers: Vec<JoinHandle<()>>,
+    wake: Wake,
 }
 
 /// Why a secret is no key, or a key does not sign. No variant holds a byte of it.
@@ -117,7 +152,13 @@ impl<M: Send + 'static> Keyring<M> {
             done: channel().1,
             slow: 0,
             helpers: Vec::new(),
+            wake: Arc::new(|| {}),
         }
+    }
+
+    /// Whom helpers wake when a slow signature is done. Before the first key.
+    pub fn wakes(&mut self, wake: Wake) {
+        self.wake = wake;
     }
 
     /// Takes a key in. HMAC: the secret's text; the others: PKCS#8, in PEM or DER.
@@ -128,27 +169,10 @@ impl<M: Send + 'static> Keyring<M> {
         scheme: Scheme,
         secret: &[u8],
     ) -> Result<(), KeyError> {
-        let malformed = KeyError::Malformed(scheme);
-        let key = match scheme {
-            Scheme::HmacSha256 => {
-                // People's editors end a file with a line end; no venue's secret does.
-                let text = secret.trim_ascii();
-                if text.is_empty() {
-                    return Err(malformed);
-                }
-                Key::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, text)))
-            }
-            Scheme::Ed25519 => {
-                let der = private_key(secret);
-                let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(&der);
-                Key::Ed25519(Box::new(pair.map_err(|_| malformed)?))
-            }
-            Scheme::RsaSha256 => {
-                let pair = RsaKeyPair::from_pkcs8(&private_key(secret)).map_err(|_| malformed)?;
-                self.start_helpers()?;
-                Key::Rsa(Arc::new(pair))
-            }
-        };
+        let key = Key::read(scheme, secret)?;
+        if matches!(key, Key::Rsa(_)) {
+            self.start_helpers()?;
+        }
         self.keys.insert(id, (api_key.to_owned(), key));
         Ok(())
     }
@@ -241,9 +265,11 @@ impl<M: Send + 'static> Keyring<M> {
         let (finished, done) = channel();
         for _ in 0..HELPERS {
             let (todo, finished) = (Arc::clone(&todo), finished.clone());
+            let wake = Arc::clone(&self.wake);
             let helper = std::thread::Builder::new()
                 .name("rsa".to_owned())
-                .spawn(move || help(&todo, &finished))
+                .stack_size(STACK_BYTES)
+                .spawn(move || help(&todo, &finished, &wake))
                 .map_err(|_| KeyError::NoThread)?;
             self.helpers.push(helper);
         }
@@ -268,7 +294,7 @@ impl<M> Drop for Keyring<M> {
     }
 }
 
-fn help<M>(todo: &Mutex<Receiver<Job<M>>>, finished: &Sender<Signing<M>>) {
+fn help<M>(todo: &Mutex<Receiver<Job<M>>>, finished: &Sender<Signing<M>>, wake: &Wake) {
     let random = SystemRandom::new();
     loop {
         let job = todo.lock().unwrap_or_else(PoisonError::into_inner).recv();
@@ -283,6 +309,7 @@ fn help<M>(todo: &Mutex<Receiver<Job<M>>>, finished: &Sender<Signing<M>>) {
         if finished.send(done).is_err() {
             return;
         }
+        wake();
     }
 }
 

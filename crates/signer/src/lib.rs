@@ -1,7 +1,7 @@
 //! What holds the keys and the log: it verifies, decodes, decides, records and signs, and has no network.
 //!
 //! Reading order: [`core`] is a turn of the deciding thread; [`log_file`] and [`keyring`] are what it needs to release a
-//! signature; [`serve`] moves the bytes around it.
+//! signature; [`gate`] is a site before and after it is unsealed; [`serve`] moves the bytes around it.
 #![cfg_attr(
     test,
     allow(
@@ -13,6 +13,7 @@
 )]
 
 pub mod core;
+pub mod gate;
 pub mod lanes;
 pub mod serve;
 

@@ -7,40 +7,54 @@
 //! log/checkpoints                         every signed checkpoint, each after its length (u32)
 //! log/checkpoint                          the newest
 //! log/vkey                                the key that signs them
+//! log/reserve                             bytes given back when the disk is full
 //! ```
 //!
-//! [`Log::append`] only queues; [`Log::flush`] writes all that was queued in one call. Only a written entry becomes
-//! [`Recorded`], and there is no other way to make one. Behind the caller's back one thread syncs, reads back what it
-//! synced, hashes it, and signs checkpoints over synced entries alone. If a write or a sync fails the log is at its
-//! end: nothing is tried again on pages that the kernel may have dropped; a new start verifies from disk.
+//! [`check`] verifies what is there and hands every entry to the fold; [`Checked::open`] takes the log key, and from then
+//! on entries can be appended. [`Log::append`] only queues; [`Log::flush`] writes all that was queued in one call. Only a
+//! written entry becomes [`Recorded`], and there is no other way to make one. Behind the caller's back one thread syncs,
+//! reads back what it synced, hashes it, and signs checkpoints over synced entries alone. If a write or a sync fails the
+//! log is at its end: nothing is tried again on pages that the kernel may have dropped; a new start verifies from disk.
+//! The one exception is a disk that is full: the reserve is given back, once, and the write goes on where it stopped.
 //!
 //! Absent: deciding what an entry says, and keys (checkpoints are signed by a function that is handed in).
 
+mod disk;
+
+pub use disk::{Disk, FileSystem, Segment};
+
 use aws_lc_rs::rand;
+use disk::Reserve;
+use portcullis_model::decide::Space;
 use portcullis_model::id::EntryId;
 use portcullis_model::log::note::{Checkpoint, Verifier};
-use portcullis_model::log::segment::{self, Damage, Frame, SEGMENT_ENTRIES};
-use portcullis_model::log::tree::Edge;
-use portcullis_model::log::{Entry, EntryError, Hash};
-use std::collections::HashMap;
+use portcullis_model::log::segment::{self, Damage, FRAME_HEAD_BYTES, Frame, SEGMENT_ENTRIES};
+use portcullis_model::log::tree::{Edge, leaf_hash};
+use portcullis_model::log::{ENTRY_BYTES_MAX, Entry, EntryError, Hash};
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-/// A sync follows the first unsynced entry within this; what comes in between shares it.
-pub const SYNC_WITHIN: Duration = Duration::from_millis(5);
+/// A sync begins this long after the first unsynced entry; what comes in between shares it.
+pub const SYNC_AFTER: Duration = Duration::from_millis(3);
 /// A checkpoint is signed at most this often, and at an orderly stop.
 pub const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
+/// A start reads a segment in parts of this size.
+const READ_BYTES: usize = 1 << 20;
+/// Stack of the thread behind the log: all memory of the signer is locked, so stacks are not left at their default.
+const STACK_BYTES: usize = 256 << 10;
 
 /// Signs a checkpoint's text with the site's log key.
 pub type Sign = Box<dyn Fn(&[u8]) -> [u8; 64] + Send>;
+/// Wakes the deciding thread.
+pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
 /// Why the log cannot be opened or goes no further.
 #[derive(Debug)]
@@ -52,6 +66,11 @@ pub enum LogError {
     },
     /// What lies on the disk is not what was recorded.
     Damage(Damage),
+    /// The log key is not the one in `log/vkey`.
+    OtherKey {
+        there: String,
+        ours: String,
+    },
     /// An earlier write or sync failed: restart, so that the log is verified from disk.
     Ended,
     Entry(EntryError),
@@ -64,6 +83,10 @@ impl fmt::Display for LogError {
             Self::Damage(damage) => write!(
                 f,
                 "the log is damaged: {damage}; restore it, `portcullis log verify` says more"
+            ),
+            Self::OtherKey { there, ours } => write!(
+                f,
+                "the log key belongs to `{ours}`, and log/vkey says `{there}`: one of the two was exchanged; restore it"
             ),
             Self::Ended => {
                 f.write_str("the log ended at a failed write; start again to verify it from disk")
@@ -79,7 +102,7 @@ impl std::error::Error for LogError {
             Self::Io { error, .. } => Some(error),
             Self::Damage(damage) => Some(damage),
             Self::Entry(error) => Some(error),
-            Self::Ended => None,
+            Self::Ended | Self::OtherKey { .. } => None,
         }
     }
 }
@@ -122,115 +145,225 @@ impl<T> Recorded<T> {
     }
 }
 
-/// What the syncing thread shares.
-#[derive(Debug)]
+/// What the thread behind the log shares.
 struct Shared {
+    /// Entries written to the kernel.
+    written: AtomicU64,
     /// Entries that survive a loss of power.
     synced: AtomicU64,
+    /// Something was written since the thread last looked.
+    dirty: AtomicBool,
+    stop: AtomicBool,
     failed: AtomicBool,
-    /// When the oldest unsynced entry was written.
-    unsynced_since: Mutex<Option<Instant>>,
+    /// Why it failed, until it is told.
+    why: Mutex<Option<LogError>>,
+    /// The caller waits for this many entries to be synced; `u64::MAX`: for nothing.
+    wanted: AtomicU64,
+    /// When the oldest unsynced entry was written, microseconds after `base`; 0: all is synced.
+    unsynced_since: AtomicU64,
+    base: Instant,
+    /// Only the reserve is left.
+    is_short: AtomicBool,
+    /// Segments that the thread has not come to.
+    segments: Mutex<VecDeque<Arc<dyn Segment>>>,
+    /// The next segment, opened ahead so that the caller need not wait for the disk.
+    spare: Mutex<Option<(u64, Arc<dyn Segment>)>>,
+    reserve: Mutex<Reserve>,
+    wake: Wake,
 }
 
-enum Work {
-    /// Entries up to this number have been written to this file.
-    Written {
-        file: Arc<File>,
-        until: u64,
-    },
-    Stop,
+impl Shared {
+    fn since_base(&self) -> u64 {
+        u64::try_from(self.base.elapsed().as_micros())
+            .unwrap_or(u64::MAX)
+            .max(1)
+    }
+
+    fn fail(&self, error: LogError) {
+        let mut why = self.why.lock().unwrap_or_else(PoisonError::into_inner);
+        why.get_or_insert(error);
+        drop(why);
+        self.failed.store(true, Ordering::SeqCst);
+        (self.wake)();
+    }
+
+    /// Gives the reserve back to a full disk; `false`: it is gone already.
+    fn give_back(&self) -> bool {
+        self.is_short.store(true, Ordering::SeqCst);
+        self.reserve
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .give_back()
+    }
+
+    /// Runs a write of a whole buffer, going on after a short one and, once, after a full disk.
+    fn write_all(
+        &self,
+        mut bytes: &[u8],
+        mut write: impl FnMut(&[u8]) -> io::Result<usize>,
+    ) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match write(bytes) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => bytes = bytes.get(count..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if is_full(&error) && self.give_back() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
+}
+
+/// A log that was verified and cannot be appended to yet.
+pub struct Checked {
+    folder: PathBuf,
+    verifier: Verifier,
+    edge: Edge,
+    term: u64,
+    /// Hashes that were on the disk.
+    hashes: u64,
+    /// Those that were not.
+    fresh: Vec<Hash>,
+    signed: u64,
+    torn_bytes: u64,
 }
 
 /// The open log.
-#[derive(Debug)]
 pub struct Log {
     folder: PathBuf,
+    disk: Arc<dyn Disk>,
     term: u64,
-    file: Arc<File>,
+    file: Arc<dyn Segment>,
     next: u64,
     written: u64,
     buffer: Vec<u8>,
     shared: Arc<Shared>,
-    work: Sender<Work>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// What opening found.
-#[derive(Debug)]
 pub struct Opened {
     pub log: Log,
-    /// Every entry so far, for the fold.
-    pub entries: Vec<Entry>,
     /// Bytes of a write that had been cut short, now gone. The caller records it.
     pub torn_bytes: u64,
 }
 
-/// Opens the log in `folder`, or makes one. Verifies every entry against its hash and the newest checkpoint; a write that
-/// was cut short at the very end is cut off, anything else that is wrong refuses.
-pub fn open(folder: &Path, verifier: Verifier, sign: Sign) -> Result<Opened, LogError> {
-    for sub in ["segments", "seeds"] {
-        let place = folder.join(sub);
-        fs::create_dir_all(&place).map_err(at(&place))?;
-    }
-    let found = read(folder, &verifier)?;
-    let term = found.seeds.keys().max().map_or(1, |term| term + 1);
-    let seed = new_seed(folder, term)?;
-    let next = found.entries.len() as u64;
-    let file = Arc::new(segment_file(folder, next)?);
-    let hashes_place = folder.join("hashes");
-    let mut hashes = append_file(&hashes_place)?;
-    if found.edge.size() > found.hashes {
-        // The last run ended between a sync and its hashes.
-        let missing = found.fresh.concat();
-        hashes
-            .write_all(&missing)
-            .and_then(|()| hashes.sync_data())
-            .map_err(at(&hashes_place))?;
-    }
-    let vkey = folder.join("vkey");
-    fs::write(&vkey, format!("{}\n", verifier.text())).map_err(at(&vkey))?;
-    let shared = Arc::new(Shared {
-        synced: AtomicU64::new(next),
-        failed: AtomicBool::new(false),
-        unsynced_since: Mutex::new(None),
-    });
-    let (work, todo) = channel();
-    let mut behind = Behind {
-        folder: folder.to_owned(),
-        edge: found.edge,
-        seed,
-        hashes,
-        checkpoints: append_file(&folder.join("checkpoints"))?,
-        verifier,
-        sign,
-        signed: found.signed,
-        read_from: file.metadata().map_err(at(folder))?.len(),
-        shared: Arc::clone(&shared),
+/// The key that `log/vkey` names; none before the first start.
+pub fn verifier(folder: &Path) -> Result<Option<Verifier>, LogError> {
+    let place = folder.join("vkey");
+    let text = match fs::read_to_string(&place) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(at(&place))?,
     };
-    let thread = std::thread::Builder::new()
-        .name("log".to_owned())
-        .spawn(move || {
-            if behind.run(&todo).is_err() {
-                behind.shared.failed.store(true, Ordering::SeqCst);
-            }
+    match Verifier::parse(&text) {
+        Some(verifier) => Ok(Some(verifier)),
+        None => Err(LogError::Io {
+            place,
+            error: io::Error::other("this is no verifier key; restore it from a backup"),
+        }),
+    }
+}
+
+impl Checked {
+    #[must_use]
+    pub fn verifier(&self) -> &Verifier {
+        &self.verifier
+    }
+
+    /// Entries so far.
+    #[must_use]
+    pub fn entries(&self) -> u64 {
+        self.edge.size()
+    }
+
+    /// Begins a term: from here on entries can be appended. `sign` must be the key that the log was checked with.
+    pub fn open(self, sign: Sign, disk: Arc<dyn Disk>, wake: Wake) -> Result<Opened, LogError> {
+        let folder = self.folder;
+        let term = self.term + 1;
+        let seed = new_seed(&folder, term)?;
+        let next = self.edge.size();
+        let segments = folder.join("segments");
+        let file = disk
+            .segment(&segments.join(segment::segment_name(EntryId(next))))
+            .map_err(at(&segments))?;
+        let hashes_place = folder.join("hashes");
+        let mut hashes = append_file(&hashes_place)?;
+        if next > self.hashes {
+            // The last run ended between a sync and its hashes.
+            hashes
+                .write_all(&self.fresh.concat())
+                .and_then(|()| hashes.sync_data())
+                .map_err(at(&hashes_place))?;
+        }
+        replace(
+            &folder,
+            "vkey",
+            format!("{}\n", self.verifier.text()).as_bytes(),
+        )?;
+        let shared = Arc::new(Shared {
+            written: AtomicU64::new(next),
+            synced: AtomicU64::new(next),
+            dirty: AtomicBool::new(false),
+            stop: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
+            why: Mutex::new(None),
+            wanted: AtomicU64::new(u64::MAX),
+            unsynced_since: AtomicU64::new(0),
+            base: Instant::now(),
+            is_short: AtomicBool::new(false),
+            segments: Mutex::new(VecDeque::new()),
+            spare: Mutex::new(None),
+            reserve: Mutex::new(Reserve::new(&folder)),
+            wake,
+        });
+        let mut behind = Behind {
+            read_from: file.len().map_err(at(&segments))?,
+            file: Arc::clone(&file),
+            folder: folder.clone(),
+            disk: Arc::clone(&disk),
+            edge: self.edge,
+            seed,
+            hashes,
+            checkpoints: append_file(&folder.join("checkpoints"))?,
+            verifier: self.verifier,
+            sign,
+            signed: self.signed,
+            shared: Arc::clone(&shared),
+        };
+        behind.look_at_space();
+        let thread = std::thread::Builder::new()
+            .name("log".to_owned())
+            .stack_size(STACK_BYTES)
+            .spawn(move || {
+                if let Err(error) = behind.run() {
+                    behind.shared.fail(error);
+                }
+            })
+            .map_err(at(&folder))?;
+        let log = Log {
+            folder,
+            disk,
+            term,
+            file,
+            next,
+            written: next,
+            buffer: Vec::new(),
+            shared,
+            thread: Some(thread),
+        };
+        Ok(Opened {
+            log,
+            torn_bytes: self.torn_bytes,
         })
-        .map_err(at(folder))?;
-    let log = Log {
-        folder: folder.to_owned(),
-        term,
-        file,
-        next,
-        written: next,
-        buffer: Vec::new(),
-        shared,
-        work,
-        thread: Some(thread),
-    };
-    Ok(Opened {
-        log,
-        entries: found.entries,
-        torn_bytes: found.torn_bytes,
-    })
+    }
 }
 
 impl Log {
@@ -252,27 +385,40 @@ impl Log {
         self.shared.synced.load(Ordering::SeqCst)
     }
 
+    /// Asks to be woken when this entry is synced. Look at [`Log::synced`] after it: it may be so already.
+    pub fn want_synced(&self, entry: EntryId) {
+        self.shared
+            .wanted
+            .fetch_min(entry.0 + 1, Ordering::SeqCst);
+    }
+
     /// How long the oldest unsynced entry has waited.
     #[must_use]
     pub fn unsynced_for(&self) -> Duration {
-        let since = self
-            .shared
-            .unsynced_since
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        since.map_or(Duration::ZERO, |since| since.elapsed())
+        match self.shared.unsynced_since.load(Ordering::Relaxed) {
+            0 => Duration::ZERO,
+            since => Duration::from_micros(self.shared.since_base().saturating_sub(since)),
+        }
+    }
+
+    /// How much the disk still takes, as last seen.
+    #[must_use]
+    pub fn space(&self) -> Space {
+        match self.shared.is_short.load(Ordering::Relaxed) {
+            true => Space::ReserveOnly,
+            false => Space::Plenty,
+        }
     }
 
     /// Queues an entry. Its term is set here.
     pub fn append<T>(&mut self, mut entry: Entry, approved: T) -> Result<Queued<T>, LogError> {
         if self.has_failed() {
-            return Err(LogError::Ended);
+            return Err(self.ended());
         }
         entry.header.term = self.term;
         let bytes = entry.encode_whole().map_err(LogError::Entry)?;
         if self.next.is_multiple_of(SEGMENT_ENTRIES) && self.next > 0 {
-            self.flush()?;
-            self.file = Arc::new(segment_file(&self.folder, self.next)?);
+            self.rotate()?;
         }
         let index = EntryId(self.next);
         segment::write_frame(&mut self.buffer, index, &bytes);
@@ -283,15 +429,39 @@ impl Log {
         })
     }
 
+    /// Goes on in the next segment, which is normally open already.
+    fn rotate(&mut self) -> Result<(), LogError> {
+        self.flush()?;
+        let lock = |spare: &Mutex<Option<(u64, Arc<dyn Segment>)>>| {
+            spare.lock().unwrap_or_else(PoisonError::into_inner).take()
+        };
+        self.file = match lock(&self.shared.spare) {
+            Some((first, file)) if first == self.next => file,
+            _ => {
+                let folder = self.folder.join("segments");
+                let place = folder.join(segment::segment_name(EntryId(self.next)));
+                self.disk.segment(&place).map_err(at(&place))?
+            }
+        };
+        let mut segments = self
+            .shared
+            .segments
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        segments.push_back(Arc::clone(&self.file));
+        Ok(())
+    }
+
     /// Writes everything queued, in one call. After an error the log is at its end.
     pub fn flush(&mut self) -> Result<(), LogError> {
         if self.has_failed() {
-            return Err(LogError::Ended);
+            return Err(self.ended());
         }
         if self.buffer.is_empty() {
             return Ok(());
         }
-        if let Err(error) = (&*self.file).write_all(&self.buffer) {
+        let file = &self.file;
+        if let Err(error) = self.shared.write_all(&self.buffer, |part| file.write(part)) {
             self.shared.failed.store(true, Ordering::SeqCst);
             return Err(LogError::Io {
                 place: self.folder.join("segments"),
@@ -300,18 +470,19 @@ impl Log {
         }
         self.buffer.clear();
         self.written = self.next;
-        let mut since = self
-            .shared
-            .unsynced_since
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        since.get_or_insert_with(Instant::now);
-        drop(since);
-        let work = Work::Written {
-            file: Arc::clone(&self.file),
-            until: self.written,
-        };
-        self.work.send(work).map_err(|_| LogError::Ended)
+        let shared = &self.shared;
+        if shared.unsynced_since.load(Ordering::Relaxed) == 0 {
+            shared
+                .unsynced_since
+                .store(shared.since_base(), Ordering::Relaxed);
+        }
+        shared.written.store(self.written, Ordering::SeqCst);
+        if !shared.dirty.swap(true, Ordering::SeqCst)
+            && let Some(thread) = &self.thread
+        {
+            thread.thread().unpark();
+        }
+        Ok(())
     }
 
     /// Turns a queued approval into a recorded one, if its entry has been written; gives it back otherwise.
@@ -331,24 +502,49 @@ impl Log {
         self.shared.failed.load(Ordering::SeqCst)
     }
 
+    /// Why, the first time it is asked.
+    fn ended(&self) -> LogError {
+        let mut why = self
+            .shared
+            .why
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        why.take().unwrap_or(LogError::Ended)
+    }
+
     /// Writes, syncs, hashes and signs all there is.
     pub fn close(mut self) -> Result<(), LogError> {
         self.flush()?;
-        let _ = self.work.send(Work::Stop);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
+        self.end();
         if self.has_failed() {
-            Err(LogError::Ended)
+            Err(self.ended())
         } else {
             Ok(())
         }
+    }
+
+    fn end(&mut self) {
+        self.shared.stop.store(true, Ordering::SeqCst);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
 /// The thread behind the log.
 struct Behind {
     folder: PathBuf,
+    disk: Arc<dyn Disk>,
+    /// The segment that the next unhashed frame is in, and where it begins.
+    file: Arc<dyn Segment>,
+    read_from: u64,
     edge: Edge,
     seed: Hash,
     hashes: File,
@@ -357,53 +553,46 @@ struct Behind {
     sign: Sign,
     /// Entries under the newest checkpoint.
     signed: u64,
-    /// Where in the segment the next unhashed frame begins.
-    read_from: u64,
     shared: Arc<Shared>,
 }
 
 impl Behind {
-    fn run(&mut self, todo: &Receiver<Work>) -> Result<(), LogError> {
+    fn run(&mut self) -> Result<(), LogError> {
         let mut checkpoint_at = Instant::now() + CHECKPOINT_EVERY;
         loop {
-            let work = match self.edge.size() > self.signed {
-                // Something waits for its checkpoint.
-                true => match todo
-                    .recv_timeout(checkpoint_at.saturating_duration_since(Instant::now()))
-                {
-                    Ok(work) => Some(work),
-                    Err(RecvTimeoutError::Timeout) => None,
-                    Err(RecvTimeoutError::Disconnected) => Some(Work::Stop),
-                },
-                false => Some(todo.recv().unwrap_or(Work::Stop)),
-            };
-            let mut stop = false;
-            if let Some(work) = work {
-                // What arrives within the next moment shares the sync.
-                let end = Instant::now() + SYNC_WITHIN;
-                let mut work = Some(work);
-                let mut batch: Vec<(Arc<File>, u64)> = Vec::new();
-                while let Some(one) = work.take() {
-                    match one {
-                        Work::Stop => {
-                            stop = true;
+            // Sleeps while nothing is new; wakes by itself only for a checkpoint that is due.
+            while !self.shared.dirty.load(Ordering::SeqCst)
+                && !self.shared.stop.load(Ordering::SeqCst)
+            {
+                match self.edge.size() > self.signed {
+                    true => {
+                        let left = checkpoint_at.saturating_duration_since(Instant::now());
+                        if left.is_zero() {
                             break;
                         }
-                        Work::Written { file, until } => match batch.last_mut() {
-                            Some((last, upto)) if Arc::ptr_eq(last, &file) => *upto = until,
-                            _ => batch.push((file, until)),
-                        },
+                        std::thread::park_timeout(left);
                     }
-                    work = todo
-                        .recv_timeout(end.saturating_duration_since(Instant::now()))
-                        .ok();
-                }
-                for (file, until) in batch {
-                    self.settle(&file, until)?;
+                    false => std::thread::park(),
                 }
             }
+            // What arrives within the next moment shares the sync.
+            let end = Instant::now() + SYNC_AFTER;
+            while self.shared.dirty.load(Ordering::SeqCst)
+                && !self.shared.stop.load(Ordering::SeqCst)
+            {
+                let left = end.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    break;
+                }
+                std::thread::park_timeout(left);
+            }
+            let stop = self.shared.stop.load(Ordering::SeqCst);
+            self.shared.dirty.store(false, Ordering::SeqCst);
+            let written = self.shared.written.load(Ordering::SeqCst);
+            self.settle(written)?;
             if self.edge.size() > self.signed && (stop || Instant::now() >= checkpoint_at) {
                 self.checkpoint()?;
+                self.look_at_space();
                 checkpoint_at = Instant::now() + CHECKPOINT_EVERY;
             }
             if stop {
@@ -412,30 +601,48 @@ impl Behind {
         }
     }
 
-    /// Syncs a segment, then hashes what was synced, from the bytes as they are read back.
-    fn settle(&mut self, file: &File, until: u64) -> Result<(), LogError> {
-        let place = self.folder.join("segments");
-        let begun = Instant::now();
-        file.sync_data().map_err(at(&place))?;
-        self.shared.synced.store(until, Ordering::SeqCst);
-        let mut since = self
-            .shared
-            .unsynced_since
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        // What was written while the sync ran is not known to be in it.
-        *since = since.filter(|since| *since > begun);
-        drop(since);
-        if self.edge.size().is_multiple_of(SEGMENT_ENTRIES)
-            && self.edge.size() > 0
-            && self.edge.size() < until
-        {
-            self.read_from = 0;
+    /// Syncs what was written, then hashes it from the bytes as they are read back.
+    fn settle(&mut self, until: u64) -> Result<(), LogError> {
+        while self.edge.size() < until {
+            // One segment at a time.
+            let end = (self.edge.size() / SEGMENT_ENTRIES + 1) * SEGMENT_ENTRIES;
+            if self.edge.size().is_multiple_of(SEGMENT_ENTRIES) && self.edge.size() > 0 {
+                let next = self
+                    .shared
+                    .segments
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .pop_front();
+                if let Some(next) = next {
+                    self.file = next;
+                    self.read_from = 0;
+                }
+            }
+            self.settle_segment(until.min(end))?;
         }
-        let length = file.metadata().map_err(at(&place))?.len();
+        Ok(())
+    }
+
+    fn settle_segment(&mut self, until: u64) -> Result<(), LogError> {
+        let place = self.folder.join("segments");
+        let begun = self.shared.since_base();
+        self.file.sync_data().map_err(at(&place))?;
+        self.shared.synced.store(until, Ordering::SeqCst);
+        // What was written while the sync ran is not known to be in it.
+        let rest = match self.shared.written.load(Ordering::SeqCst) > until {
+            true => begun,
+            false => 0,
+        };
+        self.shared.unsynced_since.store(rest, Ordering::Relaxed);
+        if self.shared.wanted.load(Ordering::SeqCst) <= until {
+            self.shared.wanted.store(u64::MAX, Ordering::SeqCst);
+            (self.shared.wake)();
+        }
+        let length = self.file.len().map_err(at(&place))?;
         let mut bytes =
             vec![0; usize::try_from(length.saturating_sub(self.read_from)).unwrap_or(0)];
-        file.read_exact_at(&mut bytes, self.read_from)
+        self.file
+            .read_exact_at(&mut bytes, self.read_from)
             .map_err(at(&place))?;
         let mut used = 0;
         let mut hashes = Vec::new();
@@ -455,9 +662,39 @@ impl Behind {
             self.edge.append(hash);
         }
         self.read_from += used as u64;
-        self.hashes
-            .write_all(&hashes)
-            .map_err(at(&self.folder.join("hashes")))
+        let file = &mut self.hashes;
+        self.shared
+            .write_all(&hashes, |part| file.write(part))
+            .map_err(at(&self.folder.join("hashes")))?;
+        self.open_ahead()
+    }
+
+    /// Opens the next segment once this one is half full.
+    fn open_ahead(&mut self) -> Result<(), LogError> {
+        let size = self.edge.size();
+        if size % SEGMENT_ENTRIES < SEGMENT_ENTRIES / 2 {
+            return Ok(());
+        }
+        let next = (size / SEGMENT_ENTRIES + 1) * SEGMENT_ENTRIES;
+        let is_there = |spare: &Option<(u64, Arc<dyn Segment>)>| {
+            spare.as_ref().is_some_and(|(first, _)| *first == next)
+        };
+        let lock = || {
+            self.shared
+                .spare
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+        };
+        if is_there(&lock()) || self.shared.written.load(Ordering::SeqCst) >= next {
+            return Ok(());
+        }
+        let place = self
+            .folder
+            .join("segments")
+            .join(segment::segment_name(EntryId(next)));
+        let file = self.disk.segment(&place).map_err(at(&place))?;
+        *lock() = Some((next, file));
+        Ok(())
     }
 
     fn checkpoint(&mut self) -> Result<(), LogError> {
@@ -475,47 +712,79 @@ impl Behind {
             .to_be_bytes()
             .to_vec();
         framed.extend_from_slice(note.as_bytes());
-        self.checkpoints
-            .write_all(&framed)
-            .and_then(|()| self.checkpoints.sync_data())
+        let file = &mut self.checkpoints;
+        self.shared
+            .write_all(&framed, |part| file.write(part))
+            .and_then(|()| file.sync_data())
             .map_err(at(&place))?;
-        replace(&self.folder, "checkpoint", note.as_bytes())?;
+        let mut done = replace(&self.folder, "checkpoint", note.as_bytes());
+        if let Err(LogError::Io { error, .. }) = &done
+            && is_full(error)
+            && self.shared.give_back()
+        {
+            done = replace(&self.folder, "checkpoint", note.as_bytes());
+        }
+        done?;
         self.signed = checkpoint.size;
         Ok(())
     }
+
+    /// Whether orders that increase risk still find room; with room, the reserve is made whole again.
+    fn look_at_space(&mut self) {
+        let Ok(free) = self.disk.free_bytes(&self.folder) else {
+            return;
+        };
+        let was_short = self.shared.is_short.load(Ordering::SeqCst);
+        let wanted = match was_short {
+            true => disk::FREE_BYTES_AGAIN,
+            false => disk::FREE_BYTES_MIN,
+        };
+        let mut is_short = free < wanted;
+        if !is_short {
+            let mut reserve = self
+                .shared
+                .reserve
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            is_short = !reserve.make_whole();
+        }
+        self.shared.is_short.store(is_short, Ordering::SeqCst);
+        if is_short != was_short {
+            (self.shared.wake)();
+        }
+    }
 }
 
-/// What lies on the disk, checked.
-struct Found {
-    entries: Vec<Entry>,
-    seeds: HashMap<u64, Hash>,
-    edge: Edge,
-    /// Hashes that were on the disk.
-    hashes: u64,
-    /// Those that were not.
-    fresh: Vec<Hash>,
-    signed: u64,
-    torn_bytes: u64,
-}
-
-fn read(folder: &Path, verifier: &Verifier) -> Result<Found, LogError> {
+/// Verifies the log in `folder`, every entry against its hash and the newest checkpoint, and shows each entry to `visit`.
+/// A folder without a log is one without entries. A write that was cut short at the very end is cut off; anything else
+/// that is wrong refuses.
+pub fn check<E: From<LogError>>(
+    folder: &Path,
+    verifier: Verifier,
+    mut visit: impl FnMut(EntryId, Entry) -> Result<(), E>,
+) -> Result<Checked, E> {
+    for sub in ["segments", "seeds"] {
+        let place = folder.join(sub);
+        fs::create_dir_all(&place).map_err(at(&place))?;
+    }
     let seeds = read_seeds(folder)?;
     let hashes_place = folder.join("hashes");
     let mut hashes = read_or_empty(&hashes_place)?;
     // A write of hashes may have been cut short too.
-    hashes.truncate(hashes.len() / 32 * 32);
-    OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&hashes_place)
-        .and_then(|file| file.set_len(hashes.len() as u64))
-        .map_err(at(&hashes_place))?;
+    if hashes.len() % 32 != 0 {
+        hashes.truncate(hashes.len() / 32 * 32);
+        OpenOptions::new()
+            .write(true)
+            .open(&hashes_place)
+            .and_then(|file| file.set_len(hashes.len() as u64))
+            .map_err(at(&hashes_place))?;
+    }
     let known = hashes.len() as u64 / 32;
-    let signed = newest_checkpoint(folder, verifier)?;
-    let mut found = Found {
-        entries: Vec::new(),
-        seeds,
+    let signed = newest_checkpoint(folder, &verifier)?;
+    let mut found = Checked {
+        folder: folder.to_owned(),
+        term: seeds.keys().max().copied().unwrap_or(0),
+        verifier,
         edge: Edge::default(),
         hashes: known,
         fresh: Vec::new(),
@@ -524,17 +793,17 @@ fn read(folder: &Path, verifier: &Verifier) -> Result<Found, LogError> {
     };
     let mut root = None;
     loop {
-        let first = EntryId(found.entries.len() as u64);
-        let place = folder.join("segments").join(segment::segment_name(first));
+        let first = found.edge.size();
+        let place = folder
+            .join("segments")
+            .join(segment::segment_name(EntryId(first)));
         if !place.exists() {
             break;
         }
-        let bytes = fs::read(&place).map_err(at(&place))?;
-        let mut used = 0;
+        let mut window = Window::open(&place)?;
         loop {
-            let index = EntryId(found.entries.len() as u64);
-            let rest = bytes.get(used..).unwrap_or_default();
-            match segment::read_frame(rest, index) {
+            let index = EntryId(found.edge.size());
+            match segment::read_frame(window.ahead()?, index) {
                 Frame::End => break,
                 Frame::Entry {
                     bytes: entry,
@@ -546,67 +815,128 @@ fn read(folder: &Path, verifier: &Verifier) -> Result<Found, LogError> {
                     let hash = hashes
                         .get(from..from.saturating_add(32))
                         .and_then(|b| Hash::try_from(b).ok());
-                    let term = Entry::decode_whole(entry)
-                        .map(|entry| entry.header.term)
-                        .unwrap_or_default();
-                    let (entry, hash_now) =
-                        segment::check(index, entry, found.seeds.get(&term), hash.as_ref())
-                            .map_err(LogError::Damage)?;
+                    let (entry, hash_now) = verified(index, entry, &seeds, hash.as_ref())?;
                     if hash.is_none() {
                         found.fresh.push(hash_now);
                     }
                     found.edge.append(hash_now);
-                    found.entries.push(entry);
+                    visit(index, entry)?;
                     if found.edge.size() == found.signed {
                         root = Some(found.edge.root());
                     }
-                    used += length;
+                    window.used(length);
                 }
                 Frame::Bad => {
                     let next = folder
                         .join("segments")
-                        .join(segment::segment_name(EntryId(first.0 + SEGMENT_ENTRIES)));
+                        .join(segment::segment_name(EntryId(first + SEGMENT_ENTRIES)));
+                    // The next one may have been opened ahead.
+                    let goes_on = fs::metadata(&next).is_ok_and(|data| data.len() > 0);
+                    let rest = window.rest()?;
                     if segment::has_later_frame(rest, index)
-                        || next.exists()
+                        || goes_on
                         || index.0 < known.max(found.signed)
                     {
-                        return Err(LogError::Damage(Damage::Frame { entry: index }));
+                        return Err(LogError::Damage(Damage::Frame { entry: index }).into());
                     }
                     found.torn_bytes = rest.len() as u64;
                     OpenOptions::new()
                         .write(true)
                         .open(&place)
-                        .and_then(|file| file.set_len(used as u64).and_then(|()| file.sync_all()))
+                        .and_then(|file| {
+                            file.set_len(window.position)
+                                .and_then(|()| file.sync_all())
+                        })
                         .map_err(at(&place))?;
                     break;
                 }
             }
         }
-        if (found.entries.len() as u64) < first.0 + SEGMENT_ENTRIES {
+        if found.edge.size() < first + SEGMENT_ENTRIES {
             break;
         }
     }
-    let entries = found.entries.len() as u64;
+    let entries = found.edge.size();
     if entries < known {
         return Err(LogError::Damage(Damage::Hashes {
             hashes: known,
             entries,
-        }));
+        })
+        .into());
     }
     if entries < found.signed {
         return Err(LogError::Damage(Damage::Short {
             entries,
             signed: found.signed,
-        }));
+        })
+        .into());
     }
     match signed {
         Some(checkpoint) if checkpoint.size > 0 && root != Some(checkpoint.root) => {
             Err(LogError::Damage(Damage::Root {
                 from: EntryId(0),
                 signed: checkpoint.size,
-            }))
+            })
+            .into())
         }
         _ => Ok(found),
+    }
+}
+
+/// A segment as a start reads it: never whole in memory.
+struct Window {
+    file: File,
+    place: PathBuf,
+    buffer: Vec<u8>,
+    at: usize,
+    /// Where the unread frame begins in the file.
+    position: u64,
+    ended: bool,
+}
+
+impl Window {
+    fn open(place: &Path) -> Result<Self, LogError> {
+        Ok(Self {
+            file: File::open(place).map_err(at(place))?,
+            place: place.to_owned(),
+            buffer: Vec::new(),
+            at: 0,
+            position: 0,
+            ended: false,
+        })
+    }
+
+    /// What comes next: at least a whole frame, unless the file ends.
+    fn ahead(&mut self) -> Result<&[u8], LogError> {
+        let enough = FRAME_HEAD_BYTES + ENTRY_BYTES_MAX;
+        if !self.ended && self.buffer.len() - self.at < enough {
+            self.read(READ_BYTES)?;
+        }
+        Ok(self.buffer.get(self.at..).unwrap_or_default())
+    }
+
+    /// All that is left.
+    fn rest(&mut self) -> Result<&[u8], LogError> {
+        while !self.ended {
+            self.read(READ_BYTES)?;
+        }
+        Ok(self.buffer.get(self.at..).unwrap_or_default())
+    }
+
+    fn used(&mut self, bytes: usize) {
+        self.at += bytes;
+        self.position += bytes as u64;
+    }
+
+    fn read(&mut self, bytes: usize) -> Result<(), LogError> {
+        self.buffer.drain(..self.at);
+        self.at = 0;
+        let count = (&self.file)
+            .take(bytes as u64)
+            .read_to_end(&mut self.buffer)
+            .map_err(at(&self.place))?;
+        self.ended = count == 0;
+        Ok(())
     }
 }
 
@@ -669,22 +999,6 @@ fn replace(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), LogError> {
     write().map_err(at(&place))
 }
 
-fn segment_file(folder: &Path, next: u64) -> Result<File, LogError> {
-    let folder = folder.join("segments");
-    let place = folder.join(segment::segment_name(EntryId(next)));
-    let file = OpenOptions::new()
-        .read(true)
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(&place)
-        .map_err(at(&place))?;
-    File::open(&folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(at(&folder))?;
-    Ok(file)
-}
-
 fn append_file(place: &Path) -> Result<File, LogError> {
     OpenOptions::new()
         .append(true)
@@ -698,6 +1012,26 @@ fn read_or_empty(place: &Path) -> Result<Vec<u8>, LogError> {
     match fs::read(place) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         other => other.map_err(at(place)),
+    }
+}
+
+/// An entry checked against the hash that was written for it; decoded, with its hash.
+fn verified(
+    index: EntryId,
+    bytes: &[u8],
+    seeds: &HashMap<u64, Hash>,
+    hash: Option<&Hash>,
+) -> Result<(Entry, Hash), LogError> {
+    let entry = Entry::decode_whole(bytes)
+        .map_err(|why| LogError::Damage(Damage::Entry { entry: index, why }))?;
+    let term = entry.header.term;
+    let seed = seeds
+        .get(&term)
+        .ok_or(LogError::Damage(Damage::Seed { entry: index, term }))?;
+    let found = leaf_hash(&entry.leaf(index, seed));
+    match hash.is_some_and(|hash| *hash != found) {
+        true => Err(LogError::Damage(Damage::Hash { entry: index })),
+        false => Ok((entry, found)),
     }
 }
 

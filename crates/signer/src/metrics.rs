@@ -34,6 +34,22 @@ pub struct Gauges {
     pub venue_offset_us: i64,
 }
 
+/// The page of a sealed gate.
+#[must_use]
+pub fn sealed_text(refused: u64) -> String {
+    let mut out = String::new();
+    head(&mut out, "sealed", "1 while the gate is sealed.", "gauge");
+    let _ = writeln!(out, "portcullis_signer_sealed 1");
+    labelled(
+        &mut out,
+        "refused_total",
+        "Requests refused, by the refusal's code.",
+        "code",
+        [("sealed", refused)].into_iter(),
+    );
+    out
+}
+
 impl Metrics {
     pub fn refused(&mut self, code: &'static str) {
         *self.refused.entry(code).or_default() += 1;

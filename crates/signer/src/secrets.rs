@@ -1,6 +1,7 @@
 //! What `portcullis-unseal` writes to the signer's pipe: for each secret `u16 name length | name | u32 secret length |
 //! secret`, then `u16 0`; all big-endian. A stream that ends before the mark was cut short, and nothing of it is used.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::io::{self, Read};
 use zeroize::Zeroizing;
@@ -15,6 +16,33 @@ pub struct Secret {
     /// The sealed file's name within the site.
     pub name: String,
     pub bytes: Zeroizing<Vec<u8>>,
+}
+
+/// The site's secret, from which HMAC virtual keys are derived.
+pub const SITE_SECRET: &str = "keys/site-secret.age";
+/// The seed of the log key.
+pub const LOG_KEY: &str = "keys/log-key.age";
+
+/// Opened secrets that nothing has claimed yet, by name. Without `Debug` or `Clone`; wiped when it goes.
+#[derive(Default)]
+pub struct Held(HashMap<String, Zeroizing<Vec<u8>>>);
+
+impl Held {
+    /// A secret of the same name is replaced. Beyond [`SECRETS_MAX`] names it is dropped.
+    pub fn keep(&mut self, secret: Secret) {
+        if self.0.len() < SECRETS_MAX || self.0.contains_key(&secret.name) {
+            self.0.insert(secret.name, secret.bytes);
+        }
+    }
+
+    pub fn take(&mut self, name: &str) -> Option<Zeroizing<Vec<u8>>> {
+        self.0.remove(name)
+    }
+
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.0.get(name).map(|bytes| bytes.as_slice())
+    }
 }
 
 /// Why the secrets cannot be used.

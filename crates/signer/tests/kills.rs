@@ -16,9 +16,9 @@ use portcullis_model::action::ActionKind;
 use portcullis_model::entry::What;
 use portcullis_model::id::{EntryId, RequestId};
 use portcullis_model::state::State;
-use portcullis_model::wire::{self, LINK_FRAMES_MAX, Send, kind};
-use portcullis_signer::serve::{Ended, Pipes, serve};
-use portcullis_venues::binance::Binance;
+use portcullis_model::wire::{self, Hello, LINK_FRAMES_MAX, Send, kind};
+use portcullis_room::control::Peer;
+use portcullis_signer::serve::Ended;
 use std::collections::HashSet;
 use std::fs::OpenOptions;
 use std::path::Path;
@@ -42,7 +42,7 @@ fn main() {
 
 /// The signer, over named pipes. Both ends of each are open at once, so that opening waits for nobody.
 fn signer(folder: &Path) {
-    let core = open(folder);
+    let (core, waker) = open(folder);
     let end = |name: &str| {
         OpenOptions::new()
             .read(true)
@@ -50,22 +50,14 @@ fn signer(folder: &Path) {
             .open(folder.join(name))
             .unwrap()
     };
-    let pipes = Pipes {
-        from_ingress: end("from_ingress"),
-        to_ingress: end("to_ingress"),
-        from_egress: end("from_egress"),
-        to_egress: end("to_egress"),
-    };
-    let (_operators, commands) = channel();
-    let ended = serve(
-        core,
-        Binance::builtin().unwrap(),
-        pipes,
-        commands,
-        BUILD,
-        reading,
-        |_| {},
-    );
+    let mut serve = serve(core, waker);
+    let (from, to) = (end("from_ingress"), end("to_ingress"));
+    serve
+        .link(Peer::Ingress, 1, from.into(), to.into())
+        .unwrap();
+    let (from, to) = (end("from_egress"), end("to_egress"));
+    serve.link(Peer::Egress, 1, from.into(), to.into()).unwrap();
+    let ended = serve.run();
     assert!(matches!(ended, Ended::Stopped), "{ended:?}");
 }
 
@@ -113,7 +105,8 @@ fn nothing_is_lost_or_doubled_when_the_signer_is_killed() {
         let (tell, seen) = channel();
         let reader = thread::spawn(move || {
             while let Some((kind, cbor)) = read_frame(&mut from_signer) {
-                if kind == kind::HELLO {
+                let is_end = |hello: &Hello| hello.room == "end";
+                if kind == kind::HELLO && wire::message(&cbor).is_ok_and(|hello| is_end(&hello)) {
                     return;
                 }
                 if kind != kind::SEND {
@@ -203,7 +196,7 @@ fn check(folder: &Folder, at_egress: &[(EntryId, String)]) {
     for (index, body) in entries.iter().enumerate() {
         state.apply(EntryId(index as u64), body.at, &body.private.effects);
     }
-    let core = open(&folder.0);
+    let (core, _) = open(&folder.0);
     assert_eq!(
         core.state.entries,
         state.entries + 1,

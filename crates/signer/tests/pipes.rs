@@ -17,13 +17,12 @@ use portcullis_model::halt::{Level, Scope};
 use portcullis_model::id::EntryId;
 use portcullis_model::wire::kind;
 use portcullis_signer::releases;
-use portcullis_signer::serve::{Ended, Operator, Pipes, serve};
-use portcullis_venues::binance::Binance;
+use portcullis_room::control::Peer;
+use portcullis_signer::serve::Ended;
 use std::collections::{HashMap, HashSet};
 use std::io::{Read, Write, pipe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
 
@@ -176,43 +175,28 @@ fn what_egress_never_answered_is_listed_by_a_halt() {
 #[test]
 fn a_neighbour_of_another_build_gets_nothing() {
     let folder = Folder::new();
-    let core = open(&folder.0);
+    let (core, waker) = open(&folder.0);
     let (from_ingress, mut ingress_out) = pipe().unwrap();
     let (mut ingress_in, to_ingress) = pipe().unwrap();
-    let (from_egress, _egress_out) = pipe().unwrap();
-    let (_egress_in, to_egress) = pipe().unwrap();
-    let (operators, commands) = channel();
+    let (mut operator, connection, operators) = operator();
     let signer = thread::spawn(move || {
-        let pipes = Pipes {
-            from_ingress,
-            to_ingress,
-            from_egress,
-            to_egress,
-        };
-        serve(
-            core,
-            Binance::builtin().unwrap(),
-            pipes,
-            commands,
-            BUILD,
-            reading,
-            |_| {},
-        )
+        let mut serve = serve(core, waker);
+        serve.operators(operators);
+        serve.operator(connection.into()).unwrap();
+        serve
+            .link(Peer::Ingress, 1, from_ingress.into(), to_ingress.into())
+            .unwrap();
+        serve.run()
     });
+    // It says who it is, and nothing more to a stranger.
+    assert_eq!(read_frame(&mut ingress_in).unwrap().0, kind::HELLO);
     let mut stranger = hello("ingress");
     stranger.build = b"other".to_vec().into();
     write_frame(&mut ingress_out, kind::HELLO, &stranger);
     write_frame(&mut ingress_out, kind::REQUEST, &7u8);
-    ingress_out.write_all(&[0xff; 64]).unwrap();
-    let (answer, told) = channel();
-    operators
-        .send(Operator {
-            by: "uid 0".into(),
-            command: Command::Stop,
-            answer,
-        })
-        .unwrap();
-    told.recv_timeout(Duration::from_secs(10)).unwrap();
+    // The link may be cut already.
+    let _ = ingress_out.write_all(&[0xff; 64]);
+    ask(&mut operator, &Command::Stop);
     assert!(matches!(signer.join().unwrap(), Ended::Stopped));
     drop(ingress_out);
     let mut got = Vec::new();

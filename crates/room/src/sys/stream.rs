@@ -55,3 +55,14 @@ pub(crate) fn wait_one(fd: BorrowedFd<'_>, writable: bool, timeout_ms: i32) -> i
     // SAFETY: one entry, which outlives the call.
     Ok(checked(unsafe { libc::poll(&raw mut entry, 1, timeout_ms) })? > 0)
 }
+
+/// Bytes that the file system of an open file still has for an unprivileged writer.
+#[expect(unsafe_code, reason = "fstatvfs(3)")]
+pub(crate) fn free_bytes(fd: BorrowedFd<'_>) -> io::Result<u64> {
+    let mut answer = std::mem::MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: writes one answer into memory that we hold.
+    checked(unsafe { libc::fstatvfs(fd.as_raw_fd(), answer.as_mut_ptr()) })?;
+    // SAFETY: the call succeeded, so it has filled the answer.
+    let answer = unsafe { answer.assume_init() };
+    Ok(answer.f_bavail.saturating_mul(answer.f_frsize))
+}

@@ -3,6 +3,7 @@
 
 use super::{Compile, Core, CoreError, Turn, refuses};
 use crate::clock::Reading;
+use crate::keyring;
 use crate::releases;
 use crate::virtual_keys::{SOURCES_MAX, network};
 use aws_lc_rs::rand;
@@ -13,11 +14,12 @@ use portcullis_model::entry::What;
 use portcullis_model::halt::{By, Halt, Level, Scope};
 use portcullis_model::id::{EntryId, Name, Timestamp, VirtualKeyId};
 use portcullis_model::release::{Files, Release};
-use portcullis_model::state::{Effect, LevelKey, State};
+use portcullis_model::state::{Effect, State};
 use portcullis_model::wire::{self, Discard, Discarded, kind};
 use portcullis_venues::binance::{VerifyKey, virtual_key_text};
 use serde_json::json;
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 
@@ -27,7 +29,8 @@ pub const HALT_WAIT_US: u64 = 1_000_000;
 pub const CLOCK_DOUBT_US: u64 = 100_000;
 /// A reason at most, in bytes.
 pub const REASON_BYTES_MAX: usize = 1_000;
-/// Site folder's name that the first command records, until `init` gives one.
+/// Cedar goes deep; the thread ends with the compilation.
+const COMPILE_STACK_BYTES: usize = 8 << 20;
 const API_KEY_BYTES_MAX: usize = 256;
 
 /// A halt that waits for egress.
@@ -35,16 +38,23 @@ pub(super) struct Halting {
     token: u64,
     discard: u64,
     halted: Halted,
-    until_boot_us: u64,
-    waits: bool,
+    pub(super) until_boot_us: u64,
+    pub(super) waits: bool,
 }
 
 /// A release that is being compiled beside the loop.
 pub(super) struct Compiling {
     token: Option<u64>,
     by: String,
-    files: Files,
     done: Receiver<Result<Release, String>>,
+}
+
+/// What is to be compiled.
+enum Texts {
+    /// New ones: stored, synced, before they can be put in force.
+    New(Files),
+    /// Those of the release in force, from the disk.
+    InForce([u8; 32]),
 }
 
 struct No {
@@ -184,7 +194,7 @@ impl Core {
             }))),
             Command::Usage => Ok(Ok(Done::Answer(Answer::Shown { data: self.usage() }))),
             Command::Stop => {
-                self.stopping = true;
+                self.stop();
                 let entry = EntryId(self.state.entries.saturating_sub(1));
                 Ok(Ok(Done::Answer(Answer::Done { entry })))
             }
@@ -230,10 +240,14 @@ impl Core {
                 if self.state.keys.values().any(|key| key.api_key == api_key) {
                     return Err(no("exists", "the key is there already"));
                 }
+                if let Some(secret) = self.held.get(&sealed) {
+                    keyring::is_key(scheme, secret)
+                        .map_err(|why| no("malformed", format!("`{sealed}`: {why}")))?;
+                }
                 let text = format!(
                     "add key `{api_key}` of duty {duty:?} to account `{account}`, sealed in `{sealed}`"
                 );
-                self.recorded(
+                let done = self.recorded(
                     by,
                     text,
                     Effect::KeyAdded {
@@ -243,7 +257,9 @@ impl Core {
                         api_key,
                         sealed,
                     },
-                )
+                );
+                self.open_held();
+                done
             }
             Command::KeyRemove { account, api_key } => {
                 let id = self.account(&account)?;
@@ -332,7 +348,7 @@ impl Core {
                         "a release is being compiled; ask again when it is done",
                     ));
                 }
-                self.compile_beside(Some(token), by, files);
+                self.compile_beside(Some(token), by, Texts::New(files));
                 Ok(Ok(Done::Later))
             }
             Command::Halt {
@@ -716,11 +732,6 @@ impl Core {
             }
             return Ok(());
         };
-        if let Err(why) = releases::store(&self.releases, &compiling.files) {
-            self.answers
-                .push((token, None, refuse("release", why.to_string())));
-            return Ok(());
-        }
         let hash = release.hash;
         let text = format!("put release {} in force", releases::hex(&hash));
         let effect = Effect::Released {
@@ -730,31 +741,26 @@ impl Core {
         self.metrics.commands += 1;
         let _ = wire::frame(&mut turn.to_egress, kind::HOSTS, &release.hosts);
         self.release = Some(Arc::new(release));
+        self.own.prices_now();
         self.answers
             .push((token, Some(entry), Answer::Done { entry }));
         Ok(())
     }
 
-    fn compile_beside(&mut self, token: Option<u64>, by: &str, files: Files) {
+    /// Compiles, and stores what is new, in a thread of its own.
+    fn compile_beside(&mut self, token: Option<u64>, by: &str, texts: Texts) {
         let (tell, done) = channel();
         let compile: Arc<dyn Compile> = Arc::clone(&self.compile);
-        let (texts, state): (Files, State) = (files.clone(), self.state.clone());
+        let state = self.names();
+        let folder = self.releases.clone();
+        let wake = Arc::clone(&self.wake);
         let work = move || {
-            let made = compile
-                .compile(&texts, &state)
-                .and_then(|authority| {
-                    Release::load(&texts, authority).map_err(|why| why.to_string())
-                })
-                .and_then(|release| {
-                    let mut frame = Vec::new();
-                    wire::frame(&mut frame, kind::HOSTS, &release.hosts)
-                        .map(|()| release)
-                        .map_err(|_| "hosts.toml: its roots and pins do not fit a frame".to_owned())
-                });
-            let _ = tell.send(made);
+            let _ = tell.send(made(&*compile, &state, &folder, texts));
+            wake();
         };
         let started = std::thread::Builder::new()
             .name("compile".to_owned())
+            .stack_size(COMPILE_STACK_BYTES)
             .spawn(work);
         if let Err(why) = started {
             // The channel's other end went with the closure: the next tick answers.
@@ -764,9 +770,18 @@ impl Core {
         self.compiling = Some(Compiling {
             token,
             by: by.to_owned(),
-            files,
             done,
         });
+    }
+
+    /// The part of the state that a release's policies can name.
+    fn names(&self) -> State {
+        let mut names = State::default();
+        names.site.clone_from(&self.state.site);
+        names.accounts.clone_from(&self.state.accounts);
+        names.strategies.clone_from(&self.state.strategies);
+        names.virtual_keys.clone_from(&self.state.virtual_keys);
+        names
     }
 
     /// Names have changed: the authority's table may need rows for them.
@@ -775,117 +790,37 @@ impl Core {
             self.recompile_again = true;
             return;
         }
-        let Some(hash) = self.state.release else {
-            return;
-        };
-        match releases::load(&self.releases, &hash) {
-            Ok(files) => self.compile_beside(None, "gate", files),
-            Err(why) => self
-                .events
-                .alert("release-lost", json!({ "why": why.to_string() })),
+        if let Some(hash) = self.state.release {
+            self.compile_beside(None, "gate", Texts::InForce(hash));
         }
-    }
-
-    /// What operators see. docs/ops describes the shape.
-    #[must_use]
-    pub fn status(&self) -> serde_json::Value {
-        let halts: Vec<_> = self.state.halts.values().collect();
-        let one_for_all: Vec<&Name> = self
-            .state
-            .accounts
-            .iter()
-            .filter(|(id, _)| {
-                self.state
-                    .keys
-                    .values()
-                    .filter(|key| key.account == **id)
-                    .count()
-                    == 1
-            })
-            .map(|(_, account)| &account.name)
-            .collect();
-        let mut warnings: Vec<String> = one_for_all
-            .iter()
-            .map(|name| {
-                format!("account `{name}` has one key for all: what only reads is signed by a key that can write")
-            })
-            .collect();
-        if let Some(release) = &self.release {
-            let unlimited = release.mandates.unlimited();
-            if !unlimited.is_empty() {
-                warnings.push(format!("unlimited for the firm: {}", unlimited.join(", ")));
-            }
-        }
-        if self.clock.jumped_us().is_some() {
-            warnings
-                .push("the clock jumped: nothing passes until the time is confirmed".to_owned());
-        }
-        json!({
-            "site": self.state.site,
-            "entries": self.state.entries,
-            "term": self.log.term(),
-            "synced": self.log.synced(),
-            "unsynced_us": self.unsynced_us(),
-            "sealed": self.is_sealed(),
-            "release": self.state.release.map(|hash| releases::hex(&hash)),
-            "accounts": self.state.accounts.iter().map(|(id, account)| json!({
-                "id": id, "name": account.name, "venue": account.venue,
-                "keys": self.state.keys.iter().filter(|(_, key)| key.account == *id).map(|(key, of)| json!({
-                    "id": key, "duty": of.duty, "scheme": of.scheme, "api_key": of.api_key,
-                    "open": self.keyring.is_open(*key),
-                })).collect::<Vec<_>>(),
-            })).collect::<Vec<_>>(),
-            "strategies": self.state.strategies.iter().map(|(id, strategy)| json!({
-                "id": id, "name": strategy.name, "desk": strategy.desk,
-                "mode": mode(strategy.observe), "revoked": strategy.revoked,
-            })).collect::<Vec<_>>(),
-            "virtual_keys": self.state.virtual_keys.iter().map(|(id, key)| json!({
-                "id": id, "strategy": key.strategy, "account": key.account, "scheme": key.scheme,
-                "api_key": key.api_key, "expires": key.expires, "sources": key.sources,
-                "canary": key.canary, "revoked": key.revoked,
-            })).collect::<Vec<_>>(),
-            "halts": halts,
-            "under_way": self.flights.len(),
-            "open_orders": self.state.orders.len(),
-            "egress": self.egress_is_up,
-            "clock": {
-                "now": self.clock.now(),
-                "jumped_us": self.clock.jumped_us(),
-                "venue_offset_us": self.clock.measured_offset_us(),
-            },
-            "warnings": warnings,
-        })
-    }
-
-    fn usage(&self) -> serde_json::Value {
-        let now = self.clock.now();
-        let strategies: Vec<serde_json::Value> = self
-            .state
-            .strategies
-            .iter()
-            .map(|(id, strategy)| {
-                let usage = self.state.usage.get(&LevelKey::Strategy(*id));
-                json!({
-                    "id": id,
-                    "name": strategy.name,
-                    "open_orders": usage.map_or(0, |usage| usage.open_orders),
-                    "turnover": usage.map(|usage| {
-                        usage.turnover.iter().map(|ring| ring.sum(now.0).to_string()).collect::<Vec<_>>()
-                    }),
-                    "holdings": usage.map(|usage| {
-                        usage.holdings.iter().map(|(symbol, holding)| json!({
-                            "symbol": symbol, "base": holding.base, "cash": holding.cash,
-                            "open_buys": holding.open_buys, "open_sells": holding.open_sells,
-                        })).collect::<Vec<_>>()
-                    }),
-                })
-            })
-            .collect();
-        json!({ "strategies": strategies })
     }
 }
 
-fn mode(observe: bool) -> &'static str {
+/// A release from its texts, checked in every way.
+fn made(
+    compile: &dyn Compile,
+    state: &State,
+    folder: &Path,
+    texts: Texts,
+) -> Result<Release, String> {
+    let (files, is_new) = match texts {
+        Texts::New(files) => (files, true),
+        Texts::InForce(hash) => (
+            releases::load(folder, &hash).map_err(|why| why.to_string())?,
+            false,
+        ),
+    };
+    let authority = compile.compile(&files, state)?;
+    let release = Release::load(&files, authority).map_err(|why| why.to_string())?;
+    wire::frame(&mut Vec::new(), kind::HOSTS, &release.hosts)
+        .map_err(|_| "hosts.toml: its roots and pins do not fit a frame".to_owned())?;
+    if is_new {
+        releases::store(folder, &files).map_err(|why| why.to_string())?;
+    }
+    Ok(release)
+}
+
+pub(super) fn mode(observe: bool) -> &'static str {
     if observe { "observe" } else { "enforce" }
 }
 

@@ -16,6 +16,7 @@ use portcullis_model::wire::{Header, Lane, Outcome};
 use portcullis_venues::RawRequest;
 use serde_json::json;
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 /// Prices at most this often.
 pub const PRICES_EVERY_US: u64 = 1_000_000;
@@ -25,6 +26,10 @@ pub const TIME_EVERY_US: u64 = 10_000_000;
 pub const RESOLVE_EVERY_US: u64 = 200_000;
 /// Markets whose prices are polled; a site with more gets those that come first by name, and an alert.
 pub const PRICES_MAX: usize = 200;
+/// What could not be done when it was due is tried again after this.
+const DUE_AGAIN_US: u64 = 5_000;
+/// Without a mandated market prices are looked for this often.
+const PRICES_IDLE_US: u64 = 60_000_000;
 /// A price that stays is written again after this, so that it stays fresh.
 const PRICE_AGAIN_US: u64 = 2_000_000;
 /// The window of a read of the gate's own.
@@ -55,7 +60,6 @@ pub(super) struct Schedule {
     prices_asked: bool,
     time_at: Timestamp,
     time_asked: bool,
-    expired_at: Timestamp,
     resolve_at: Timestamp,
     warned: bool,
 }
@@ -65,10 +69,44 @@ impl Schedule {
         self.prices_asked = false;
         self.time_asked = false;
     }
+
+    /// Another release names other markets.
+    pub(super) fn prices_now(&mut self) {
+        self.prices_at = Timestamp(0);
+    }
 }
 
 impl Core {
-    /// What is due by the clock. The loop calls it each turn, and at least ten times a second.
+    /// How long until [`Core::tick`] has something to do.
+    #[must_use]
+    pub fn due_in(&self) -> Duration {
+        let now = self.clock.now();
+        let mut due = self.expires_at;
+        let mut at = |time: Timestamp| due = due.min(time);
+        if !self.failures.is_empty() {
+            at(Timestamp((now.0 / 60_000_000 + 1) * 60_000_000));
+        }
+        if self.egress_is_up && self.release.is_some() {
+            at(Timestamp((self.state.day + 1).saturating_mul(86_400_000_000)));
+            if !self.own.time_asked {
+                at(self.own.time_at);
+            }
+            if !self.own.prices_asked {
+                at(self.own.prices_at);
+            }
+            if !self.state.orders.is_empty() && !self.is_sealed() {
+                at(self.own.resolve_at);
+            }
+        }
+        let mut wait_us = due.0.saturating_sub(now.0);
+        for halting in &self.halting {
+            wait_us = wait_us.min(halting.until_boot_us.saturating_sub(self.clock.boot_us()));
+        }
+        // What could not be done when it was due (no room at egress) is not tried again at once.
+        Duration::from_micros(wait_us.max(DUE_AGAIN_US))
+    }
+
+    /// What is due by the clock. The loop calls it each turn.
     pub fn tick(&mut self, reading: Reading, turn: &mut Turn) -> Result<(), CoreError> {
         self.look(reading);
         let now = self.clock.now();
@@ -86,8 +124,7 @@ impl Core {
                 self.note(body)?;
             }
         }
-        if now.since_us(self.own.expired_at) >= 1_000_000 {
-            self.own.expired_at = now;
+        if now >= self.expires_at {
             let expired: Vec<VirtualKeyId> = self
                 .connections
                 .keys()
@@ -163,6 +200,7 @@ impl Core {
         self.own.prices_at = now.plus_us(PRICES_EVERY_US);
         let symbols = self.mandated();
         if symbols.is_empty() {
+            self.own.prices_at = now.plus_us(PRICES_IDLE_US);
             return;
         }
         let list = json!(symbols).to_string();

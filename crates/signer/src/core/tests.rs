@@ -107,10 +107,14 @@ fn open(folder: &std::path::Path, reading: Reading, rsa: bool) -> Result<Core, C
         name: "site.test".to_owned(),
         public: key.public_key().as_ref().try_into().unwrap(),
     };
-    let opened = log_file::open(
-        &folder.join("log"),
-        verifier,
+    let mut state = State::default();
+    let checked = log_file::check::<CoreError>(&folder.join("log"), verifier, |index, entry| {
+        fold(&mut state, index, &entry)
+    })?;
+    let opened = checked.open(
         Box::new(move |t| key.sign(t).as_ref().try_into().unwrap()),
+        Arc::new(log_file::FileSystem),
+        Arc::new(|| {}),
     )?;
     let mut keyring = Keyring::default();
     let trade = match rsa {
@@ -126,12 +130,15 @@ fn open(folder: &std::path::Path, reading: Reading, rsa: bool) -> Result<Core, C
     Core::start(Start {
         venue: Binance::builtin().unwrap(),
         log: opened.log,
-        entries: opened.entries,
+        state,
         torn_bytes: opened.torn_bytes,
         releases: folder.join("releases"),
         compile: Arc::new(Compiles),
         keyring,
         site_secret: SiteSecret::new(SITE),
+        held: Held::default(),
+        seal: Seal::Unknown,
+        wake: Arc::new(|| {}),
         reading,
     })
 }

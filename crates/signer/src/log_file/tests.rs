@@ -43,18 +43,36 @@ impl Drop for Folder {
     }
 }
 
-fn open_log(folder: &Folder) -> Result<Opened, LogError> {
+/// What a start finds.
+struct Started {
+    log: Log,
+    entries: Vec<Entry>,
+    torn_bytes: u64,
+}
+
+fn open_log(folder: &Folder) -> Result<Started, LogError> {
+    open_on(folder, Arc::new(FileSystem))
+}
+
+fn open_on(folder: &Folder, disk: Arc<dyn Disk>) -> Result<Started, LogError> {
     let key = Ed25519KeyPair::from_seed_unchecked(&[5; 32]).unwrap();
     let public = key.public_key().as_ref().try_into().unwrap();
     let verifier = Verifier {
         name: "site.test".to_owned(),
         public,
     };
-    open(
-        &folder.0,
-        verifier,
-        Box::new(move |text| key.sign(text).as_ref().try_into().unwrap()),
-    )
+    let mut entries = Vec::new();
+    let checked = check::<LogError>(&folder.0, verifier, |_, entry| {
+        entries.push(entry);
+        Ok(())
+    })?;
+    let sign: Sign = Box::new(move |text| key.sign(text).as_ref().try_into().unwrap());
+    let opened = checked.open(sign, disk, Arc::new(|| {}))?;
+    Ok(Started {
+        log: opened.log,
+        entries,
+        torn_bytes: opened.torn_bytes,
+    })
 }
 
 fn entry(n: u64) -> Entry {

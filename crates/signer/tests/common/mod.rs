@@ -7,6 +7,7 @@ use portcullis_model::action::{ActionKind, Duty, Scheme};
 use portcullis_model::command::{Answer, Command};
 use portcullis_model::entry::Body;
 use portcullis_model::id::{AccountId, EntryId, KeyId, Name, RequestId, StrategyId, Timestamp};
+use portcullis_model::log::Entry;
 use portcullis_model::log::note::Verifier;
 use portcullis_model::release::{Authority, Files, Judgement};
 use portcullis_model::report::Sent;
@@ -16,17 +17,23 @@ use portcullis_model::wire::{
     self, Credit, Discard, Discarded, Header, Hello, LINK_FRAMES_MAX, Outcome, Reply, Request,
     Send, kind,
 };
+use portcullis_room::control::{OperatorSettings, Peer};
+use portcullis_room::poll::Waker;
 use portcullis_signer::clock::Reading;
-use portcullis_signer::core::{Compile, Core, Start};
+use portcullis_signer::core::{Compile, Core, Seal, Start, fold};
+use portcullis_signer::gate::Gate;
 use portcullis_signer::keyring::Keyring;
-use portcullis_signer::serve::{Ended, Operator, Pipes, serve};
+use portcullis_signer::log_file::{self, FileSystem, LogError, Sign, Wake};
+use portcullis_signer::secrets::Held;
+use portcullis_signer::serve::{Ended, Serve};
 use portcullis_signer::virtual_keys::SiteSecret;
-use portcullis_signer::{log_file, releases};
+use portcullis_signer::releases;
 use portcullis_venues::binance::Binance;
 use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -100,40 +107,70 @@ pub fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
 
-pub fn open_log(folder: &Path) -> log_file::Opened {
+/// A log as a start finds it.
+pub fn check(folder: &Path, mut visit: impl FnMut(EntryId, &Entry)) -> (log_file::Checked, Sign) {
     let key = Ed25519KeyPair::from_seed_unchecked(&[5; 32]).unwrap();
     let verifier = Verifier {
         name: "site.test".to_owned(),
         public: key.public_key().as_ref().try_into().unwrap(),
     };
-    log_file::open(
-        &folder.join("log"),
-        verifier,
-        Box::new(move |t| key.sign(t).as_ref().try_into().unwrap()),
-    )
-    .unwrap()
+    let checked = log_file::check::<LogError>(&folder.join("log"), verifier, |index, entry| {
+        visit(index, &entry);
+        Ok(())
+    });
+    let sign = Box::new(move |t: &[u8]| key.sign(t).as_ref().try_into().unwrap());
+    (checked.unwrap(), sign)
 }
 
-pub fn open(folder: &Path) -> Core {
-    let opened = open_log(folder);
+pub fn open(folder: &Path) -> (Core, Waker) {
+    let waker = Waker::new().unwrap();
+    let wake: Wake = {
+        let waker = waker.clone();
+        Arc::new(move || waker.wake())
+    };
+    let mut state = State::default();
+    let (checked, sign) = check(folder, |index, entry| {
+        fold(&mut state, index, entry).unwrap();
+    });
+    let opened = checked
+        .open(sign, Arc::new(FileSystem), Arc::clone(&wake))
+        .unwrap();
     let mut keyring = Keyring::default();
     for (id, text) in [(2, "RealTradeKey"), (3, "RealReadKey")] {
         keyring
             .open(KeyId(id), text, Scheme::HmacSha256, REAL)
             .unwrap();
     }
-    Core::start(Start {
+    let core = Core::start(Start {
         venue: Binance::builtin().unwrap(),
         log: opened.log,
-        entries: opened.entries,
+        state,
         torn_bytes: opened.torn_bytes,
         releases: folder.join("releases"),
         compile: Arc::new(Compiles),
         keyring,
         site_secret: SiteSecret::new(&[7; 32]),
+        held: Held::default(),
+        seal: Seal::Unknown,
+        wake,
         reading: reading(),
-    })
-    .unwrap()
+    });
+    (core.unwrap(), waker)
+}
+
+/// The loop around a core, ready for its links.
+pub fn serve(core: Core, waker: Waker) -> Serve {
+    let venue = Binance::builtin().unwrap();
+    let gate = Gate::Open(Box::new(core));
+    Serve::new(gate, venue, BUILD, waker, reading, |_| {}).unwrap()
+}
+
+/// An operator's connection: our end, and the signer's with who we are.
+pub fn operator() -> (UnixStream, UnixStream, Vec<OperatorSettings>) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let uid = portcullis_room::io::peer(&ours).unwrap().uid.unwrap();
+    let name = "ada".to_owned();
+    (ours, theirs, vec![OperatorSettings { uid, name }])
 }
 
 pub struct Folder(pub PathBuf);
@@ -169,7 +206,7 @@ pub type Log = Arc<Mutex<Vec<Seen>>>;
 
 /// A running signer with the test's own ingress and egress.
 pub struct Site {
-    pub operators: Sender<Operator>,
+    pub operator: Mutex<UnixStream>,
     pub to_signer: Arc<Mutex<PipeWriter>>,
     pub replies: Mutex<Receiver<(RequestId, String)>>,
     pub seen: Log,
@@ -203,21 +240,29 @@ pub fn hello(room: &str) -> Hello {
     }
 }
 
-pub fn started(core: Core, api_key: &str, secret: &str, answers: bool) -> Site {
+pub fn started(
+    (core, waker): (Core, Waker),
+    api_key: &str,
+    secret: &str,
+    answers: bool,
+) -> Site {
     let (from_ingress, mut ingress_out) = pipe().unwrap();
     let (mut ingress_in, to_ingress) = pipe().unwrap();
     let (from_egress, egress_out) = pipe().unwrap();
     let (egress_in, to_egress) = pipe().unwrap();
-    let (operators, commands) = channel();
+    let (operator, connection, operators) = operator();
     let signer = thread::spawn(move || {
-        let pipes = Pipes {
-            from_ingress,
-            to_ingress,
-            from_egress,
-            to_egress,
-        };
-        let venue = Binance::builtin().unwrap();
-        serve(core, venue, pipes, commands, BUILD, reading, |_| {})
+        let mut serve = serve(core, waker);
+        serve.operators(operators);
+        serve.operator(connection.into()).unwrap();
+        let (ingress, egress) = (Peer::Ingress, Peer::Egress);
+        serve
+            .link(ingress, 1, from_ingress.into(), to_ingress.into())
+            .unwrap();
+        serve
+            .link(egress, 1, from_egress.into(), to_egress.into())
+            .unwrap();
+        serve.run()
     });
     let (tell, replies) = channel();
     let credits = Arc::new(AtomicU64::new(u64::from(LINK_FRAMES_MAX)));
@@ -239,7 +284,7 @@ pub fn started(core: Core, api_key: &str, secret: &str, answers: bool) -> Site {
     let seen: Log = Arc::default();
     egress(egress_in, egress_out, Arc::clone(&seen), answers);
     Site {
-        operators,
+        operator: Mutex::new(operator),
         to_signer: Arc::new(Mutex::new(ingress_out)),
         replies: Mutex::new(replies),
         seen,
@@ -293,19 +338,26 @@ pub fn egress(mut from: PipeReader, mut to: PipeWriter, seen: Log, answers: bool
     });
 }
 
+/// One command, and its answer.
+pub fn ask(operator: &mut UnixStream, command: &Command) -> Answer {
+    let json = serde_json::to_vec(command).unwrap();
+    operator
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    operator
+        .write_all(&(json.len() as u32).to_be_bytes())
+        .unwrap();
+    operator.write_all(&json).unwrap();
+    let mut head = [0; 4];
+    operator.read_exact(&mut head).expect("an answer");
+    let mut json = vec![0; u32::from_be_bytes(head) as usize];
+    operator.read_exact(&mut json).unwrap();
+    serde_json::from_slice(&json).unwrap()
+}
+
 impl Site {
     pub fn command(&self, command: Command) -> Answer {
-        let (answer, told) = channel();
-        let by = "uid 0".to_owned();
-        self.operators
-            .send(Operator {
-                by,
-                command,
-                answer,
-            })
-            .unwrap();
-        told.recv_timeout(Duration::from_secs(20))
-            .expect("an answer")
+        ask(&mut self.operator.lock().unwrap(), &command)
     }
 
     #[track_caller]
@@ -362,9 +414,9 @@ impl Site {
 
 /// A site set up by operators' commands alone, in a folder of its own.
 pub fn site(folder: &Folder, answers: bool) -> Site {
-    let mut core = open(&folder.0);
+    let (mut core, waker) = open(&folder.0);
     core.create("uid 0", name("site")).unwrap();
-    let mut site = started(core, "", "", answers);
+    let mut site = started((core, waker), "", "", answers);
     site.done(Command::AccountAdd {
         name: name("main"),
         venue: name("binance"),
@@ -405,13 +457,10 @@ pub fn site(folder: &Folder, answers: bool) -> Site {
 
 /// Every entry on the disk, read by itself.
 pub fn entries(folder: &Folder) -> Vec<Body> {
-    let opened = open_log(&folder.0);
-    let bodies = opened
-        .entries
-        .iter()
-        .map(|entry| Body::from_entry(entry).unwrap())
-        .collect();
-    opened.log.close().unwrap();
+    let mut bodies = Vec::new();
+    let _ = check(&folder.0, |_, entry| {
+        bodies.push(Body::from_entry(entry).unwrap());
+    });
     bodies
 }
 
