@@ -58,8 +58,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         public: key.public_key().as_ref().try_into()?,
     };
     let sign = move |text: &[u8]| key.sign(text).as_ref().try_into().unwrap_or([0; 64]);
-    let opened = log_file::check::<log_file::LogError>(&folder.join("log"), verifier, |_, _| Ok(()))?
-        .open(
+    let opened =
+        log_file::check::<log_file::LogError>(&folder.join("log"), verifier, |_, _| Ok(()))?.open(
             Box::new(sign),
             Arc::new(log_file::FileSystem),
             Arc::new(|| {}),

@@ -499,7 +499,14 @@ impl Core {
         }
         if self.stopping {
             let text = "the gate is being restarted; nothing was sent";
-            reply(turn, request.id, Class::NotAvailable, text, "stopping", None);
+            reply(
+                turn,
+                request.id,
+                Class::NotAvailable,
+                text,
+                "stopping",
+                None,
+            );
             return Ok(());
         }
         let raw = RawRequest {
@@ -550,11 +557,7 @@ impl Core {
         let id = *self.state.by_api_key.get(api_key).ok_or_else(unknown)?;
         let key = self.state.virtual_keys.get(&id).ok_or_else(unknown)?;
         *known = Some(id);
-        let sealed = Early::Class(
-            Class::NotAvailable,
-            SEALED,
-            "sealed",
-        );
+        let sealed = Early::Class(Class::NotAvailable, SEALED, "sealed");
         let Some(checker) = self.checkers.of(id, key, self.site_secret.as_ref()) else {
             return Err(if self.site_secret.is_none() {
                 sealed

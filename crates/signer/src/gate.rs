@@ -99,13 +99,18 @@ impl Sealed {
     }
 
     /// Keeps the secrets, and opens the gate once the two that it needs are there.
-    fn secrets(mut self: Box<Self>, secrets: Vec<Secret>, reading: Reading) -> Result<Gate, CoreError> {
+    fn secrets(
+        mut self: Box<Self>,
+        secrets: Vec<Secret>,
+        reading: Reading,
+    ) -> Result<Gate, CoreError> {
         for secret in secrets {
             self.held.keep(secret);
         }
         for name in [SITE_SECRET, LOG_KEY] {
             if self.held.get(name).is_none() {
-                self.events.alert("still-sealed", json!({ "missing": name }));
+                self.events
+                    .alert("still-sealed", json!({ "missing": name }));
                 return Ok(Gate::Sealed(self));
             }
         }
@@ -181,7 +186,14 @@ impl Sealed {
     /// Says to a program that nothing passes.
     pub fn request(&mut self, request: &Request<'_>, turn: &mut Turn) {
         self.refused += 1;
-        reply(turn, request.id, Class::NotAvailable, SEALED, "sealed", None);
+        reply(
+            turn,
+            request.id,
+            Class::NotAvailable,
+            SEALED,
+            "sealed",
+            None,
+        );
     }
 
     /// Shows what there is; nothing else can be done.

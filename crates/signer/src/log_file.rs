@@ -387,9 +387,7 @@ impl Log {
 
     /// Asks to be woken when this entry is synced. Look at [`Log::synced`] after it: it may be so already.
     pub fn want_synced(&self, entry: EntryId) {
-        self.shared
-            .wanted
-            .fetch_min(entry.0 + 1, Ordering::SeqCst);
+        self.shared.wanted.fetch_min(entry.0 + 1, Ordering::SeqCst);
     }
 
     /// How long the oldest unsynced entry has waited.
@@ -844,8 +842,7 @@ pub fn check<E: From<LogError>>(
                         .write(true)
                         .open(&place)
                         .and_then(|file| {
-                            file.set_len(window.position)
-                                .and_then(|()| file.sync_all())
+                            file.set_len(window.position).and_then(|()| file.sync_all())
                         })
                         .map_err(at(&place))?;
                     break;

@@ -21,9 +21,7 @@ use crate::lanes::Lanes;
 use crate::secrets::{self, Secret, SecretsError};
 use operators::Operators;
 use portcullis_model::command::Answer;
-use portcullis_model::wire::{
-    self, Credit, Discarded, Hello, Lane, Outcome, Request, Venue, kind,
-};
+use portcullis_model::wire::{self, Credit, Discarded, Hello, Lane, Outcome, Request, Venue, kind};
 use portcullis_room::clock::Monotonic;
 use portcullis_room::confine::SandboxReport;
 use portcullis_room::control::{
@@ -299,7 +297,9 @@ impl Serve {
         if ready.ingress {
             (ingress_is_there, requests) = self.take_requests();
         }
-        let commands = self.operators.read(&ready.operators, &self.poll, &self.waker);
+        let commands = self
+            .operators
+            .read(&ready.operators, &self.poll, &self.waker);
         // Again: what has just been folded happened before this, so the moment that a halt names lies behind it all.
         let reading = (self.read_clocks)();
         for (token, by, command) in commands {
@@ -709,7 +709,10 @@ impl Serve {
 }
 
 /// `false`: what came is no frame of ingress.
-#[expect(clippy::too_many_arguments, reason = "parts of one loop, borrowed apart")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "parts of one loop, borrowed apart"
+)]
 fn from_ingress(
     gate: &mut Gate,
     epoch: u32,
@@ -800,4 +803,3 @@ pub(crate) fn refused(code: &str, message: &str, hint: Option<&str>) -> Answer {
         hint: hint.map(str::to_owned),
     }
 }
-

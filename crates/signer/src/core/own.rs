@@ -87,7 +87,9 @@ impl Core {
             at(Timestamp((now.0 / 60_000_000 + 1) * 60_000_000));
         }
         if self.egress_is_up && self.release.is_some() {
-            at(Timestamp((self.state.day + 1).saturating_mul(86_400_000_000)));
+            at(Timestamp(
+                (self.state.day + 1).saturating_mul(86_400_000_000),
+            ));
             if !self.own.time_asked {
                 at(self.own.time_at);
             }

@@ -135,7 +135,8 @@ impl Shown<'_> {
         }
         if self.seal == Seal::KeyFile {
             warnings.push(
-                "a key file on this host opens the seals: whoever copies the disk has the keys".to_owned(),
+                "a key file on this host opens the seals: whoever copies the disk has the keys"
+                    .to_owned(),
             );
         }
         for (id, account) in &state.accounts {

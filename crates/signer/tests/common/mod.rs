@@ -24,10 +24,10 @@ use portcullis_signer::core::{Compile, Core, Seal, Start, fold};
 use portcullis_signer::gate::Gate;
 use portcullis_signer::keyring::Keyring;
 use portcullis_signer::log_file::{self, FileSystem, LogError, Sign, Wake};
+use portcullis_signer::releases;
 use portcullis_signer::secrets::Held;
 use portcullis_signer::serve::{Ended, Serve};
 use portcullis_signer::virtual_keys::SiteSecret;
-use portcullis_signer::releases;
 use portcullis_venues::binance::Binance;
 use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
 use std::os::unix::net::UnixStream;
@@ -240,12 +240,7 @@ pub fn hello(room: &str) -> Hello {
     }
 }
 
-pub fn started(
-    (core, waker): (Core, Waker),
-    api_key: &str,
-    secret: &str,
-    answers: bool,
-) -> Site {
+pub fn started((core, waker): (Core, Waker), api_key: &str, secret: &str, answers: bool) -> Site {
     let (from_ingress, mut ingress_out) = pipe().unwrap();
     let (mut ingress_in, to_ingress) = pipe().unwrap();
     let (from_egress, egress_out) = pipe().unwrap();
