@@ -58,9 +58,13 @@ fn log(name: &str, count: u64) -> Folder {
             public,
         };
         let sign = Box::new(move |text: &[u8]| key.sign(text).as_ref().try_into().unwrap());
-        let mut log = log_file::open(&at.0.join("log"), verifier, sign)
+        let checked =
+            log_file::check::<log_file::LogError>(&at.0.join("log"), verifier, |_, _| Ok(()));
+        let disk = std::sync::Arc::new(log_file::FileSystem);
+        let opened = checked
             .unwrap()
-            .log;
+            .open(sign, disk, std::sync::Arc::new(|| {}));
+        let mut log = opened.unwrap().log;
         for n in range {
             let _ = log.append(entry(n), ()).unwrap();
         }
