@@ -80,7 +80,7 @@ pub(crate) struct Reads {
 pub struct Rules {
     pub(crate) rules: Vec<Rule>,
     pub(crate) set: PolicySet,
-    pub(crate) schema: Schema,
+    pub(crate) schema: &'static Schema,
     report: Report,
 }
 
@@ -202,7 +202,7 @@ pub fn check(text: &str) -> Result<Rules, CheckError> {
             return Err(findings.fail());
         }
     };
-    findings.validate(&schema, &set);
+    findings.validate(schema, &set);
     if findings.failed() {
         return Err(findings.fail());
     }
@@ -302,7 +302,7 @@ fn rule(
 }
 
 struct Parsed {
-    schema: Schema,
+    schema: &'static Schema,
     policies: Vec<cedar_policy::Policy>,
     pieces: Vec<Piece>,
 }

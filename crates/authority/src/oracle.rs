@@ -151,6 +151,7 @@ pub struct Oracle {
     authorizer: Authorizer,
     strategies: HashMap<StrategyId, EntityUid>,
     accounts: HashMap<AccountId, EntityUid>,
+    actions: HashMap<ActionKind, EntityUid>,
     rules: Rules,
     roster: Roster,
 }
@@ -166,7 +167,7 @@ impl fmt::Debug for Oracle {
 impl Oracle {
     pub fn new(rules: Rules, roster: Roster) -> Result<Self, RosterError> {
         roster.check()?;
-        let entities = roster.entities(&rules.schema)?;
+        let entities = roster.entities(rules.schema)?;
         let uid = |ty: &str, id: &str| {
             vocabulary::uid(ty, id).map_err(|e| RosterError::Bug(e.to_string()))
         };
@@ -178,11 +179,16 @@ impl Oracle {
         for account in &roster.accounts {
             accounts.insert(account.id, uid("Account", account.name.as_str())?);
         }
+        let mut actions = HashMap::new();
+        for kind in ActionKind::ALL {
+            actions.insert(kind, uid("Action", kind.name())?);
+        }
         Ok(Self {
             entities,
             authorizer: Authorizer::new(),
             strategies,
             accounts,
+            actions,
             rules,
             roster,
         })
@@ -281,7 +287,10 @@ impl Oracle {
             .accounts
             .get(&account)
             .ok_or_else(|| Unfit::Account.to_string())?;
-        let action = vocabulary::uid("Action", kind.name()).map_err(|error| error.to_string())?;
+        let action = self
+            .actions
+            .get(&kind)
+            .ok_or("the action is not in the schema")?;
         let mut pairs = Vec::new();
         for (slot, _) in slots(kind) {
             let value = match slot.slot_type() {
@@ -302,10 +311,10 @@ impl Oracle {
         let context = Context::from_pairs(pairs).map_err(|error| error.to_string())?;
         Request::new(
             principal.clone(),
-            action,
+            action.clone(),
             resource.clone(),
             context,
-            Some(&self.rules.schema),
+            Some(self.rules.schema),
         )
         .map_err(|error| error.to_string())
     }

@@ -830,10 +830,11 @@ fn negate(test: Test) -> Test {
     }
 }
 
-/// Left before right, so that what guards a slot stays before what reads it.
+/// Left before right, so that what guards a slot stays before what reads it. What a policy that passed the check says
+/// cannot fail, so a side that is known decides alone.
 fn all_of(left: Test, right: Test) -> Test {
     match (left, right) {
-        (Test::Never, _) => Test::Never,
+        (Test::Never, _) | (_, Test::Never) => Test::Never,
         (Test::Always, right) => right,
         (left, Test::Always) => left,
         (left, right) => {
@@ -851,7 +852,7 @@ fn all_of(left: Test, right: Test) -> Test {
 
 fn any_of(left: Test, right: Test) -> Test {
     match (left, right) {
-        (Test::Always, _) => Test::Always,
+        (Test::Always, _) | (_, Test::Always) => Test::Always,
         (Test::Never, right) => right,
         (left, Test::Never) => left,
         (left, right) => {
@@ -871,6 +872,7 @@ fn if_test(condition: Test, then: Test, otherwise: Test) -> Test {
     match (condition, then, otherwise) {
         (Test::Always, then, _) => then,
         (Test::Never, _, otherwise) => otherwise,
+        (_, then, otherwise) if then == otherwise => then,
         (condition, Test::Always, Test::Never) => condition,
         (condition, Test::Never, Test::Always) => negate(condition),
         (condition, then, otherwise) => Test::If(Box::new([condition, then, otherwise])),

@@ -2,6 +2,7 @@
 
 use cedar_policy::{EntityId, EntityTypeName, EntityUid, ParseErrors, Schema};
 use portcullis_model::action::ActionKind;
+use std::sync::OnceLock;
 
 /// The schema, in Cedar's own notation.
 pub const SCHEMA: &str = include_str!("schema.cedarschema");
@@ -10,10 +11,15 @@ pub const SCHEMA: &str = include_str!("schema.cedarschema");
 pub const DEFAULT_POLICY: &str = include_str!("default.cedar");
 
 /// The schema, or the sentence that says why the text above does not parse: a bug of ours.
-pub(crate) fn schema() -> Result<Schema, String> {
-    Schema::from_cedarschema_str(SCHEMA)
-        .map(|(schema, _)| schema)
-        .map_err(|error| error.to_string())
+pub(crate) fn schema() -> Result<&'static Schema, &'static str> {
+    static READ: OnceLock<Result<Schema, String>> = OnceLock::new();
+    READ.get_or_init(|| {
+        Schema::from_cedarschema_str(SCHEMA)
+            .map(|(schema, _)| schema)
+            .map_err(|error| error.to_string())
+    })
+    .as_ref()
+    .map_err(String::as_str)
 }
 
 pub(crate) fn uid(ty: &str, id: &str) -> Result<EntityUid, Box<ParseErrors>> {

@@ -994,6 +994,11 @@ impl Table {
             accounts: self.accounts.len(),
             rows: self.rows.len(),
             cells: self.cells.len(),
+            keyed_cells: self
+                .cells
+                .iter()
+                .filter(|cell| cell.permits.keyed.is_some() || cell.forbids.keyed.is_some())
+                .count(),
             tests: self.tests.len(),
         }
     }
@@ -1085,6 +1090,8 @@ pub struct Size {
     pub accounts: usize,
     pub rows: usize,
     pub cells: usize,
+    /// Those that are searched by a text.
+    pub keyed_cells: usize,
     pub tests: usize,
 }
 
