@@ -86,6 +86,8 @@ pub enum Command {
     },
     /// What the state says of each strategy: usage against limits.
     Usage,
+    /// The release's markets that the firm's mandate names, with the last price of each.
+    Markets,
     /// Ends the signer in order.
     Stop,
 }
@@ -105,7 +107,7 @@ pub enum Answer {
     Done {
         entry: EntryId,
     },
-    /// `status`, `usage`: an object whose shape docs/ops describes.
+    /// `status`, `usage`: an object whose shape docs/spec/commands.md describes.
     Shown {
         data: serde_json::Value,
     },

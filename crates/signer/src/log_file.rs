@@ -325,7 +325,7 @@ impl Checked {
             wake,
         });
         let mut behind = Behind {
-            read_from: file.len().map_err(at(&segments))?,
+            read_from: file.length().map_err(at(&segments))?,
             file: Arc::clone(&file),
             folder: folder.clone(),
             disk: Arc::clone(&disk),
@@ -636,7 +636,7 @@ impl Behind {
             self.shared.wanted.store(u64::MAX, Ordering::SeqCst);
             (self.shared.wake)();
         }
-        let length = self.file.len().map_err(at(&place))?;
+        let length = self.file.length().map_err(at(&place))?;
         let mut bytes =
             vec![0; usize::try_from(length.saturating_sub(self.read_from)).unwrap_or(0)];
         self.file

@@ -124,12 +124,24 @@ fn run(arguments: &Arguments) -> Result<Ended, Box<dyn Error>> {
         build: BUILD_ID.to_owned(),
         sandbox: report.clone(),
     })?;
-    let ended = start(arguments, &mut control).and_then(|started| serve(started, control, report));
-    if let Err(why) = &ended {
-        // The channel may be what failed.
-        let _ = writeln!(io::stderr(), "signer: could not start: {why}");
+    let started = start(arguments, &mut control).and_then(|started| loaded(started, report));
+    match started {
+        Ok((mut serve, lock)) => {
+            serve.control(control)?;
+            let ended = serve.run();
+            drop(lock);
+            Ok(ended)
+        }
+        Err(why) => {
+            let stopped = FromRoom::Stopped {
+                ok: false,
+                why: Some(why.to_string()),
+            };
+            // The channel may be what failed.
+            let _ = control.send(&stopped);
+            Err(why)
+        }
     }
-    ended
 }
 
 fn confine(arguments: &Arguments) -> Result<SandboxReport, Box<dyn Error>> {
@@ -169,11 +181,8 @@ fn start(arguments: &Arguments, control: &mut Control) -> Result<Started, Box<dy
     })
 }
 
-fn serve(
-    mut started: Started,
-    control: Control,
-    report: SandboxReport,
-) -> Result<Ended, Box<dyn Error>> {
+/// The loop, with the site's log verified and folded; and the lock on it.
+fn loaded(mut started: Started, report: SandboxReport) -> Result<(Serve, File), Box<dyn Error>> {
     let settings = started.settings;
     let venue = Binance::builtin()?;
     let waker = Waker::new()?;
@@ -212,10 +221,7 @@ fn serve(
     if let Some(connection) = started.fds.take("operator-connection") {
         serve.operator(connection)?;
     }
-    serve.control(control)?;
-    let ended = serve.run();
-    drop(started.lock);
-    Ok(ended)
+    Ok((serve, started.lock))
 }
 
 fn reading() -> Reading {

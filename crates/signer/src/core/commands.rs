@@ -180,7 +180,11 @@ impl Core {
     ) -> Result<Result<Done, CoreError>, No> {
         let shows = matches!(
             command,
-            Command::Status | Command::Usage | Command::Resolve { .. } | Command::Stop
+            Command::Status
+                | Command::Usage
+                | Command::Markets
+                | Command::Resolve { .. }
+                | Command::Stop
         );
         if self.state.site.is_none() && !shows {
             return Err(No {
@@ -193,6 +197,9 @@ impl Core {
                 data: self.status(),
             }))),
             Command::Usage => Ok(Ok(Done::Answer(Answer::Shown { data: self.usage() }))),
+            Command::Markets => Ok(Ok(Done::Answer(Answer::Shown {
+                data: self.markets(),
+            }))),
             Command::Stop => {
                 self.stop();
                 let entry = EntryId(self.state.entries.saturating_sub(1));

@@ -62,6 +62,7 @@ pub(super) struct Schedule {
     time_asked: bool,
     resolve_at: Timestamp,
     warned: bool,
+    told_mismatch: bool,
 }
 
 impl Schedule {
@@ -73,6 +74,7 @@ impl Schedule {
     /// Another release names other markets.
     pub(super) fn prices_now(&mut self) {
         self.prices_at = Timestamp(0);
+        self.told_mismatch = false;
     }
 }
 
@@ -113,6 +115,13 @@ impl Core {
         self.look(reading);
         let now = self.clock.now();
         self.commands_tick(turn)?;
+        if !self.own.told_mismatch
+            && let Some(why) = self.release.as_ref().and_then(|it| it.authority.mismatch())
+        {
+            self.own.told_mismatch = true;
+            self.events
+                .alert("authority-mismatch", json!({ "why": why }));
+        }
         for (key, counts) in self.failures.minute(now) {
             let all: u64 = counts.iter().map(|count| count.count).sum();
             if all >= STORM {

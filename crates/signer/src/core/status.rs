@@ -149,6 +149,11 @@ impl Shown<'_> {
             }
         }
         if let Some(release) = self.release {
+            if let Some(why) = release.authority.mismatch() {
+                warnings.push(format!(
+                    "the authority's table and Cedar disagree, so only what lowers risk passes; please report this: {why}"
+                ));
+            }
             let unlimited = release.mandates.unlimited();
             if !unlimited.is_empty() {
                 warnings.push(format!("unlimited for the firm: {}", unlimited.join(", ")));
@@ -224,6 +229,37 @@ impl Core {
             venues: &self.venues,
         }
         .page()
+    }
+
+    /// The page of `markets`.
+    #[must_use]
+    pub(crate) fn markets(&self) -> Value {
+        let Some(release) = &self.release else {
+            return json!({ "markets": [] });
+        };
+        let now = self.clock.now();
+        let mut markets: Vec<_> = release
+            .markets
+            .values()
+            .filter(|market| {
+                release
+                    .mandates
+                    .firm
+                    .market(market.symbol.as_str())
+                    .is_some()
+            })
+            .collect();
+        markets.sort_by(|a, b| a.symbol.cmp(&b.symbol));
+        let page = markets.into_iter().map(|market| {
+            let price = self.state.prices.get(&market.symbol);
+            json!({
+                "symbol": market.symbol, "base": market.base, "quote": market.quote,
+                "tick": market.tick, "step": market.step,
+                "price": price.map(|(price, _)| price),
+                "price_age_us": price.map(|(_, at)| now.since_us(*at)),
+            })
+        });
+        json!({ "markets": page.collect::<Vec<_>>() })
     }
 
     /// The page of `usage`.

@@ -19,7 +19,7 @@ pub const RESERVE_BYTES: u64 = 16 << 20;
 pub trait Segment: Send + Sync {
     fn write(&self, bytes: &[u8]) -> io::Result<usize>;
     fn sync_data(&self) -> io::Result<()>;
-    fn len(&self) -> io::Result<u64>;
+    fn length(&self) -> io::Result<u64>;
     fn read_exact_at(&self, into: &mut [u8], at: u64) -> io::Result<()>;
 }
 
@@ -40,7 +40,7 @@ impl Segment for File {
         File::sync_data(self)
     }
 
-    fn len(&self) -> io::Result<u64> {
+    fn length(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
     }
 

@@ -1,0 +1,472 @@
+//! The program itself: the test is `up`, ingress and egress, and gives it what those give.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests state what must hold"
+)]
+
+mod common;
+
+use common::*;
+use portcullis_model::action::{Duty, Scheme};
+use portcullis_model::command::{Answer, Command};
+use portcullis_model::entry::{Body, What};
+use portcullis_model::halt::{Level, Scope};
+use portcullis_model::id::{RequestId, Timestamp};
+use portcullis_model::release::Files;
+use portcullis_model::wire::{self, Hello, Reply, Send, kind};
+use portcullis_room::BUILD_ID;
+use portcullis_room::control::{FromRoom, Peer, Received, ToRoom};
+use portcullis_room::spawn::{LinkEnd, Running, pipes, room};
+use serde_json::{Value, json};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A running signer, seen from `up`.
+struct Program {
+    running: Running,
+    operator: UnixStream,
+}
+
+/// Ingress and egress, in blocking pipes.
+struct Neighbours {
+    ingress: (File, File),
+    egress: (File, File),
+}
+
+impl Program {
+    fn start(folder: &Path) -> Self {
+        let site = folder.to_str().unwrap();
+        let program = Path::new(env!("CARGO_BIN_EXE_portcullis-signer"));
+        let mut running = room(program, ["--site", site]).unwrap();
+        let Received::Message(FromRoom::Ready { room, build, .. }, _) =
+            running.control.receive_within(PATIENCE).unwrap()
+        else {
+            panic!("not ready");
+        };
+        assert_eq!((room, build.as_str()), (Peer::Signer, BUILD_ID));
+        let (operator, theirs, operators) = operator();
+        let start = ToRoom::Start {
+            settings: json!({
+                "site": "fund", "operators": operators, "listeners": [], "seal": "key-file",
+            }),
+        };
+        let fds = [("operator-connection", theirs.as_fd())];
+        running.control.send(&start, &fds, PATIENCE).unwrap();
+        Self { running, operator }
+    }
+
+    fn unseal(&self, secrets: &[(&str, &[u8])]) {
+        let (from, to) = std::io::pipe().unwrap();
+        let fds = [("secrets", from.as_fd())];
+        let control = &self.running.control;
+        control.send(&ToRoom::Secrets, &fds, PATIENCE).unwrap();
+        let mut to = File::from(OwnedFd::from(to));
+        for (name, secret) in secrets {
+            to.write_all(&(name.len() as u16).to_be_bytes()).unwrap();
+            to.write_all(name.as_bytes()).unwrap();
+            to.write_all(&(secret.len() as u32).to_be_bytes()).unwrap();
+            to.write_all(secret).unwrap();
+        }
+        to.write_all(&[0, 0]).unwrap();
+    }
+
+    fn link(&self, peer: Peer, epoch: u32) -> (File, File) {
+        let (theirs, ours): (LinkEnd, LinkEnd) = pipes().unwrap();
+        let fds = [("from", theirs.from.as_fd()), ("to", theirs.to.as_fd())];
+        let control = &self.running.control;
+        control
+            .send(&ToRoom::Link { peer, epoch }, &fds, PATIENCE)
+            .unwrap();
+        let (mut from, mut to) = (File::from(ours.from), File::from(ours.to));
+        let (kind, cbor) = read_frame(&mut from).unwrap();
+        let hello: Hello = wire::message(&cbor).unwrap();
+        assert_eq!(
+            (kind, hello.room.as_str(), hello.epoch),
+            (kind::HELLO, "signer", epoch)
+        );
+        let hello = Hello {
+            build: BUILD_ID.as_bytes().to_vec().into(),
+            room: peer.name().to_owned(),
+            epoch,
+        };
+        write_frame(&mut to, kind::HELLO, &hello);
+        (from, to)
+    }
+
+    fn neighbours(&self, epoch: u32) -> Neighbours {
+        Neighbours {
+            ingress: self.link(Peer::Ingress, epoch),
+            egress: self.link(Peer::Egress, epoch),
+        }
+    }
+
+    fn ask(&mut self, command: Command) -> Answer {
+        ask(&mut self.operator, &command)
+    }
+
+    #[track_caller]
+    fn done(&mut self, command: Command) {
+        let answer = self.ask(command);
+        assert!(matches!(answer, Answer::Done { .. }), "{answer:?}");
+    }
+
+    fn status(&mut self) -> Value {
+        match self.ask(Command::Status) {
+            Answer::Shown { data } => data,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Until the gate is as it should be; opening a seal takes its time.
+    fn wait_for(&mut self, what: impl Fn(&Value) -> bool) -> Value {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let status = self.status();
+            if what(&status) {
+                return status;
+            }
+            assert!(Instant::now() < until, "{status}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    fn metrics(&mut self) -> String {
+        let control = &mut self.running.control;
+        control
+            .send(&ToRoom::Metrics { token: 7 }, &[], PATIENCE)
+            .unwrap();
+        match control.receive_within(PATIENCE).unwrap() {
+            Received::Message(FromRoom::Metrics { token: 7, text }, _) => text,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Ends in order, and says so.
+    fn stop(mut self) -> String {
+        let control = &mut self.running.control;
+        control.send(&ToRoom::Stop, &[], PATIENCE).unwrap();
+        match control.receive_within(PATIENCE).unwrap() {
+            Received::Message(
+                FromRoom::Stopped {
+                    ok: true,
+                    why: None,
+                },
+                _,
+            ) => {}
+            other => panic!("{other:?}"),
+        }
+        self.ended(0)
+    }
+
+    fn ended(mut self, code: i32) -> String {
+        let status = self.running.process.end_within(PATIENCE).unwrap();
+        assert_eq!(status.code(), Some(code));
+        let mut lines = String::new();
+        File::from(self.running.events)
+            .read_to_string(&mut lines)
+            .unwrap();
+        for line in lines.lines() {
+            let line: Value = serde_json::from_str(line).unwrap();
+            assert_eq!(line["room"], "signer");
+        }
+        lines
+    }
+
+    /// Clock ticks of CPU so far.
+    fn cpu(&self) -> u64 {
+        let pid = self.running.process.pid();
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        let fields: Vec<&str> = stat
+            .rsplit_once(')')
+            .unwrap()
+            .1
+            .split_whitespace()
+            .collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    }
+}
+
+const SITE_SECRET: (&str, &[u8]) = ("keys/site-secret.age", &[7; 32]);
+const LOG_KEY: (&str, &[u8]) = ("keys/log-key.age", &[9; 32]);
+const TRADE_KEY: (&str, &[u8]) = ("keys/main-trade-1.age", b"the real secret\n");
+
+fn release() -> Files {
+    let mut files = files();
+    files.insert(
+        "authority.cedar".to_owned(),
+        portcullis_authority::DEFAULT_POLICY.to_owned(),
+    );
+    files
+}
+
+/// Accounts, keys, a strategy and a release; gives the virtual key.
+fn set_up(program: &mut Program) -> (String, String) {
+    program.done(Command::AccountAdd {
+        name: name("main"),
+        venue: name("binance"),
+    });
+    program.done(Command::KeyAdd {
+        account: name("main"),
+        duty: Duty::Trade,
+        scheme: Scheme::HmacSha256,
+        api_key: "RealTradeKey".to_owned(),
+        sealed: TRADE_KEY.0.to_owned(),
+    });
+    program.done(Command::StrategyAdd {
+        name: name("quoter"),
+        desk: None,
+        observe: false,
+    });
+    let issued = program.ask(Command::VirtualKeyIssue {
+        strategy: name("quoter"),
+        account: name("main"),
+        scheme: Scheme::HmacSha256,
+        public_key: None,
+        expires: Timestamp(reading().wall_us + 3_600_000_000),
+        sources: vec!["127.0.0.0/8".to_owned()],
+        canary: false,
+    });
+    let Answer::VirtualKey {
+        api_key, secret, ..
+    } = issued
+    else {
+        panic!("{issued:?}");
+    };
+    program.done(Command::Release { files: release() });
+    (api_key, secret.unwrap())
+}
+
+fn order(neighbours: &mut Neighbours, key: &(String, String), epoch: u32, seq: u64) {
+    let id = RequestId { epoch, seq };
+    with_order(&key.0, &key.1, &format!("o{epoch}x{seq}"), id, |request| {
+        write_frame(&mut neighbours.ingress.1, kind::REQUEST, request);
+    });
+}
+
+fn reply(neighbours: &mut Neighbours) -> (u16, String) {
+    loop {
+        let (kind, cbor) = read_frame(&mut neighbours.ingress.0).unwrap();
+        if kind == kind::REPLY {
+            let reply: Reply<'_> = wire::message(&cbor).unwrap();
+            return (
+                reply.status,
+                String::from_utf8_lossy(reply.body).into_owned(),
+            );
+        }
+    }
+}
+
+/// The next signed order that egress gets; what the gate asks for itself is passed over.
+fn signed(neighbours: &mut Neighbours) -> String {
+    loop {
+        let (kind, cbor) = read_frame(&mut neighbours.egress.0).unwrap();
+        if kind == kind::SEND {
+            let send: Send<'_> = wire::message(&cbor).unwrap();
+            if send.target.to_vec() == b"/api/v3/order" {
+                return String::from_utf8(send.body.to_vec()).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_site_from_its_first_start_to_its_second() {
+    let folder = Folder::new();
+    let mut program = Program::start(&folder.0);
+    // Sealed: it listens, shows what it has, and says no to everything else.
+    let status = program.status();
+    assert_eq!(status["sealed"], true);
+    assert_eq!(
+        status["missing"],
+        json!(["keys/site-secret.age", "keys/log-key.age"])
+    );
+    let answer = program.ask(Command::Halt {
+        scope: Scope::Firm,
+        level: Level::Lock,
+        reason: String::new(),
+    });
+    assert!(matches!(&answer, Answer::Refused { code, .. } if code == "sealed"));
+    let mut neighbours = program.neighbours(1);
+    order(
+        &mut neighbours,
+        &("key".to_owned(), "secret".to_owned()),
+        1,
+        1,
+    );
+    let (status, text) = reply(&mut neighbours);
+    assert!(status == 503 && text.contains("sealed"), "{status} {text}");
+    assert!(program.metrics().contains("portcullis_signer_sealed 1"));
+    // One of the two secrets is not enough.
+    program.unseal(&[SITE_SECRET]);
+    program.wait_for(|status| status["missing"] == json!(["keys/log-key.age"]));
+    // With both it opens, and creates the site.
+    program.unseal(&[LOG_KEY, TRADE_KEY]);
+    let status = program.wait_for(|status| status["site"] == "fund");
+    assert_eq!(
+        (&status["entries"], &status["term"]),
+        (&json!(1), &json!(1))
+    );
+    let key = set_up(&mut program);
+    let status = program.status();
+    assert_eq!(status["sealed"], false);
+    assert_eq!(status["accounts"][0]["keys"][0]["open"], true);
+    let warnings = status["warnings"].to_string();
+    assert!(
+        warnings.contains("key file")
+            && warnings.contains("one key for all")
+            && warnings.contains("unlimited"),
+        "{warnings}"
+    );
+    // Prices come from the gate's own polling, which gets no answer here: a limit buy goes at its own price.
+    order(&mut neighbours, &key, 1, 2);
+    let body = signed(&mut neighbours);
+    assert!(
+        body.contains("newClientOrderId=o1x2") && body.contains("&signature="),
+        "{body}"
+    );
+    let Answer::Halted(halted) = program.ask(Command::Halt {
+        scope: Scope::Firm,
+        level: Level::CancelOnly,
+        reason: "test".to_owned(),
+    }) else {
+        panic!("not halted");
+    };
+    // Egress says nothing, so what was signed may still arrive.
+    assert!(!halted.confirmed && halted.under_way.len() == 1);
+    let lines = program.stop();
+    assert!(lines.contains("\"event\":\"halted\""), "{lines}");
+
+    // Nothing of it is lost, and nothing from before passes.
+    let mut program = Program::start(&folder.0);
+    let status = program.status();
+    assert_eq!(
+        (&status["sealed"], &status["site"]),
+        (&json!(true), &json!("fund"))
+    );
+    assert_eq!(status["halts"].as_array().unwrap().len(), 1);
+    program.unseal(&[SITE_SECRET, LOG_KEY, TRADE_KEY]);
+    let status = program.wait_for(|status| status["sealed"] == false);
+    assert_eq!(
+        (&status["term"], &status["open_orders"]),
+        (&json!(2), &json!(1))
+    );
+    let mut neighbours = program.neighbours(2);
+    order(&mut neighbours, &key, 2, 1);
+    let (code, text) = reply(&mut neighbours);
+    assert!(text.contains("cancel-only"), "{code} {text}");
+    program.done(Command::Resume {
+        scope: Scope::Firm,
+        level: None,
+        reason: String::new(),
+    });
+    order(&mut neighbours, &key, 2, 2);
+    assert!(signed(&mut neighbours).contains("newClientOrderId=o2x2"));
+    program.stop();
+    let mut kinds = Vec::new();
+    let verifier = portcullis_signer::log_file::verifier(&folder.0.join("log"));
+    let checked = portcullis_signer::log_file::check::<portcullis_signer::log_file::LogError>(
+        &folder.0.join("log"),
+        verifier.unwrap().unwrap(),
+        |_, entry| {
+            kinds.push(Body::from_entry(&entry).unwrap().what);
+            Ok(())
+        },
+    );
+    assert_eq!(checked.unwrap().entries(), kinds.len() as u64);
+    assert_eq!(
+        kinds.iter().filter(|what| **what == What::Started).count(),
+        2
+    );
+}
+
+#[test]
+fn an_idle_signer_uses_no_cpu() {
+    let folder = Folder::new();
+    let mut program = Program::start(&folder.0);
+    program.unseal(&[SITE_SECRET, LOG_KEY, TRADE_KEY]);
+    program.wait_for(|status| status["site"] == "fund");
+    set_up(&mut program);
+    let _neighbours = program.neighbours(1);
+    std::thread::sleep(Duration::from_millis(1_500));
+    let before = program.cpu();
+    std::thread::sleep(Duration::from_secs(3));
+    // A tick is ten milliseconds.
+    assert!(program.cpu() - before <= 1, "{}", program.cpu() - before);
+    program.stop();
+}
+
+#[test]
+fn a_second_signer_of_the_site_does_not_start() {
+    let folder = Folder::new();
+    let mut first = Program::start(&folder.0);
+    first.status();
+    let second = Program::start(&folder.0);
+    second.ended(2);
+    first.stop();
+}
+
+#[test]
+fn it_ends_in_order_when_whoever_started_it_is_gone() {
+    let folder = Folder::new();
+    let mut program = Program::start(&folder.0);
+    program.unseal(&[SITE_SECRET, LOG_KEY]);
+    program.wait_for(|status| status["site"] == "fund");
+    let Program {
+        mut running,
+        operator,
+    } = program;
+    drop((running.control, operator));
+    let status = running.process.end_within(PATIENCE).unwrap();
+    assert_eq!(status.code(), Some(0));
+    let note = std::fs::read_to_string(folder.0.join("log/checkpoint")).unwrap();
+    assert_eq!(note.lines().nth(1), Some("1"));
+}
+
+#[test]
+fn another_log_key_or_site_name_ends_it() {
+    let folder = Folder::new();
+    let mut program = Program::start(&folder.0);
+    program.unseal(&[SITE_SECRET, LOG_KEY]);
+    program.wait_for(|status| status["site"] == "fund");
+    program.stop();
+    let mut program = Program::start(&folder.0);
+    program.status();
+    program.unseal(&[SITE_SECRET, ("keys/log-key.age", &[8; 32])]);
+    program.ended(1);
+    // A secret that is cut short is refused, and the gate stays sealed.
+    let mut program = Program::start(&folder.0);
+    let (from, to) = std::io::pipe().unwrap();
+    let fds = [("secrets", from.as_fd())];
+    let control = &program.running.control;
+    control.send(&ToRoom::Secrets, &fds, PATIENCE).unwrap();
+    let mut to = File::from(OwnedFd::from(to));
+    to.write_all(&[0, 5, b'k']).unwrap();
+    drop(to);
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(program.status()["sealed"], true);
+    assert!(program.stop().contains("secrets-refused"));
+}
+
+#[test]
+fn a_malformed_command_is_refused_and_the_connection_goes_on() {
+    let folder = Folder::new();
+    let mut program = Program::start(&folder.0);
+    program.status();
+    program.operator.write_all(b"\x00\x00\x00\x02{}").unwrap();
+    let mut head = [0; 4];
+    program.operator.read_exact(&mut head).unwrap();
+    let mut json = vec![0; u32::from_be_bytes(head) as usize];
+    program.operator.read_exact(&mut json).unwrap();
+    let answer: Answer = serde_json::from_slice(&json).unwrap();
+    assert!(matches!(answer, Answer::Refused { code, .. } if code == "malformed"));
+    program.status();
+    program.stop();
+}
