@@ -22,8 +22,10 @@ use std::fmt;
 pub const TEXT_BYTES_MAX: usize = 4 << 20;
 /// Policies in a text. More are refused.
 pub const POLICIES_MAX: usize = 10_000;
-/// Operators and brackets in one policy: a bound on how deep it nests. A policy with more is refused.
+/// Operators and brackets in one policy. A policy with more is refused.
 pub const OPERATORS_MAX: usize = 256;
+/// How deep brackets and `if` may nest in one policy: what reads it recurses, and a thread's stack ends.
+pub const NESTING_MAX: usize = 32;
 /// Bytes of a policy's `@id`.
 pub const ID_BYTES_MAX: usize = 64;
 
@@ -206,6 +208,9 @@ pub fn check(text: &str) -> Result<Rules, CheckError> {
     if findings.failed() {
         return Err(findings.fail());
     }
+    if rules.is_empty() {
+        findings.warn("no policies: nothing is permitted".to_owned());
+    }
     unlike_things(&rules, &mut findings);
     if findings.failed() {
         return Err(findings.fail());
@@ -249,6 +254,16 @@ fn rule(
             Some(
                 "write `principal is Strategy`, `principal is Strategy in Desk::\"…\"` or `principal == Strategy::\"…\"`",
             ),
+        );
+    }
+    if let ActionConstraint::Eq(uid) = &body.action
+        && vocabulary::kinds(&uid.eid).is_some_and(|kinds| kinds.len() > 1)
+    {
+        findings.error(
+            findings.source.token_in(piece, "==").unwrap_or(piece.start),
+            Some(&name),
+            format!("`{}` is a group of actions, and no request has it", uid.eid),
+            Some("write `in` for a group: `action in Action::\"Trade\"`"),
         );
     }
     let Some(kinds) = kinds_of(&body.action) else {
@@ -324,19 +339,31 @@ fn parse(text: &str, findings: &mut Findings<'_>) -> Option<Parsed> {
         ));
         return None;
     }
-    for piece in pieces
-        .iter()
-        .filter(|piece| piece.operators > OPERATORS_MAX)
-    {
-        findings.error(
-            piece.start,
-            None,
-            format!(
-                "a policy with {} operators and brackets, {OPERATORS_MAX} are allowed",
-                piece.operators
+    for piece in &pieces {
+        let bounds = [
+            (
+                piece.operators,
+                OPERATORS_MAX,
+                "has",
+                "operators and brackets",
             ),
-            Some("use sets and `.contains(…)`, or write several policies"),
-        );
+            (
+                piece.nesting,
+                NESTING_MAX,
+                "nests",
+                "deep in brackets and `if`",
+            ),
+        ];
+        for (count, most, does, what) in bounds {
+            if count > most {
+                findings.error(
+                    piece.start,
+                    None,
+                    format!("a policy {does} {count} {what}, {most} are allowed"),
+                    Some("use sets and `.contains(…)`, or write several policies"),
+                );
+            }
+        }
     }
     if findings.failed() {
         return None;
@@ -354,7 +381,7 @@ fn parse(text: &str, findings: &mut Findings<'_>) -> Option<Parsed> {
         Ok(set) => set,
         Err(errors) => {
             for error in errors.iter() {
-                findings.cedar(Severity::Error, None, error);
+                findings.parse_error(error);
             }
             if !findings.failed() {
                 findings.whole(errors.to_string());
@@ -597,8 +624,7 @@ impl Walk {
     }
 
     fn binary(&mut self, op: BinaryOp) {
-        let arithmetic =
-            "compare with a literal; what overflows while it runs would make Cedar skip the policy";
+        let arithmetic = "compare with a literal; a policy that overflows while it is evaluated is skipped by Cedar";
         match op {
             BinaryOp::Eq
             | BinaryOp::NotEq
@@ -618,9 +644,16 @@ impl Walk {
             BinaryOp::Mul => self.refuse("*", "a product", arithmetic),
             BinaryOp::HasTag => self.refuse("hasTag", "a tag", "use the attributes of the schema"),
             BinaryOp::GetTag => self.refuse("getTag", "a tag", "use the attributes of the schema"),
+            // Their literals are refused where they stand.
+            BinaryOp::Offset
+            | BinaryOp::DurationSince
+            | BinaryOp::DecimalLessThan
+            | BinaryOp::DecimalLessEq
+            | BinaryOp::DecimalGreater
+            | BinaryOp::DecimalGreaterEq => {}
             _ => self.refuse(
                 "",
-                "an operator that is no comparison",
+                "an operator that this version does not know",
                 "write it with comparisons",
             ),
         }

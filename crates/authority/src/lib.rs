@@ -34,7 +34,9 @@ mod vocabulary;
 #[cfg(test)]
 mod tests;
 
-pub use check::{ID_BYTES_MAX, OPERATORS_MAX, POLICIES_MAX, Rules, TEXT_BYTES_MAX, check};
+pub use check::{
+    ID_BYTES_MAX, NESTING_MAX, OPERATORS_MAX, POLICIES_MAX, Rules, TEXT_BYTES_MAX, check,
+};
 pub use compile::compile;
 pub use oracle::{Decision, Explanation, Mismatch, Note, Oracle, OwnedFacts, Question};
 pub use release::{Governing, SAMPLE_EVERY, SAMPLES_WAITING_MAX, compile_release};

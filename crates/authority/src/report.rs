@@ -2,9 +2,14 @@
 
 use crate::residual::Problem;
 use crate::source::{Piece, Place, Source};
-use cedar_policy::{PolicySet, Schema, ValidationMode, ValidationWarning, Validator};
+use cedar_policy::{
+    PolicySet, Schema, ValidationError, ValidationMode, ValidationWarning, Validator,
+};
 use miette::Diagnostic;
+use portcullis_model::action::ActionKind;
+use portcullis_model::table::{Slot, presence};
 use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -168,6 +173,13 @@ impl<'a> Findings<'a> {
         self.push(Finding::whole(message));
     }
 
+    pub fn warn(&mut self, message: String) {
+        self.push(Finding {
+            severity: Severity::Warning,
+            ..Finding::whole(message)
+        });
+    }
+
     pub fn error(
         &mut self,
         offset: usize,
@@ -176,14 +188,8 @@ impl<'a> Findings<'a> {
         hint: Option<&str>,
     ) {
         let place = self.source.place(offset);
-        self.push(Finding {
-            severity: Severity::Error,
-            line: place.line,
-            column: place.column,
-            policy: policy.map(ToOwned::to_owned),
-            message,
-            hint: hint.map(ToOwned::to_owned),
-        });
+        let hint = hint.map(ToOwned::to_owned);
+        self.add(Severity::Error, place, policy, message, hint);
     }
 
     /// At the construct if it can be told, else at the policy.
@@ -193,34 +199,139 @@ impl<'a> Findings<'a> {
         self.push(Finding::problem(place, policy, problem));
     }
 
-    /// Cedar's own findings, where Cedar says they are.
-    pub fn cedar(&mut self, severity: Severity, policy: Option<&str>, diagnostic: &dyn Diagnostic) {
+    /// What Cedar's parser finds, where it says it is.
+    pub fn parse_error(&mut self, diagnostic: &dyn Diagnostic) {
+        let place = self.span(diagnostic);
+        let hint = diagnostic.help().map(|help| help.to_string());
+        self.add(Severity::Error, place, None, diagnostic.to_string(), hint);
+    }
+
+    /// What Cedar's strict validator finds. It says a thing once for each action; we say it once.
+    pub fn validate(&mut self, schema: &Schema, set: &PolicySet) {
+        let result = Validator::new(schema.clone()).validate(set, ValidationMode::Strict);
+        type Said = (String, Place, String);
+        let mut grouped: BTreeMap<Said, (BTreeSet<String>, Option<String>)> = BTreeMap::new();
+        for error in result.validation_errors() {
+            let policy = error.policy_id().to_string();
+            let place = self.span(error);
+            let (message, action) = without_action(&plain(error, &policy));
+            let (actions, hint) = grouped.entry((policy, place, message)).or_default();
+            actions.extend(action);
+            *hint = match error {
+                ValidationError::UnsafeAttributeAccess(_) if !actions.is_empty() => {
+                    Some(common_slots(actions))
+                }
+                _ => error.help().map(|help| help.to_string()),
+            };
+        }
+        for ((policy, place, message), (actions, hint)) in grouped {
+            let actions: Vec<&str> = actions.iter().map(String::as_str).collect();
+            let message = message.replace(ACTIONS, &actions.join(", "));
+            self.add(Severity::Error, place, Some(&policy), message, hint);
+        }
+        for warning in result.validation_warnings() {
+            let policy = warning.policy_id().to_string();
+            let place = self.span(warning);
+            match warning {
+                ValidationWarning::MixedScriptString(_) => {
+                    let message = plain(warning, &policy);
+                    self.add(Severity::Warning, place, Some(&policy), message, None);
+                }
+                // A policy that can never apply is a mistake, and a dangerous one in a forbid. With another mistake in it
+                // this says nothing new.
+                ValidationWarning::ImpossiblePolicy(_)
+                | ValidationWarning::InvalidActionApplication(_)
+                    if self.failed_for(&policy) => {}
+                ValidationWarning::InvalidActionApplication(_) => self.add(
+                    Severity::Error,
+                    place,
+                    Some(&policy),
+                    "no action has such a principal and resource".to_owned(),
+                    Some("the principal is a `Strategy`, the resource an `Account`".to_owned()),
+                ),
+                ValidationWarning::ImpossiblePolicy(_) => self.add(
+                    Severity::Error,
+                    place,
+                    Some(&policy),
+                    "it can never apply".to_owned(),
+                    Some(
+                        "it would protect nothing: correct its conditions, or leave it out"
+                            .to_owned(),
+                    ),
+                ),
+                _ => {
+                    let message = plain(warning, &policy);
+                    let hint = warning.help().map(|help| help.to_string());
+                    self.add(Severity::Error, place, Some(&policy), message, hint);
+                }
+            }
+        }
+    }
+
+    fn failed_for(&self, policy: &str) -> bool {
+        self.findings.iter().any(|finding| {
+            finding.severity == Severity::Error && finding.policy.as_deref() == Some(policy)
+        })
+    }
+
+    fn span(&self, diagnostic: &dyn Diagnostic) -> Place {
         let span = diagnostic.labels().and_then(|mut labels| labels.next());
-        let place = span.map_or_else(Place::default, |label| self.source.place(label.offset()));
+        span.map_or_else(Place::default, |label| self.source.place(label.offset()))
+    }
+
+    fn add(
+        &mut self,
+        severity: Severity,
+        place: Place,
+        policy: Option<&str>,
+        message: String,
+        hint: Option<String>,
+    ) {
         self.push(Finding {
             severity,
             line: place.line,
             column: place.column,
             policy: policy.map(ToOwned::to_owned),
-            message: diagnostic.to_string(),
-            hint: diagnostic.help().map(|help| help.to_string()),
+            message,
+            hint,
         });
     }
+}
 
-    pub fn validate(&mut self, schema: &Schema, set: &PolicySet) {
-        let result = Validator::new(schema.clone()).validate(set, ValidationMode::Strict);
-        for error in result.validation_errors() {
-            let policy = error.policy_id().to_string();
-            self.cedar(Severity::Error, Some(&policy), error);
-        }
-        for warning in result.validation_warnings() {
-            let policy = warning.policy_id().to_string();
-            // A policy that can never apply is a mistake, and a dangerous one in a forbid.
-            let severity = match warning {
-                ValidationWarning::MixedScriptString(_) => Severity::Warning,
-                _ => Severity::Error,
-            };
-            self.cedar(severity, Some(&policy), warning);
-        }
-    }
+/// Stands in a message for the actions that it is about.
+const ACTIONS: &str = "\u{1}";
+
+/// Cedar begins with the policy's name; we say it ourselves.
+fn plain(message: &dyn fmt::Display, policy: &str) -> String {
+    let begin = format!("for policy `{policy}`, ");
+    let message = message.to_string();
+    message
+        .strip_prefix(&begin)
+        .map_or_else(|| message.clone(), ToOwned::to_owned)
+}
+
+fn without_action(message: &str) -> (String, Option<String>) {
+    let found = ActionKind::ALL.into_iter().find_map(|kind| {
+        let (before, after) = message.split_once(&format!("Action::\"{kind}\""))?;
+        Some((
+            format!("{before}{ACTIONS}{after}"),
+            Some(kind.name().to_owned()),
+        ))
+    });
+    found.unwrap_or_else(|| (message.to_owned(), None))
+}
+
+/// What all of the actions have.
+fn common_slots(actions: &BTreeSet<String>) -> String {
+    let kinds = || {
+        ActionKind::ALL
+            .into_iter()
+            .filter(|kind| actions.contains(kind.name()))
+    };
+    let names: Vec<&str> = Slot::ALL
+        .into_iter()
+        .filter(|slot| kinds().all(|kind| presence(kind, *slot).is_some()))
+        .map(Slot::name)
+        .collect();
+    format!("there are {}", names.join(", "))
 }

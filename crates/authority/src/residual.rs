@@ -15,6 +15,7 @@ use portcullis_model::table::{
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 
 /// Why a policy cannot be compiled.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +28,8 @@ pub(crate) enum Problem {
     },
     /// A word that the slot never holds.
     NotAWord { slot: Slot, word: String },
+    /// A figure that the slot never holds.
+    OutOfRange { slot: Slot, value: i64 },
     /// Reads what is not there. Where it cannot be reached this is no fault.
     Absent(String),
 }
@@ -40,6 +43,11 @@ impl Problem {
         match self {
             Self::Unsupported { instead, .. } => (*instead).to_owned(),
             Self::NotAWord { slot, .. } => format!("it is one of {}", slot.words().join(", ")),
+            Self::OutOfRange { slot, .. } => match slot {
+                Slot::Weekday => "1 is Monday, 7 is Sunday, UTC".to_owned(),
+                Slot::MinuteOfDay => "it counts from 0 to 1439, UTC; 08:30 is 510".to_owned(),
+                _ => "it is never negative".to_owned(),
+            },
             Self::Absent(_) => "ask with `has` first".to_owned(),
         }
     }
@@ -48,7 +56,7 @@ impl Problem {
     pub fn token(&self) -> &'static str {
         match self {
             Self::Unsupported { token, .. } => token,
-            Self::NotAWord { slot, .. } => slot.name(),
+            Self::NotAWord { slot, .. } | Self::OutOfRange { slot, .. } => slot.name(),
             Self::Absent(_) => "",
         }
     }
@@ -59,6 +67,7 @@ impl fmt::Display for Problem {
         match self {
             Self::Unsupported { what, .. } => write!(f, "{what}: not supported"),
             Self::NotAWord { slot, word } => write!(f, "{slot} is never {word:?}"),
+            Self::OutOfRange { slot, value } => write!(f, "{slot} is never {value}"),
             Self::Absent(what) => write!(f, "reads {what}, which may be absent"),
         }
     }
@@ -370,7 +379,7 @@ fn unary(op: UnaryOp, expr: &Expr, known: &Known<'_>) -> Result<Part, Problem> {
         unsupported(
             "-",
             "arithmetic",
-            "compare with a literal; a product that overflows would skip the policy",
+            "compare with a literal; a policy that overflows while it is evaluated is skipped by Cedar",
         )
     };
     match op {
@@ -611,6 +620,12 @@ fn slot_is_one_of(slot: Slot, values: &BTreeSet<Value>) -> Result<Part, Problem>
                 texts.push(text.as_str().into());
             }
             (SlotType::Long, Value::Long(value)) => {
+                if !range(slot).contains(value) {
+                    return Err(Problem::OutOfRange {
+                        slot,
+                        value: *value,
+                    });
+                }
                 any = any_of(
                     any,
                     Test::LongIn {
@@ -654,7 +669,28 @@ fn slot_is_one_of(slot: Slot, values: &BTreeSet<Value>) -> Result<Part, Problem>
     })
 }
 
+/// What a whole number can be. A policy that compares with something beyond it means something else than it says.
+fn range(slot: Slot) -> RangeInclusive<i64> {
+    match slot {
+        Slot::MinuteOfDay => 0..=1439,
+        Slot::Weekday => 1..=7,
+        _ => 0..=i64::MAX,
+    }
+}
+
 fn less(left: Part, right: Part) -> Result<Part, Problem> {
+    if let (Part::Slot(slot), Part::Known(Value::Long(value)))
+    | (Part::Known(Value::Long(value)), Part::Slot(slot)) = (&left, &right)
+    {
+        // `< 1440` and `> 0` say what they mean.
+        let range = range(*slot);
+        if *value < range.start().saturating_sub(1) || *value > range.end().saturating_add(1) {
+            return Err(Problem::OutOfRange {
+                slot: *slot,
+                value: *value,
+            });
+        }
+    }
     let is_long = |slot: Slot| slot.slot_type() == SlotType::Long;
     Ok(match (left, right) {
         (Part::Known(Value::Long(a)), Part::Known(Value::Long(b))) => truth(a < b),

@@ -17,8 +17,10 @@ pub struct Place {
 pub(crate) struct Piece {
     pub start: usize,
     pub end: usize,
-    /// Operators and brackets: a bound on how deep it nests.
+    /// Operators and brackets.
     pub operators: usize,
+    /// How deep brackets and `if` nest at most.
+    pub nesting: usize,
 }
 
 pub(crate) struct Source<'a> {
@@ -70,6 +72,7 @@ impl<'a> Source<'a> {
                     start: from + skip,
                     end,
                     operators: operators(part),
+                    nesting: nesting(part),
                 });
             }
             from = end;
@@ -100,13 +103,33 @@ fn find(bytes: &[u8], piece: &Piece, token: &str) -> Option<usize> {
 }
 
 fn operators(code: &[u8]) -> usize {
-    let mut count = code.iter().filter(|b| b"&|!({[.-+*<>=".contains(b)).count();
-    let word = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_');
-    for (at, pair) in code.windows(2).enumerate() {
-        let before = at.checked_sub(1).and_then(|at| code.get(at));
-        count += usize::from(pair == b"if" && !word(before) && !word(code.get(at + 2)));
+    let signs = code.iter().filter(|b| b"&|!({[.-+*<>=".contains(b));
+    signs.count() + ifs(code)
+}
+
+fn nesting(code: &[u8]) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    for b in code {
+        match b {
+            b'(' | b'{' | b'[' => depth += 1,
+            b')' | b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
     }
-    count
+    deepest + ifs(code)
+}
+
+fn ifs(code: &[u8]) -> usize {
+    let word = |b: Option<&u8>| b.is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'_');
+    let is_if = |at: usize| {
+        let before = at.checked_sub(1).and_then(|at| code.get(at));
+        !word(before) && !word(code.get(at + 2))
+    };
+    let pairs = code.windows(2).enumerate();
+    pairs
+        .filter(|(at, pair)| *pair == b"if" && is_if(*at))
+        .count()
 }
 
 /// The text without comments, and without comments and what stands in strings. No byte moves.
@@ -121,7 +144,8 @@ fn blanked(text: &[u8]) -> (Vec<u8>, Vec<u8>) {
     while let Some(b) = text.get(at) {
         match (b, text.get(at + 1)) {
             (b'/', Some(b'/')) => {
-                while text.get(at).is_some_and(|b| *b != b'\n') {
+                // As Cedar reads it: a lone carriage return ends a comment too.
+                while text.get(at).is_some_and(|b| !b"\n\r".contains(b)) {
                     blank(&mut code, at);
                     blank(&mut bare, at);
                     at += 1;
@@ -176,6 +200,8 @@ mod tests {
             place(3, 9)
         );
         assert_eq!(source.name_in(first, "nowhere"), first.start);
+        let hidden = Source::new("// permit\r ((((");
+        assert_eq!(hidden.pieces().first().unwrap().nesting, 4);
     }
 
     #[test]

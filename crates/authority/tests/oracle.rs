@@ -133,22 +133,14 @@ impl Random {
 
 const DESKS: [&str; 3] = ["desk-a", "desk-b", "desk-c"];
 const VENUES: [&str; 2] = ["binance", "kraken"];
-const LONGS: [i64; 14] = [
-    i64::MIN,
-    i64::MIN + 1,
-    -1,
-    0,
-    1,
-    2,
-    5,
-    7,
-    480,
-    720,
-    1439,
-    1_000_000,
-    i64::MAX - 1,
-    i64::MAX,
-];
+fn longs(slot: Slot) -> &'static [i64] {
+    match slot {
+        Slot::MinuteOfDay => &[0, 1, 479, 480, 720, 1439],
+        Slot::Weekday => &[1, 2, 5, 6, 7],
+        _ => &[0, 1, 2, 5, 7, 480, 1_000_000, i64::MAX - 1, i64::MAX],
+    }
+}
+
 const SOURCES: [&str; 9] = [
     "10.0.0.5",
     "10.0.1.5",
@@ -489,7 +481,8 @@ impl Writer<'_> {
                 _ => slot.to_string(),
             },
             SlotType::Long => {
-                let value = *self.random.of(&LONGS);
+                let longs = longs(slot);
+                let value = *self.random.of(longs);
                 let op = *self.random.of(&["<", "<=", ">", ">=", "==", "!="]);
                 match self.random.below(6) {
                     0 => match other(self) {
@@ -497,7 +490,7 @@ impl Writer<'_> {
                         None => format!("{slot} {op} 5"),
                     },
                     1 => format!("{value} {op} {slot}"),
-                    2 => format!("[{value}, {}, 7].contains({slot})", self.random.of(&LONGS)),
+                    2 => format!("[{value}, {}, 5].contains({slot})", self.random.of(longs)),
                     _ => format!("{slot} {op} {value}"),
                 }
             }
@@ -519,7 +512,7 @@ impl Writer<'_> {
                     |word: &str| format!("\"{}\"", word.replace('\\', "\\\\").replace('"', "\\\""));
                 match self.random.below(6) {
                     0 => format!("{slot} like \"{}\"", self.random.of(&PATTERNS)),
-                    1 => format!("{slot} != {}", quoted(&self.random.of(words).to_string())),
+                    1 => format!("{slot} != {}", quoted(self.random.of::<&str>(words))),
                     2 => {
                         let list: Vec<String> = self
                             .random
@@ -533,7 +526,7 @@ impl Writer<'_> {
                         Some(other) => format!("{slot} == {other}"),
                         None => format!("{slot} == {slot}"),
                     },
-                    _ => format!("{slot} == {}", quoted(&self.random.of(words).to_string())),
+                    _ => format!("{slot} == {}", quoted(self.random.of::<&str>(words))),
                 }
             }
             SlotType::Address => {
@@ -560,7 +553,7 @@ fn question(random: &mut Random, roster: &Roster) -> Question {
     let source: IpAddr = random.of(&SOURCES).parse().unwrap();
     let facts = OwnedFacts {
         source,
-        minute_of_day: *random.of(&[0, 1, 479, 480, 720, 1439]),
+        minute_of_day: *random.of(longs(Slot::MinuteOfDay)),
         weekday: 1 + random.below(7) as i64,
         observe: random.one_in(2),
         market: text(random, Slot::Market),
@@ -573,7 +566,7 @@ fn question(random: &mut Random, roster: &Roster) -> Question {
             OrderType::TakeProfitLimit,
         ])),
         time_in_force: *random.of(&[None, Some(TimeInForce::Gtc), Some(TimeInForce::Fok)]),
-        value: Some(*random.of(&LONGS)),
+        value: Some(*random.of(longs(Slot::Value))),
         reduces: flag(random),
         post_only: flag(random),
         borrows: flag(random),
