@@ -1,6 +1,7 @@
 //! How both rooms begin and end: the control channel first, then confinement, and only then the first byte.
 
 use crate::lines::Lines;
+use crate::tls::TlsError;
 use portcullis_room::BUILD_ID;
 use portcullis_room::confine::SandboxReport;
 use portcullis_room::control::{
@@ -29,9 +30,25 @@ impl fmt::Display for Ended {
     }
 }
 
-impl<E: std::error::Error> From<E> for Ended {
-    fn from(error: E) -> Self {
+impl From<std::io::Error> for Ended {
+    fn from(error: std::io::Error) -> Self {
         Self::Failed(error.to_string())
+    }
+}
+
+impl From<TlsError> for Ended {
+    fn from(error: TlsError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<ControlError> for Ended {
+    fn from(error: ControlError) -> Self {
+        match error {
+            // `up` is gone.
+            ControlError::Closed => Self::InOrder,
+            error => Self::Failed(error.to_string()),
+        }
     }
 }
 
@@ -63,7 +80,8 @@ pub fn program(me: Peer, serve: impl FnOnce(Begun) -> Ended) -> ExitCode {
     }
     let begun = match begin(me, require_sandbox) {
         Ok(begun) => begun,
-        Err(why) => {
+        Err(Ended::InOrder) => return ExitCode::SUCCESS,
+        Err(Ended::Failed(why)) => {
             eprintln!("error: {name}: {why}");
             return ExitCode::from(1);
         }
