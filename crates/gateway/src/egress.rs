@@ -100,10 +100,10 @@ impl Room {
                 );
             }
             if has(FROM_SIGNER) {
-                self.from_signer();
+                self.hear_signer();
             }
             if has(FROM_INGRESS) {
-                self.from_ingress();
+                self.hear_ingress();
             }
             if !events.is_empty() {
                 self.timer.within_us(now, TICK_US);
@@ -235,7 +235,7 @@ impl Room {
         Ok(())
     }
 
-    fn from_signer(&mut self) {
+    fn hear_signer(&mut self) {
         let (upstream, turn, lines) = (&mut self.upstream, &mut self.turn, &mut self.lines);
         let state = self.signer.receive(false, |kind, cbor| match kind {
             kind::HELLO => true,
@@ -265,7 +265,7 @@ impl Room {
         }
     }
 
-    fn from_ingress(&mut self) {
+    fn hear_ingress(&mut self) {
         let (upstream, turn) = (&mut self.upstream, &mut self.turn);
         let state = self.ingress.receive(false, |kind, cbor| match kind {
             kind::HELLO => true,

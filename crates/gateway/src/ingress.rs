@@ -131,10 +131,10 @@ impl Room {
                 self.control(control)?;
             }
             if has(FROM_SIGNER) {
-                self.from_signer();
+                self.hear_signer();
             }
             if has(FROM_EGRESS) {
-                self.from_egress();
+                self.hear_egress();
             }
             self.turn.signer_waiting = self.signer.waiting();
             for event in events.iter().filter(|e| e.token.0 >= FIRST_CONNECTION) {
@@ -223,13 +223,13 @@ impl Room {
     fn link(&mut self, peer: Peer, pipes: (OwnedFd, OwnedFd)) -> Result<(), Ended> {
         match peer {
             Peer::Signer => {
-                self.from_signer();
+                self.hear_signer();
                 self.downstream.signer_lost();
                 self.signer
                     .replace(&self.poll, pipes, Peer::Ingress, self.epoch)?;
             }
             Peer::Egress => {
-                self.from_egress();
+                self.hear_egress();
                 self.downstream.lost(&mut self.turn);
                 self.egress
                     .replace(&self.poll, pipes, Peer::Ingress, self.epoch)?;
@@ -241,7 +241,7 @@ impl Room {
         Ok(())
     }
 
-    fn from_signer(&mut self) {
+    fn hear_signer(&mut self) {
         let (downstream, turn) = (&mut self.downstream, &mut self.turn);
         let state = self.signer.receive(true, |kind, cbor| match kind {
             kind::HELLO => {
@@ -268,7 +268,7 @@ impl Room {
         }
     }
 
-    fn from_egress(&mut self) {
+    fn hear_egress(&mut self) {
         let (downstream, turn) = (&mut self.downstream, &mut self.turn);
         let state = self.egress.receive(true, |kind, cbor| match kind {
             kind::HELLO => true,

@@ -99,8 +99,9 @@ impl Neighbour {
             Ok(there) => there,
             Err(error) => return self.refuse(error.to_string()),
         };
-        while there || to_the_end {
+        loop {
             match link.input.next() {
+                Ok(_) if !there && !to_the_end => break,
                 Ok(None) => break,
                 Ok(Some((kind, cbor))) => {
                     let fits = match (kind, self.greeted) {
