@@ -1,0 +1,667 @@
+//! The venue: who asks, how often, with what key; and what goes wrong on purpose. One request in, one outcome out.
+
+use crate::api::{self, Answer};
+use crate::decimal::{D, d};
+use crate::endpoints::{Endpoint, Security, Weight};
+use crate::exchange::Exchange;
+use crate::faults::{Act, Fault};
+use crate::keys::{Key, Keys, Material, sixty_four};
+use crate::makers::{Makers, Random};
+use crate::market;
+use crate::refusal::Refusal;
+use crate::strict::{self, Understood};
+use serde_json::{Value, json};
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+
+/// What a new venue is like.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Seed of prices, keys and faults; random keys without.
+    pub seed: Option<u64>,
+    /// Request weight an address may use in a minute.
+    pub weight_per_minute: u64,
+    /// The same for `/sapi`.
+    pub sapi_weight_per_minute: u64,
+    /// Unfilled new orders an account may place in ten seconds.
+    pub orders_per_10s: u64,
+    /// And in a day.
+    pub orders_per_day: u64,
+    /// Requests an address may still send after its first 429 before it is banned.
+    pub tolerated: u64,
+    /// Open orders an account may have on a market (`MAX_NUM_ORDERS`).
+    pub open_orders: usize,
+    /// Requests that the log remembers.
+    pub log_requests: usize,
+    /// Whether prices move by themselves.
+    pub moving: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            seed: None,
+            weight_per_minute: 6_000,
+            sapi_weight_per_minute: 12_000,
+            orders_per_10s: 100,
+            orders_per_day: 200_000,
+            tolerated: 10,
+            open_orders: 200,
+            log_requests: 200_000,
+            moving: true,
+        }
+    }
+}
+
+/// One request that reached the venue.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Number, from 1.
+    pub number: u64,
+    /// Microseconds since 1970.
+    pub time_us: u64,
+    /// Address it came from.
+    pub from: IpAddr,
+    /// HTTP method.
+    pub method: String,
+    /// Path, without the query.
+    pub path: String,
+    /// Number of the key; none if there was none or it is unknown.
+    pub key: Option<usize>,
+    /// Account of the key.
+    pub account: Option<usize>,
+    /// `newClientOrderId` and its like, as sent.
+    pub client_order_id: Option<String>,
+    /// The signature, as sent: two requests with one signature are one that was repeated.
+    pub signature: Option<String>,
+    /// HTTP status that the venue decided on, even if it was never sent.
+    pub status: u16,
+    /// The venue's code where it refused.
+    pub code: i64,
+    /// What went wrong on purpose.
+    pub fault: Option<&'static str>,
+}
+
+/// What becomes of a request.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What to send; nothing if the answer is lost.
+    pub answer: Option<Answer>,
+    /// Milliseconds to wait before that.
+    pub delay_ms: u64,
+    /// End the connection (after the answer, if there is one).
+    pub close: bool,
+}
+
+/// What an address has used.
+#[derive(Debug, Clone, Default)]
+struct Address {
+    minute: u64,
+    used: u64,
+    sapi_used: u64,
+    refused: u64,
+    banned_until: u64,
+    bans: u32,
+}
+
+/// A key with what its owner knows of it.
+#[derive(Debug, Clone)]
+pub struct Handed {
+    /// Account.
+    pub account: usize,
+    /// `read`, `trade`, `move`, `admin`, `all`.
+    pub duty: String,
+    /// `hmac`, `ed25519`, `rsa`.
+    pub scheme: &'static str,
+    /// The key.
+    pub key: String,
+    /// HMAC: the secret.
+    pub secret: Option<String>,
+    /// Others: the private key, PKCS#8 PEM.
+    pub pem: Option<String>,
+    /// Where that was written.
+    pub file: Option<String>,
+}
+
+/// The whole venue.
+pub struct Venue {
+    /// Trading.
+    pub exchange: Exchange,
+    /// Keys.
+    pub keys: Keys,
+    /// Keys as their owners know them.
+    pub handed: Vec<Handed>,
+    /// Makers and crowd.
+    pub makers: Makers,
+    /// How it was set up.
+    pub options: Options,
+    /// Requests, oldest first.
+    pub log: VecDeque<Entry>,
+    /// Requests so far.
+    pub requests: u64,
+    /// Answers with 429 and with 418 so far.
+    pub limited: [u64; 2],
+    /// What goes wrong on purpose.
+    pub faults: Vec<Fault>,
+    /// Everything that moved value in other ways than trading, oldest first.
+    pub effects: Vec<Value>,
+    /// Withdrawals, oldest first.
+    pub withdrawals: Vec<Value>,
+    /// Quotes of conversions that may be accepted.
+    pub quotes: HashMap<String, (usize, usize, D, usize, D)>,
+    /// Listen keys with their account.
+    pub listen_keys: HashMap<String, usize>,
+    /// Added to the clock, in microseconds.
+    pub clock_offset_us: i64,
+    addresses: HashMap<IpAddr, Address>,
+    random: Random,
+    next_key: usize,
+}
+
+impl Venue {
+    /// A venue with its accounts: `firm`, `stranger`, `thief`.
+    #[must_use]
+    pub fn new(options: Options, now_us: u64) -> Self {
+        let mut symbols = market::symbols();
+        for symbol in &mut symbols {
+            symbol.orders_max = options.open_orders;
+        }
+        let mut exchange = Exchange::new(symbols, now_us / 1000);
+        exchange.order_limits = [options.orders_per_10s, options.orders_per_day];
+        let seed = options.seed.unwrap_or(1);
+        let makers = Makers::new(&mut exchange, seed, options.moving);
+        let mut venue = Self {
+            exchange,
+            keys: Keys::default(),
+            handed: Vec::new(),
+            makers,
+            log: VecDeque::new(),
+            requests: 0,
+            limited: [0; 2],
+            faults: Vec::new(),
+            effects: Vec::new(),
+            withdrawals: Vec::new(),
+            quotes: HashMap::new(),
+            listen_keys: HashMap::new(),
+            clock_offset_us: 0,
+            addresses: HashMap::new(),
+            random: Random::new(seed ^ 0x5151),
+            next_key: 0,
+            options,
+        };
+        for name in ["firm", "stranger", "thief"] {
+            let account = venue.exchange.open_account(name);
+            for (asset, amount) in [
+                ("USDT", "1000000"),
+                ("USDC", "100000"),
+                ("BTC", "20"),
+                ("ETH", "200"),
+                ("BNB", "500"),
+                ("SOL", "2000"),
+                ("XRP", "100000"),
+                ("DOGE", "500000"),
+                ("LTC", "100"),
+                ("币安人生", "100000"),
+            ] {
+                if let Some(asset) = venue.exchange.asset(asset) {
+                    venue.exchange.give(account, asset, d(amount));
+                }
+            }
+            for duty in ["read", "trade", "move", "admin", "all"] {
+                venue.hand_hmac(account, duty);
+            }
+        }
+        venue
+    }
+
+    /// Gives an account a new HMAC key.
+    pub fn hand_hmac(&mut self, account: usize, duty: &str) -> Handed {
+        let label = format!("{} {duty} {}", account, self.next_key);
+        let key = sixty_four(self.options.seed, &format!("key {label}"));
+        let secret = sixty_four(self.options.seed, &format!("secret {label}"));
+        let material = Material::hmac(&secret);
+        self.hand(
+            Handed {
+                account,
+                duty: duty.to_owned(),
+                scheme: "hmac",
+                key,
+                secret: Some(secret),
+                pem: None,
+                file: None,
+            },
+            material,
+        )
+    }
+
+    /// Gives an account a new key of another scheme.
+    pub fn hand_private(
+        &mut self,
+        account: usize,
+        duty: &str,
+        scheme: &'static str,
+        pkcs8: &[u8],
+    ) -> Option<Handed> {
+        let material = match scheme {
+            "ed25519" => Material::ed25519_private(pkcs8)?,
+            _ => Material::rsa_private(pkcs8)?,
+        };
+        let label = format!("{} {duty} {scheme} {}", account, self.next_key);
+        let key = sixty_four(self.options.seed, &format!("key {label}"));
+        let pem = crate::keys::pem("PRIVATE KEY", pkcs8);
+        let handed = Handed {
+            account,
+            duty: duty.to_owned(),
+            scheme,
+            key,
+            secret: None,
+            pem: Some(pem),
+            file: None,
+        };
+        Some(self.hand(handed, material))
+    }
+
+    fn hand(&mut self, handed: Handed, material: Material) -> Handed {
+        let key = Key::new(handed.account, self.next_key, &handed.duty, material);
+        self.next_key += 1;
+        self.keys.add(&handed.key, key);
+        self.handed.push(handed.clone());
+        handed
+    }
+
+    /// Everything as new, but keys and settings.
+    pub fn reset(&mut self, now_us: u64) {
+        let fresh = Self::new(self.options.clone(), now_us);
+        let old = std::mem::replace(self, fresh);
+        self.keys = old.keys;
+        self.handed = old.handed;
+        self.next_key = old.next_key;
+        self.clock_offset_us = old.clock_offset_us;
+    }
+
+    /// The venue's time for a time of the machine.
+    #[must_use]
+    pub fn time_us(&self, now_us: u64) -> u64 {
+        now_us.saturating_add_signed(self.clock_offset_us)
+    }
+
+    /// One request that arrived whole.
+    pub fn handle(
+        &mut self,
+        from: IpAddr,
+        method: &str,
+        target: &[u8],
+        headers: &[(&str, &[u8])],
+        body: &[u8],
+        now_us: u64,
+    ) -> Outcome {
+        let now_us = self.time_us(now_us);
+        self.exchange.now = now_us / 1000;
+        self.makers.advance(&mut self.exchange);
+        self.requests += 1;
+        let read = strict::read(method, target, headers, body);
+        let path = String::from_utf8_lossy(target.split(|b| *b == b'?').next().unwrap_or(target))
+            .into_owned();
+        let key_text = headers
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case("x-mbx-apikey"))
+            .and_then(|(_, value)| std::str::from_utf8(value).ok());
+        let known = key_text
+            .and_then(|text| self.keys.find(text))
+            .map(|k| (k.number, k.account));
+        let fault = self.fault(method, &path, known.map(|(_, account)| account));
+        let mut entry = Entry {
+            number: self.requests,
+            time_us: now_us,
+            from,
+            method: method.chars().take(16).collect(),
+            path: path.chars().take(256).collect(),
+            key: known.map(|(number, _)| number),
+            account: known.map(|(_, account)| account),
+            client_order_id: None,
+            signature: None,
+            status: 0,
+            code: 0,
+            fault: fault.map(Act::name),
+        };
+        if let Ok(request) = &read {
+            entry.signature = request.signature.clone();
+            entry.client_order_id = ["newClientOrderId", "listClientOrderId", "withdrawOrderId"]
+                .iter()
+                .find_map(|name| request.params.get(*name))
+                .cloned();
+        }
+        let before = match fault {
+            Some(Act::ErrorBefore(status)) => Some(
+                Refusal::new(
+                    -1001,
+                    "Internal error; unable to process your request. Please try again.",
+                )
+                .status(status),
+            ),
+            Some(Act::DropBefore | Act::HangBefore) => Some(Refusal::new(0, "lost").status(0)),
+            _ => None,
+        };
+        let result = match before {
+            Some(refusal) => Err(refusal),
+            None => match self.limits(
+                from,
+                &path,
+                read.as_ref().ok().map(|r| (r.endpoint, &r.params)),
+            ) {
+                Err(refusal) => Err(refusal),
+                Ok(()) => read.and_then(|request| {
+                    let understood = strict::judge(&request, &self.keys, now_us)?;
+                    self.admitted(from, &understood)?;
+                    api::answer(self, &understood)
+                }),
+            },
+        };
+        let endpoint = crate::endpoints::at(&path)
+            .and_then(|calls| calls.iter().copied().find(|e| e.method == method));
+        let mut answer = match result {
+            Ok(value) => Answer {
+                status: 200,
+                body: value,
+                kind: "application/json;charset=UTF-8",
+                headers: Vec::new(),
+            },
+            Err(refusal) => {
+                entry.code = refusal.code;
+                let (body, kind) = refusal.body(&path);
+                let mut headers = Vec::new();
+                if matches!(refusal.status, 418 | 429) {
+                    headers.push(("Retry-After", self.retry_after(from).to_string()));
+                }
+                Answer {
+                    status: refusal.status,
+                    body,
+                    kind,
+                    headers,
+                }
+            }
+        };
+        entry.status = answer.status;
+        self.usage_headers(from, &path, endpoint, entry.account, &mut answer);
+        match answer.status {
+            429 => self.limited[0] += 1,
+            418 => self.limited[1] += 1,
+            _ => {}
+        }
+        self.log.push_back(entry);
+        if self.log.len() > self.options.log_requests {
+            self.log.pop_front();
+        }
+        let sent = |answer, delay_ms| Outcome {
+            answer: Some(answer),
+            delay_ms,
+            close: false,
+        };
+        match fault {
+            None | Some(Act::ErrorBefore(_)) => sent(answer, 0),
+            Some(Act::Delay(ms)) => sent(answer, ms),
+            Some(Act::HangBefore | Act::HangAfter) => Outcome {
+                answer: None,
+                delay_ms: 0,
+                close: false,
+            },
+            Some(Act::DropBefore | Act::DropAfter) => Outcome {
+                answer: None,
+                delay_ms: 0,
+                close: true,
+            },
+            Some(Act::ErrorAfter(status)) => {
+                let (code, msg) = if status == 504 || status == 502 {
+                    (0, "504 Gateway Time-out")
+                } else {
+                    (
+                        -1007,
+                        "Timeout waiting for response from backend server. Send status unknown; execution status unknown.",
+                    )
+                };
+                let (body, kind) = Refusal::new(code, msg).body(&path);
+                sent(
+                    Answer {
+                        status,
+                        body,
+                        kind,
+                        headers: Vec::new(),
+                    },
+                    0,
+                )
+            }
+        }
+    }
+
+    /// Address rule of the key, and the limit of new orders.
+    fn admitted(&mut self, from: IpAddr, understood: &Understood) -> Result<(), Refusal> {
+        let Some(key) = understood
+            .key
+            .as_deref()
+            .and_then(|text| self.keys.find(text))
+        else {
+            return Ok(());
+        };
+        if !key.ips.is_empty() && !key.ips.contains(&from) {
+            return Err(Refusal::key());
+        }
+        Ok(())
+    }
+
+    fn limits(
+        &mut self,
+        from: IpAddr,
+        path: &str,
+        request: Option<(
+            &'static Endpoint,
+            &std::collections::BTreeMap<String, String>,
+        )>,
+    ) -> Result<(), Refusal> {
+        let now = self.exchange.now;
+        let weight = request.map_or(1, |(endpoint, params)| weigh(endpoint, params));
+        let (limit, tolerated) = (self.options.weight_per_minute, self.options.tolerated);
+        let sapi_limit = self.options.sapi_weight_per_minute;
+        let address = self.addresses.entry(from).or_default();
+        if now < address.banned_until {
+            return Err(banned(address.banned_until));
+        }
+        let minute = now / 60_000;
+        if address.minute != minute {
+            *address = Address {
+                minute,
+                bans: address.bans,
+                ..Address::default()
+            };
+        }
+        let sapi = path.starts_with("/sapi");
+        let (used, limit) = if sapi {
+            (&mut address.sapi_used, sapi_limit)
+        } else {
+            (&mut address.used, limit)
+        };
+        *used += u64::from(weight);
+        if *used <= limit {
+            return Ok(());
+        }
+        address.refused += 1;
+        if address.refused > tolerated {
+            // Two minutes, doubled each time, three days at most.
+            let seconds = (120_u64 << address.bans.min(12)).min(3 * 86_400);
+            address.bans += 1;
+            address.banned_until = now + seconds * 1000;
+            address.refused = 0;
+            return Err(banned(address.banned_until));
+        }
+        Err(Refusal::new(
+            -1003,
+            format!(
+                "Too much request weight used; current limit is {limit} request weight per 1 MINUTE. \
+                 Please use WebSocket Streams for live updates to avoid polling the API."
+            ),
+        )
+        .status(429))
+    }
+
+    /// Bans an address at once, or answers 429 to it until the minute is over.
+    pub fn ban(&mut self, from: IpAddr, seconds: u64) {
+        let now = self.exchange.now;
+        let address = self.addresses.entry(from).or_default();
+        address.banned_until = now + seconds * 1000;
+    }
+
+    /// Uses up the weight of an address.
+    pub fn use_up(&mut self, from: IpAddr, weight: u64) {
+        let minute = self.exchange.now / 60_000;
+        let address = self.addresses.entry(from).or_default();
+        if address.minute != minute {
+            *address = Address {
+                minute,
+                bans: address.bans,
+                ..Address::default()
+            };
+        }
+        address.used += weight;
+        address.sapi_used += weight;
+    }
+
+    /// Lifts bans and forgets what was used.
+    pub fn forgive(&mut self) {
+        self.addresses.clear();
+    }
+
+    fn retry_after(&self, from: IpAddr) -> u64 {
+        let now = self.exchange.now;
+        match self.addresses.get(&from) {
+            Some(address) if address.banned_until > now => {
+                (address.banned_until - now).div_ceil(1000)
+            }
+            _ => (60_000 - now % 60_000).div_ceil(1000),
+        }
+    }
+
+    fn usage_headers(
+        &self,
+        from: IpAddr,
+        path: &str,
+        endpoint: Option<&Endpoint>,
+        account: Option<usize>,
+        answer: &mut Answer,
+    ) {
+        if let Some(address) = self.addresses.get(&from) {
+            if path.starts_with("/sapi") {
+                answer
+                    .headers
+                    .push(("x-sapi-used-ip-weight-1m", address.sapi_used.to_string()));
+            } else {
+                answer
+                    .headers
+                    .push(("x-mbx-used-weight", address.used.to_string()));
+                answer
+                    .headers
+                    .push(("x-mbx-used-weight-1m", address.used.to_string()));
+            }
+        }
+        if let (Some(endpoint), Some(account)) = (endpoint, account)
+            && endpoint.orders > 0
+            && endpoint.security != Security::Public
+        {
+            let counts = &self.exchange.accounts[account].order_counts;
+            answer
+                .headers
+                .push(("x-mbx-order-count-10s", counts[0].1.to_string()));
+            answer
+                .headers
+                .push(("x-mbx-order-count-1d", counts[1].1.to_string()));
+        }
+    }
+
+    fn fault(&mut self, method: &str, path: &str, account: Option<usize>) -> Option<Act> {
+        let random = &mut self.random;
+        let hit = self.faults.iter_mut().find(|f| {
+            f.matches(method, path, account)
+                && f.left != Some(0)
+                && (f.per_million >= 1_000_000 || random.below(1_000_000) < f.per_million)
+        })?;
+        hit.hits += 1;
+        if let Some(left) = &mut hit.left {
+            *left -= 1;
+        }
+        Some(hit.act)
+    }
+
+    /// Remembers an effect that is no trade.
+    pub fn effect(&mut self, kind: &str, account: usize, detail: Value) {
+        let number = self.effects.len() + 1;
+        self.effects.push(json!({
+            "number": number, "time": self.exchange.now, "kind": kind,
+            "account": self.exchange.accounts[account].name, "detail": detail,
+        }));
+    }
+}
+
+fn banned(until: u64) -> Refusal {
+    Refusal::new(
+        -1003,
+        format!("Way too much request weight used; IP banned until {until}. Please use WebSocket Streams for live updates to avoid bans."),
+    )
+    .status(418)
+}
+
+/// What a request weighs.
+#[must_use]
+pub fn weigh(endpoint: &Endpoint, params: &std::collections::BTreeMap<String, String>) -> u32 {
+    let count = || {
+        params
+            .get("symbols")
+            .and_then(|t| serde_json::from_str::<Vec<String>>(t).ok())
+            .map(|list| u32::try_from(list.len()).unwrap_or(u32::MAX))
+    };
+    match endpoint.weight {
+        Weight::Flat(weight) => weight,
+        Weight::Depth => match params
+            .get("limit")
+            .and_then(|t| t.parse::<u32>().ok())
+            .unwrap_or(100)
+        {
+            0..=100 => 5,
+            101..=500 => 25,
+            501..=1000 => 50,
+            _ => 250,
+        },
+        Weight::Symbol(with, without) => {
+            if params.contains_key("symbol") {
+                with
+            } else {
+                without
+            }
+        }
+        Weight::Ticker24 => match (params.contains_key("symbol"), count()) {
+            (true, _) => 2,
+            (false, Some(0..=20)) => 2,
+            (false, Some(21..=100)) => 40,
+            _ => 80,
+        },
+        Weight::PerSymbol(each, max) => match (params.contains_key("symbol"), count()) {
+            (true, _) => each,
+            (false, Some(count)) => each.saturating_mul(count).min(max),
+            _ => max,
+        },
+        Weight::OrderId(with, without) => {
+            if params.contains_key("orderId") {
+                with
+            } else {
+                without
+            }
+        }
+        Weight::Rates(without, with) => {
+            if params
+                .get("computeCommissionRates")
+                .is_some_and(|t| t == "true")
+            {
+                with
+            } else {
+                without
+            }
+        }
+    }
+}
