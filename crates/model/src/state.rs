@@ -1,7 +1,7 @@
 //! What the log adds up to. [`State::apply`] is the only way in which it changes: it adds the integers of an effect and
 //! never decodes, values or evaluates, so the fold is the same under every later version.
 
-use crate::action::{Asset, ClientOrderId, Duty, Scheme, Side, Symbol};
+use crate::action::{Action, Asset, ClientOrderId, Duty, Scheme, Side, Symbol};
 use crate::halt::{Halt, Level, Scope};
 use crate::id::{AccountId, EntryId, KeyId, Name, StrategyId, Timestamp, VirtualKeyId};
 use crate::number::{Amount, Price, Quantity, Round, Value};
@@ -870,6 +870,57 @@ impl State {
                 && ((list_id.is_some() && order.list_id == list_id)
                     || (client.is_some() && order.list_client_order_id.as_ref() == client))
         })
+    }
+
+    /// The open orders that a request's cancels point at, each with the position of its action.
+    #[must_use]
+    pub fn targets(&self, account: AccountId, actions: &[Action]) -> Vec<(u8, OrderNumber)> {
+        let mut targets = Vec::new();
+        for (position, action) in (0u8..).zip(actions) {
+            let Action::CancelOrder(order) = action else {
+                continue;
+            };
+            let client = order.client_order_id.as_ref();
+            if order.list {
+                let list = self.find_list(account, order.order_id, client);
+                targets.extend(list.map(|(number, _)| (position, *number)));
+            } else {
+                let found = self.find(account, &order.symbol, order.order_id, client);
+                targets.extend(found.map(|number| (position, number)));
+            }
+        }
+        targets
+    }
+
+    /// Orders of ours that the venue would not cancel: they may have ended and filled. Their status becomes unknown, so
+    /// that they are asked for at once; nothing is freed.
+    #[must_use]
+    pub fn doubted(&self, reports: &[Report], targets: &[(u8, OrderNumber)]) -> Vec<Effect> {
+        let refused = |position: u8| {
+            reports.iter().any(|report| match report {
+                // Positive codes are the transport's: nothing was looked at.
+                Report::Refused { code } => *code < 0,
+                Report::NoSuchOrder => true,
+                Report::ActionRefused { position: at, .. } => *at == u32::from(position),
+                _ => false,
+            })
+        };
+        targets
+            .iter()
+            .filter(|(position, _)| refused(*position))
+            .filter_map(|(_, number)| {
+                let order = self.orders.get(number)?;
+                (order.status != OrderStatus::Unknown).then_some(Effect::Progress {
+                    order: *number,
+                    executed: Quantity::ZERO,
+                    quote: Amount::ZERO,
+                    order_id: None,
+                    list_id: None,
+                    status: OrderStatus::Unknown,
+                    quantity: None,
+                })
+            })
+            .collect()
     }
 
     /// What the venue's answer to `entry` changes. `asked`: the order that a resolver's read asked about.

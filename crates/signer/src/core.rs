@@ -35,7 +35,7 @@ use portcullis_model::log::Entry;
 use portcullis_model::refusal::{Class, Refusal};
 use portcullis_model::release::{Authority, Files, Release};
 use portcullis_model::report::{Report, Sent};
-use portcullis_model::state::{Effect, State};
+use portcullis_model::state::{Effect, OrderNumber, State};
 use portcullis_model::table::Network;
 use portcullis_model::wire::{
     self, Close, Discarded, Header, LINK_FRAMES_MAX, Lane, Outcome, Reply, Request, Send, Venue,
@@ -85,6 +85,8 @@ pub struct Meta {
     not_after_us: u64,
     summarize: bool,
     kinds: Vec<ActionKind>,
+    /// Open orders that its cancels point at, by position of the action.
+    targets: Vec<(u8, OrderNumber)>,
     /// Every action is a cancel, a read, or known to reduce.
     reserved: bool,
     /// After this the venue accepts it no more.
@@ -99,6 +101,7 @@ struct Flight {
     caller: Option<Caller>,
     lane: Lane,
     kinds: Vec<ActionKind>,
+    targets: Vec<(u8, OrderNumber)>,
     reserved: bool,
     until: Timestamp,
     own: Option<Own>,
@@ -752,6 +755,7 @@ impl Core {
                     not_after_us: self.clock.boot_us().saturating_add(left),
                     summarize: presented.rule().is_summarized(),
                     kinds: actions.list.iter().map(Action::kind).collect(),
+                    targets: self.state.targets(caller.account, &actions.list),
                     reserved: decision.reserved,
                     until: now.plus_us(u64::from(window_ms) * 1_000 + 1_000),
                     own: None,
@@ -890,6 +894,7 @@ impl Core {
             caller: None,
             lane: out.lane,
             kinds: Vec::new(),
+            targets: Vec::new(),
             reserved: true,
             until: self.clock.now(),
             own,
@@ -1132,6 +1137,7 @@ impl Core {
             caller: Some(meta.caller),
             lane: meta.lane,
             kinds: meta.kinds,
+            targets: meta.targets,
             reserved: meta.reserved,
             until: meta.until,
             own: meta.own,
@@ -1254,6 +1260,9 @@ impl Core {
             effects =
                 self.state
                     .settle(caller.account, entry, outcome.sent, &flight.reports, asked);
+            if outcome.sent == Sent::Sent {
+                effects.extend(self.state.doubted(&flight.reports, &flight.targets));
+            }
             // Prices come from the gate's own polling alone.
             effects.retain(|effect| !matches!(effect, Effect::Price { .. }));
             self.settle(&flight, outcome, effects.clone())?;

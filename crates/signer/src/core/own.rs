@@ -316,6 +316,7 @@ impl Core {
             not_after_us: self.clock.boot_us().saturating_add(window_us),
             summarize: true,
             kinds: actions.list.iter().map(Action::kind).collect(),
+            targets: Vec::new(),
             reserved: true,
             until: now.plus_us(window_us),
             own: Some(Own::Resolve(ask.clone())),
