@@ -158,8 +158,8 @@ pub(super) static CALLS: &[Call] = &[
     call!(SYS_mremap, ALL, "allocator"),
     call!(SYS_brk, ALL, "allocator"),
     call!(SYS_madvise, ALL,
-        Pass::If(&[is(2, &[libc::MADV_DONTNEED as u32, libc::MADV_FREE as u32, libc::MADV_WIPEONFORK as u32, libc::MADV_DONTDUMP as u32, libc::MADV_HUGEPAGE as u32, libc::MADV_NOHUGEPAGE as u32])]),
-        "give back, wipe on fork, not dumped, page size", "allocator; a thread's stack at its end; random number state"),
+        Pass::If(&[is(2, &[libc::MADV_DONTNEED as u32, libc::MADV_FREE as u32, libc::MADV_WIPEONFORK as u32, libc::MADV_DONTDUMP as u32, libc::MADV_HUGEPAGE as u32, libc::MADV_NOHUGEPAGE as u32, u32::MAX])]),
+        "give back, wipe on fork, not dumped, page size, none", "allocator; a thread's stack at its end; random number state, which first asks for an advice that no kernel knows"),
 
     // Time and chance.
     call!(SYS_clock_gettime, ALL, "the clocks, where the machine's clock cannot be read without a call"),
@@ -250,6 +250,7 @@ pub(super) static CALLS: &[Call] = &[
 
     // Tried in good faith on the way of a panic or by a library at its start; both do without.
     call!(SYS_openat, NETWORK, Pass::Fails(libc::EACCES), "fails: EACCES", "a panic's backtrace looks for the program's file; no room on the network opens one"),
+    call!(SYS_newfstatat, NETWORK, Pass::Fails(libc::EACCES), "fails: EACCES", "the random number generator looks for a device that tells it of a copied machine, and takes fresh randomness instead"),
     #[cfg(target_arch = "x86_64")]
     call!(SYS_open, ALL, Pass::Fails(libc::EACCES), "fails: EACCES", "the same where a library calls it so"),
     #[cfg(target_arch = "x86_64")]

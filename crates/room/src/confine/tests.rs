@@ -312,3 +312,83 @@ fn a_report_reads_as_the_contract_says() {
         "the sandbox is required and not complete\n  scope: Landlock ABI 4; Linux 6.12 has it"
     );
 }
+
+/// Landlock alone, without the filter in front of it. It binds the thread that asks for it, so each room is a thread.
+#[test]
+fn landlock_alone_refuses_files_and_ports() {
+    use std::net::{TcpListener, TcpStream};
+    let site = std::env::temp_dir().join(format!("room-landlock-{}", std::process::id()));
+    for folder in ["log", "releases", "keys"] {
+        std::fs::create_dir_all(site.join(folder)).unwrap();
+        std::fs::write(site.join(folder).join("file"), "text").unwrap();
+    }
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let alone = |room: Room, check: fn(&Path, std::net::SocketAddr)| {
+        let site = site.clone();
+        let thread = std::thread::spawn(move || {
+            process::no_new_privileges().unwrap();
+            let places = files::places(&room).unwrap();
+            let mut report = SandboxReport::default();
+            files::restrict(&room, &places, &mut report);
+            let on = |measure| report.measures.get(&measure) == Some(&Held::On);
+            if on(Measure::Files) && on(Measure::TcpPorts) {
+                check(&site, address);
+            } else {
+                println!("this kernel: {report:?}");
+            }
+        });
+        thread.join().unwrap();
+    };
+    fn refused<T>(result: io::Result<T>) {
+        assert_eq!(
+            result.err().map(|why| why.kind()),
+            Some(io::ErrorKind::PermissionDenied)
+        );
+    }
+    alone(Room::Ingress, |site, address| {
+        refused(std::fs::read(site.join("log/file")));
+        refused(TcpStream::connect(address));
+        refused(TcpListener::bind("127.0.0.1:0"));
+    });
+    alone(Room::Egress, |site, address| {
+        refused(std::fs::read(site.join("log/file")));
+        refused(std::fs::read_dir("/"));
+        refused(TcpListener::bind("127.0.0.1:0"));
+        TcpStream::connect(address).unwrap();
+    });
+    let signer = Room::Signer {
+        site: site.clone(),
+        operators: Operators::AnyUser,
+    };
+    alone(signer, |site, address| {
+        refused(TcpStream::connect(address));
+        refused(std::fs::read(site.join("keys/file")));
+        refused(std::fs::write(site.join("keys/file"), "x"));
+        refused(std::fs::write(site.join("file"), "x"));
+        refused(std::fs::rename(site.join("keys"), site.join("log/keys")));
+        refused(std::process::Command::new("/bin/true").status());
+        for folder in ["log", "releases"] {
+            std::fs::write(site.join(folder).join("new"), "x").unwrap();
+            std::fs::rename(
+                site.join(folder).join("new"),
+                site.join(folder).join("file"),
+            )
+            .unwrap();
+            std::fs::remove_file(site.join(folder).join("file")).unwrap();
+        }
+        refused(std::os::unix::net::UnixListener::bind(
+            site.join("log/socket"),
+        ));
+    });
+    let unseal = Room::Unseal {
+        read: vec![site.join("keys/file")],
+        write: None,
+    };
+    alone(unseal, |site, _| {
+        assert_eq!(std::fs::read(site.join("keys/file")).unwrap(), b"text");
+        refused(std::fs::write(site.join("keys/file"), "x"));
+        refused(std::fs::read_dir(site.join("keys")));
+    });
+    std::fs::remove_dir_all(site).unwrap();
+}
