@@ -20,7 +20,7 @@
 //! venue_weight = "3000"          # a minute
 //! trip = "loss"                  # what stops a strategy until an operator re-arms it: loss, repeat, or none
 //!
-//! [firm.markets."BTC*"]          # `*` stands for any run of characters
+//! [firm.markets."BTC*"]          # `*` stands for any run of characters; a whole name comes first, then the longest pattern
 //! floor = "1000"
 //! ceiling = "500000"
 //! quantity = "5"
@@ -71,6 +71,21 @@ pub struct MarketBounds {
     pub quantity: Option<Quantity>,
 }
 
+impl MarketBounds {
+    fn is_pattern(&self) -> bool {
+        self.pattern.contains('*')
+    }
+
+    /// Whole names before patterns, longer patterns before shorter ones.
+    fn rank(&self) -> (bool, usize, &str) {
+        if self.is_pattern() {
+            (true, usize::MAX - self.pattern.len(), &self.pattern)
+        } else {
+            (false, 0, &self.pattern)
+        }
+    }
+}
+
 /// Limits that set a strategy to `reduce-only` when it reaches them, until an operator resumes it (RTS 6 Art. 15(3)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trip {
@@ -106,17 +121,21 @@ pub struct Mandate {
     pub venue_weight: Option<Limit<u64>>,
     /// Which limits stop a strategy once it has reached them. The nearest level that says so decides.
     pub trip: Option<Trip>,
-    /// Empty: this level names none, and the level above decides.
+    /// Empty: this level names none, and the level above decides. Whole names first, sorted; then patterns, the longest
+    /// first.
     pub markets: Vec<MarketBounds>,
 }
 
 impl Mandate {
-    /// The bounds of the first pattern that fits.
+    /// The bounds of the market: those under its whole name, otherwise those of the longest pattern that fits.
     #[must_use]
     pub fn market(&self, symbol: &str) -> Option<&MarketBounds> {
-        self.markets
-            .iter()
-            .find(|bounds| fits(&bounds.pattern, symbol))
+        let named = self.markets.partition_point(|bounds| !bounds.is_pattern());
+        let (names, patterns) = self.markets.split_at_checked(named)?;
+        match names.binary_search_by(|bounds| bounds.pattern.as_str().cmp(symbol)) {
+            Ok(at) => names.get(at),
+            Err(_) => patterns.iter().find(|bounds| fits(&bounds.pattern, symbol)),
+        }
     }
 }
 
@@ -330,6 +349,8 @@ fn mandate(rule: String, text: Text) -> Result<Mandate, MandateError> {
             })
         })
         .collect::<Result<Vec<_>, MandateError>>()?;
+    let mut markets = markets;
+    markets.sort_by(|a, b| a.rank().cmp(&b.rank()));
     Ok(Mandate {
         order_value: value("order_value", text.order_value)?,
         price_tolerance: limited(
@@ -445,18 +466,18 @@ fn parse_duration(text: &str) -> Result<u64, String> {
 
 /// `*` stands for any run of characters.
 fn fits(pattern: &str, symbol: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let Some(rest) = parts.next().and_then(|first| symbol.strip_prefix(first)) else {
+    let Some((first, after)) = pattern.split_once('*') else {
+        return pattern == symbol;
+    };
+    let (middle, last) = match after.rsplit_once('*') {
+        Some((middle, last)) => (Some(middle), last),
+        None => (None, after),
+    };
+    let rest = symbol.strip_prefix(first);
+    let Some(mut rest) = rest.and_then(|rest| rest.strip_suffix(last)) else {
         return false;
     };
-    let mut parts: Vec<&str> = parts.collect();
-    let Some(last) = parts.pop() else {
-        return rest.is_empty();
-    };
-    let Some(mut rest) = rest.strip_suffix(last) else {
-        return false;
-    };
-    for part in parts {
+    for part in middle.into_iter().flat_map(|middle| middle.split('*')) {
         match rest.find(part) {
             Some(at) => rest = rest.get(at + part.len()..).unwrap_or_default(),
             None => return false,
@@ -554,6 +575,26 @@ mod tests {
     }
 
     #[test]
+    fn a_whole_name_holds_before_patterns_and_a_longer_pattern_before_a_shorter() {
+        let text = FIRM.replace(
+            "[firm.markets.\"BTC*\"]",
+            "[firm.markets.\"*\"]\nfloor = \"1\"\n[firm.markets.\"BTC*\"]\nfloor = \"2\"\n\
+             [firm.markets.\"BTCUSDT\"]\nfloor = \"3\"\n[firm.markets.\"*USDC\"]",
+        );
+        let firm = Mandates::parse(&text).unwrap().firm;
+        for (symbol, floor) in [
+            ("BTCUSDT", "3"),
+            ("BTCEUR", "2"),
+            ("ETHUSDT", "1"),
+            ("ETHUSDC", "1000"),
+            ("BTCUSDC", "1000"),
+        ] {
+            let found = firm.market(symbol).and_then(|bounds| bounds.floor);
+            assert_eq!(found.unwrap().to_string(), floor, "{symbol}");
+        }
+    }
+
+    #[test]
     fn patterns_fit_whole_symbols() {
         for (pattern, symbol, expected) in [
             ("BTCUSDT", "BTCUSDT", true),
@@ -563,6 +604,10 @@ mod tests {
             ("*USDT", "USDTBTC", false),
             ("B*S*T", "BTCUSDT", true),
             ("B*S*T", "BT", false),
+            ("B*C*S*T", "BTCUSDT", true),
+            ("B*S*C*T", "BTCUSDT", false),
+            ("**", "x", true),
+            ("AB*BA", "ABA", false),
             ("*", "anything", true),
             ("A*A", "A", false),
             ("币安*", "币安人生USDT", true),

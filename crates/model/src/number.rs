@@ -118,6 +118,18 @@ pub enum Round {
 
 /// `a * b / 10^places`, exact in 256 bits, for magnitudes; `None` if the result does not fit in `i128`.
 fn multiply(a: u128, b: u128, places: u32, round: Round) -> Option<i128> {
+    match (a.checked_mul(b), 10u128.checked_pow(places)) {
+        // Most orders: the product fits in 128 bits.
+        (Some(product), Some(divisor)) => {
+            let floor = product / divisor;
+            let up = round == Round::Up && floor * divisor != product;
+            i128::try_from(floor + u128::from(up)).ok()
+        }
+        _ => multiply_wide(a, b, places, round),
+    }
+}
+
+fn multiply_wide(a: u128, b: u128, places: u32, round: Round) -> Option<i128> {
     const LOW: u128 = u64::MAX as u128;
     let (a0, a1, b0, b1) = (a & LOW, a >> 64, b & LOW, b >> 64);
     let (p00, p01, p10, p11) = (a0 * b0, a0 * b1, a1 * b0, a1 * b1);
@@ -137,8 +149,13 @@ fn multiply(a: u128, b: u128, places: u32, round: Round) -> Option<i128> {
         let mut rest: u128 = 0;
         for limb in limbs.iter_mut().rev() {
             let part = (rest << 64) | u128::from(*limb);
-            *limb = (part / divisor) as u64;
-            rest = part % divisor;
+            if part < divisor {
+                *limb = 0;
+                rest = part;
+            } else {
+                *limb = (part / divisor) as u64;
+                rest = part % divisor;
+            }
         }
         inexact |= rest != 0;
         places -= step;
@@ -297,6 +314,9 @@ impl Amount {
     /// This amount at `rate` site currency per unit. `None` beyond the range of [`Value`].
     #[must_use]
     pub fn at(self, rate: Price, round: Round) -> Option<Value> {
+        if rate.0 == ONE {
+            return multiply_signed(self.0, 1, 12, round).map(Value);
+        }
         multiply_signed(self.0, rate.0, 30, round).map(Value)
     }
 }
@@ -400,6 +420,22 @@ mod tests {
         );
         assert_eq!(Amount(1).at(rate, Round::Up).unwrap(), Value(1));
         assert_eq!(Price::MAX.times(Quantity::MAX, Round::Up), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_short_way_gives_what_the_long_way_gives(
+            a: u64, b: u64, wide in 0u32..60, places in 0u32..31, up: bool,
+        ) {
+            let round = if up { Round::Up } else { Round::Down };
+            let (a, b) = (u128::from(a) << wide, u128::from(b));
+            proptest::prop_assert_eq!(multiply(a, b, places, round), multiply_wide(a, b, places, round));
+            let amount = Amount(i128::from(b as u64));
+            proptest::prop_assert_eq!(
+                amount.at(Price(ONE), round).map(|v| v.0),
+                multiply_wide(b, ONE.unsigned_abs(), 30, round)
+            );
+        }
     }
 
     #[test]
