@@ -566,7 +566,11 @@ fn place(venue: &mut Venue, asked: &Understood, sor: bool) -> Done {
     let (account, market) = (owner(venue, asked)?, market(venue, asked)?);
     let order = order_of(asked, sor)?;
     venue.exchange.count_orders(account, 1)?;
-    let id = venue.exchange.place(account, market, order)?;
+    let done = venue.exchange.place(account, market, order);
+    if done.is_err() {
+        venue.exchange.uncount_orders(account, 1);
+    }
+    let id = done?;
     Ok(placed(
         venue,
         account,
@@ -689,7 +693,8 @@ fn cancel_replace(venue: &mut Venue, asked: &Understood) -> Done {
         asked.get("cancelRestrictions"),
     );
     let too_many = counted.is_err();
-    let attempt = (cancelled.is_ok() || allow) && !(too_many && cancelled.is_err());
+    let attempt = cancelled.is_ok() || allow;
+    let counted_ok = counted.is_ok();
     let new = if !attempt {
         None
     } else if let Err(refusal) = counted {
@@ -702,6 +707,9 @@ fn cancel_replace(venue: &mut Venue, asked: &Understood) -> Done {
                 .map(|id| placed(venue, account, market, id, asked.get("newOrderRespType"))),
         )
     };
+    if counted_ok && !new.as_ref().is_some_and(Result::is_ok) {
+        venue.exchange.uncount_orders(account, 1);
+    }
     let word = |ok: bool| if ok { "SUCCESS" } else { "FAILURE" };
     let body = |result: &Done| match result {
         Ok(value) => value.clone(),
@@ -722,7 +730,7 @@ fn cancel_replace(venue: &mut Venue, asked: &Understood) -> Done {
     } else {
         Refusal::new(-2022, "Order cancel-replace failed.")
     };
-    if too_many {
+    if too_many && !allow {
         refusal.status = 429;
     }
     refusal.data = Some(data);
@@ -827,7 +835,11 @@ fn list(
         working,
         legs,
     };
-    let id = venue.exchange.place_list(account, market, new)?;
+    let done = venue.exchange.place_list(account, market, new);
+    if done.is_err() {
+        venue.exchange.uncount_orders(account, count as u64);
+    }
+    let id = done?;
     let Some(entry) = venue.exchange.lists.get(&id) else {
         return Ok(Value::Null);
     };

@@ -66,6 +66,8 @@ pub struct Param {
 pub enum Weight {
     /// Always the same.
     Flat(u32),
+    /// The same for an account wherever it asks from (`/sapi`).
+    Account(u32),
     /// By `limit` (`depth`).
     Depth,
     /// One figure with `symbol`, another without.
@@ -120,7 +122,7 @@ impl Endpoint {
 pub fn at(path: &str) -> Option<&'static [&'static Endpoint]> {
     static MAP: LazyLock<HashMap<&'static str, Vec<&'static Endpoint>>> = LazyLock::new(|| {
         let mut map: HashMap<&'static str, Vec<&'static Endpoint>> = HashMap::new();
-        for endpoint in ENDPOINTS.iter().chain(crate::sapi_table::SAPI) {
+        for endpoint in ENDPOINTS.iter().chain(crate::sapi_table::SAPI.iter()) {
             map.entry(endpoint.path).or_default().push(endpoint);
         }
         map

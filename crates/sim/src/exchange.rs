@@ -84,6 +84,8 @@ pub struct Account {
     pub name: String,
     /// Number at the venue.
     pub uid: u64,
+    /// The account that it is a sub-account of.
+    pub parent: Option<usize>,
     /// Spot, by asset.
     pub spot: Vec<Balance>,
     /// Other wallets, by name and asset.
@@ -435,6 +437,13 @@ impl Exchange {
             count.1 += orders;
         }
         Ok(())
+    }
+
+    /// A counted order was refused after all.
+    pub fn uncount_orders(&mut self, account: usize, orders: u64) {
+        for count in &mut self.accounts[account].order_counts {
+            count.1 = count.1.saturating_sub(orders);
+        }
     }
 
     /// What the filters and the engine ask of a new order, without balances.

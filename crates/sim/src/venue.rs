@@ -154,6 +154,8 @@ pub struct Venue {
     /// Added to the clock, in microseconds.
     pub clock_offset_us: i64,
     addresses: HashMap<IpAddr, Address>,
+    /// Weight that accounts used in `/sapi`, by account: minute and weight.
+    account_weights: HashMap<usize, (u64, u64)>,
     random: Random,
     next_key: usize,
 }
@@ -185,6 +187,7 @@ impl Venue {
             listen_keys: HashMap::new(),
             clock_offset_us: 0,
             addresses: HashMap::new(),
+            account_weights: HashMap::new(),
             random: Random::new(seed ^ 0x5151),
             next_key: 0,
             options,
@@ -353,6 +356,7 @@ impl Venue {
                 Ok(()) => read.and_then(|request| {
                     let understood = strict::judge(&request, &self.keys, now_us)?;
                     self.admitted(from, &understood)?;
+                    self.account_weight(&understood)?;
                     api::answer(self, &understood)
                 }),
             },
@@ -448,6 +452,29 @@ impl Venue {
         Ok(())
     }
 
+    /// What `/sapi` counts for an account wherever it asks from.
+    fn account_weight(&mut self, understood: &Understood) -> Result<(), Refusal> {
+        let Some(Weight::Account(weight)) = understood.endpoint().map(|e| e.weight) else {
+            return Ok(());
+        };
+        let account = api::owner(self, understood)?;
+        let minute = self.exchange.now / 60_000;
+        let limit = self.options.sapi_weight_per_minute.saturating_mul(15);
+        let used = self.account_weights.entry(account).or_default();
+        if used.0 != minute {
+            *used = (minute, 0);
+        }
+        used.1 += u64::from(weight);
+        if used.1 <= limit {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            -1003,
+            format!("Too much request weight used; current limit is {limit} request weight per 1 MINUTE."),
+        )
+        .status(429))
+    }
+
     fn limits(
         &mut self,
         from: IpAddr,
@@ -458,7 +485,10 @@ impl Venue {
         )>,
     ) -> Result<(), Refusal> {
         let now = self.exchange.now;
-        let weight = request.map_or(1, |(endpoint, params)| weigh(endpoint, params));
+        let weight = request.map_or(1, |(endpoint, params)| match endpoint.weight {
+            Weight::Account(_) => 1,
+            _ => weigh(endpoint, params),
+        });
         let (limit, tolerated) = (self.options.weight_per_minute, self.options.tolerated);
         let sapi_limit = self.options.sapi_weight_per_minute;
         let address = self.addresses.entry(from).or_default();
@@ -527,6 +557,7 @@ impl Venue {
     /// Lifts bans and forgets what was used.
     pub fn forgive(&mut self) {
         self.addresses.clear();
+        self.account_weights.clear();
     }
 
     fn retry_after(&self, from: IpAddr) -> u64 {
@@ -617,7 +648,7 @@ pub fn weigh(endpoint: &Endpoint, params: &std::collections::BTreeMap<String, St
             .map(|list| u32::try_from(list.len()).unwrap_or(u32::MAX))
     };
     match endpoint.weight {
-        Weight::Flat(weight) => weight,
+        Weight::Flat(weight) | Weight::Account(weight) => weight,
         Weight::Depth => match params
             .get("limit")
             .and_then(|t| t.parse::<u32>().ok())
