@@ -1,186 +1,188 @@
-//! `portcullis`: the operator's program. It links neither the signer nor the gateway: what needs them it asks of them.
+//! `portcullis`: the operator's program. It links neither the signer nor the gateway: what needs them it asks of them, or
+//! starts them. What can be read from the log and the working copy is read there, without asking anybody.
 
+mod account;
+mod bench;
+mod decode;
+mod desk;
+mod explain;
+mod exposure;
+mod fail;
+mod halt;
+mod https;
+mod init;
+mod ledger;
 mod log;
+mod market;
+mod operator;
+mod policy;
+mod seal;
+mod show;
+mod site;
+mod status;
+mod strategy;
+mod terminal;
+mod up;
+mod verify;
+mod view;
+mod words;
 
-use clap::{Parser, Subcommand, ValueEnum};
-use portcullis_model::log::note::Verifier;
-use portcullis_venues::binance::Binance;
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use clap::{Parser, Subcommand};
+use fail::{COULD_NOT_TELL, DONE, Done, Fail};
+use seal::Given;
+use site::Site;
+use std::io::Write;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// A request on standard input at most; head and body of the gate's own bounds fit.
-const REQUEST_BYTES_MAX: u64 = 65_536;
-
-/// Exit codes: done, refused or not true, could not tell.
-const DONE: u8 = 0;
-const REFUSED: u8 = 1;
-const COULD_NOT_TELL: u8 = 2;
-
 #[derive(Parser)]
-#[command(name = "portcullis", version, about = "A gate between trading programs and exchanges", long_about = None)]
+#[command(
+    name = "portcullis",
+    version,
+    about = "A gate between trading programs and exchanges",
+    after_help = "A first site:
+  portcullis init --site ./site --name fund-1 --credential ./fund-1.credential
+  export PORTCULLIS_SITE=$PWD/site
+  portcullis up
+
+Exit codes: 0 done, 1 refused or not true, 2 could not tell. `portcullis COMMAND --help` has examples.",
+    disable_help_subcommand = true
+)]
 struct Arguments {
+    /// The site's folder
+    #[arg(long, global = true, value_name = "DIR", env = "PORTCULLIS_SITE")]
+    site: Option<PathBuf>,
+    /// Print JSON, one object on one line
+    #[arg(long, global = true)]
+    json: bool,
+    /// The first line of standard input is the site's passphrase
+    #[arg(long, global = true)]
+    passphrase_stdin: bool,
     #[command(subcommand)]
     command: Command,
 }
 
 #[derive(Subcommand)]
 enum Command {
-    /// Says what a raw HTTP request asks of a venue, or why it is not understood
-    #[command(after_help = "Example:
-  portcullis decode --venue binance --json < request.txt
-
-The request is as it stands on the wire: lines end with CR LF, a blank line ends the head. The signature is not
-checked: this shows what a request means, not who sent it. Exit 0 understood, 1 refused, 2 could not be read.")]
-    Decode {
-        #[arg(long, value_enum)]
-        venue: Venue,
-        /// One JSON object on one line
-        #[arg(long)]
-        json: bool,
-    },
-    /// Verifies a log folder, or writes it for other people's verifiers
+    /// Make a site that permits nothing yet
+    Init(init::Init),
+    /// Run the gate
+    Up(up::Arguments),
+    /// Show what runs, what is in force, and what should worry you
+    Status(status::Status),
+    /// Name the firm's accounts, and add their real keys
     #[command(subcommand)]
-    Log(LogCommand),
+    Account(account::Account),
+    /// Name trading programs, and issue their virtual keys
+    #[command(subcommand)]
+    Strategy(strategy::Strategy),
+    /// Fetch market facts, and list them
+    #[command(subcommand)]
+    Market(market::Market),
+    /// Check, test, explain and put in force what governs
+    #[command(subcommand)]
+    Policy(policy::Policy),
+    /// Stop: nothing that the level refuses is signed once this returns
+    Halt(halt::Halt),
+    /// Lower or end a halt
+    Resume(halt::Resume),
+    /// Say what a strategy can lose at worst
+    Exposure(exposure::Exposure),
+    /// Say what an entry was, why it was decided so, and what came of it
+    Explain(explain::Explain),
+    /// Read, verify and export the log
+    #[command(subcommand)]
+    Log(view::Log),
+    /// Say what a raw HTTP request asks of a venue, or why it is not understood
+    Decode(decode::Decode),
+    /// Ask a room of the running gate to end and start again
+    Restart(desk::Restart),
+    /// Open the secrets of a running gate that is sealed
+    Unseal(desk::Unseal),
+    /// After a jump of the clock: say that the present time is right
+    ConfirmTime(halt::ConfirmTime),
+    /// Measure what the gate costs on this machine
+    Bench(bench::Bench),
 }
 
-#[derive(Subcommand)]
-enum LogCommand {
-    /// Recomputes every commitment, hash and root, and names the entry that is not what was recorded
-    #[command(after_help = "Example:
-  portcullis log verify /var/lib/portcullis/log --key site.example+1a2b3c4d+AbCd...
-
-Without --key the key in the folder is used, which whoever changed the log could have changed too: keep the text of
-`vkey` elsewhere. Exit 0 verified, 1 not what was recorded, 2 could not be read.")]
-    Verify {
-        folder: PathBuf,
-        /// Verifier key: the text of the file `vkey`, kept elsewhere
-        #[arg(long)]
-        key: Option<String>,
-        #[arg(long)]
-        json: bool,
-    },
-    /// Verifies, and writes a C2SP tlog-tiles folder (checkpoint, tile/, vkey)
-    Export {
-        folder: PathBuf,
-        /// A folder that does not exist yet
-        to: PathBuf,
-        #[arg(long)]
-        key: Option<String>,
-        #[arg(long)]
-        json: bool,
-    },
+/// What every command is given.
+pub struct Context {
+    pub site: Option<PathBuf>,
+    pub site_from_environment: bool,
+    pub json: bool,
+    pub given: Given,
 }
 
-#[derive(Clone, Copy, ValueEnum)]
-enum Venue {
-    Binance,
+impl Context {
+    pub fn open(&self) -> Result<Site, Fail> {
+        Site::open(self.site.as_deref())
+    }
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let done = match arguments.command {
-        Command::Decode {
-            venue: Venue::Binance,
-            json,
-        } => decode(json),
-        Command::Log(LogCommand::Verify { folder, key, json }) => {
-            verify(&folder, key.as_deref(), None, json)
-        }
-        Command::Log(LogCommand::Export {
-            folder,
-            to,
-            key,
-            json,
-        }) => verify(&folder, key.as_deref(), Some(&to), json),
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(why) => return usage(&why),
     };
-    match done {
+    let context = Context {
+        site_from_environment: std::env::var_os("PORTCULLIS_SITE").is_some_and(|set| {
+            arguments
+                .site
+                .as_ref()
+                .is_some_and(|site| site.as_os_str() == set)
+        }),
+        site: arguments.site,
+        json: arguments.json,
+        given: match arguments.passphrase_stdin {
+            true => Given::OnStdin,
+            false => Given::Asked,
+        },
+    };
+    match run(&context, arguments.command) {
         Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::from(COULD_NOT_TELL)
-        }
-    }
-}
-
-fn decode(json: bool) -> io::Result<u8> {
-    let mut bytes = Vec::new();
-    io::stdin()
-        .lock()
-        .take(REQUEST_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > REQUEST_BYTES_MAX {
-        return Err(io::Error::other("the request is longer than 65536 bytes"));
-    }
-    let venue = Binance::builtin().map_err(|error| io::Error::other(error.to_string()))?;
-    let (object, understood) = portcullis_venues::decode_json(venue, &bytes);
-    let mut out = io::stdout().lock();
-    if json {
-        writeln!(out, "{object}")?;
-    } else {
-        writeln!(out, "{object:#}")?;
-    }
-    Ok(if understood { DONE } else { REFUSED })
-}
-
-fn verify(folder: &Path, key: Option<&str>, to: Option<&Path>, json: bool) -> io::Result<u8> {
-    let verifier = match key {
-        Some(text) => Verifier::parse(text).ok_or_else(|| {
-            io::Error::other("--key is not a verifier key; give the text of a `vkey` file")
-        })?,
-        None => log::key_of(folder)?,
-    };
-    let mut out = io::stdout().lock();
-    match log::verify(folder, &verifier) {
-        Ok(contents) => {
-            let signed = contents
-                .checkpoints
-                .last()
-                .map_or(0, |checkpoint| checkpoint.size);
-            let entries = contents.hashes.len();
-            if let Some(to) = to {
-                log::export(&contents, &verifier, to)?;
-            }
-            if json {
+        Err(fail) => {
+            if context.json {
                 let object = serde_json::json!({
-                    "verified": true, "entries": entries, "signed": signed,
-                    "checkpoints": contents.checkpoints.len(), "torn_bytes": contents.torn_bytes,
+                    "error": fail.fact, "code": fail.kind, "hint": fail.hint,
                 });
-                writeln!(out, "{object}")?;
+                show::text(&object.to_string());
             } else {
-                writeln!(
-                    out,
-                    "verified: {entries} entries, {signed} of them under {} checkpoints",
-                    contents.checkpoints.len()
-                )?;
-                if contents.torn_bytes > 0 {
-                    writeln!(
-                        out,
-                        "note: {} bytes of a write that was cut short stand at the end",
-                        contents.torn_bytes
-                    )?;
-                }
-                if key.is_none() {
-                    writeln!(
-                        out,
-                        "note: checked with the key in the folder; give --key to check with one kept elsewhere"
-                    )?;
-                }
+                // A closed standard error must not turn a refusal into a panic.
+                let _ = writeln!(std::io::stderr(), "{fail}");
             }
-            Ok(DONE)
+            ExitCode::from(fail.code)
         }
-        Err(log::Wrong::Damage(damage)) => {
-            if json {
-                writeln!(
-                    out,
-                    "{}",
-                    serde_json::json!({ "verified": false, "damage": damage.to_string() })
-                )?;
-            } else {
-                writeln!(out, "not verified: {damage}")?;
-            }
-            Ok(REFUSED)
-        }
-        Err(log::Wrong::Unreadable(error)) => Err(error),
+    }
+}
+
+/// Help and version are answers; anything else clap says is a usage error, in our form.
+fn usage(why: &clap::Error) -> ExitCode {
+    if !why.use_stderr() {
+        show::text(&why.to_string());
+        return ExitCode::from(DONE);
+    }
+    let _ = write!(std::io::stderr(), "{why}");
+    ExitCode::from(COULD_NOT_TELL)
+}
+
+fn run(context: &Context, command: Command) -> Done {
+    match command {
+        Command::Init(arguments) => init::run(context, &arguments),
+        Command::Up(arguments) => up::run(context, &arguments),
+        Command::Status(arguments) => status::run(context, &arguments),
+        Command::Account(arguments) => account::run(context, &arguments),
+        Command::Strategy(arguments) => strategy::run(context, &arguments),
+        Command::Market(arguments) => market::run(context, &arguments),
+        Command::Policy(arguments) => policy::run(context, &arguments),
+        Command::Halt(arguments) => halt::halt(context, &arguments),
+        Command::Resume(arguments) => halt::resume(context, &arguments),
+        Command::Exposure(arguments) => exposure::run(context, &arguments),
+        Command::Explain(arguments) => explain::run(context, &arguments),
+        Command::Log(arguments) => view::run(context, &arguments),
+        Command::Decode(arguments) => decode::run(context, &arguments),
+        Command::Restart(arguments) => desk::restart(context, &arguments),
+        Command::Unseal(arguments) => desk::unseal(context, &arguments),
+        Command::ConfirmTime(arguments) => halt::confirm_time(context, &arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
     }
 }

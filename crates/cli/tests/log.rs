@@ -117,7 +117,13 @@ fn a_sound_log_verifies_and_its_export_convinces_a_verifier_that_we_did_not_shar
     );
     let to = at.0.join("export");
     assert_eq!(
-        portcullis(&[Path::new("export"), &at.0.join("log"), &to]).0,
+        portcullis(&[
+            Path::new("export"),
+            &to,
+            Path::new("--log"),
+            &at.0.join("log")
+        ])
+        .0,
         0
     );
     let (good, said) = outside(&to);
