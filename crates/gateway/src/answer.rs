@@ -14,13 +14,62 @@ const CHUNK_LINE_BYTES_MAX: usize = 4_096;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {
     pub status: u16,
-    /// Names in lower case. Hop-by-hop headers are gone.
-    pub headers: Vec<(String, Vec<u8>)>,
+    /// Hop-by-hop headers are gone.
+    pub headers: Headers,
     /// The body's length if the head says it.
     pub length: Option<u64>,
     /// The connection can carry another request after the body.
     pub keep_alive: bool,
     framing: Framing,
+}
+
+/// Headers in one buffer, names in lower case.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Headers {
+    bytes: Vec<u8>,
+    /// Where each name and each value ends.
+    ends: Vec<(usize, usize)>,
+}
+
+impl Headers {
+    fn push(&mut self, name: &str, value: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(name.as_bytes());
+        if let Some(name) = self.bytes.get_mut(start..) {
+            name.make_ascii_lowercase();
+        }
+        let name_end = self.bytes.len();
+        self.bytes.extend_from_slice(value);
+        self.ends.push((name_end, self.bytes.len()));
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let mut start = 0;
+        self.ends.iter().map(move |(name_end, end)| {
+            let name = self.bytes.get(start..*name_end).unwrap_or_default();
+            let value = self.bytes.get(*name_end..*end).unwrap_or_default();
+            start = *end;
+            // Names came as text.
+            (std::str::from_utf8(name).unwrap_or_default(), value)
+        })
+    }
+
+    /// The first of this name, which is in lower case.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.iter()
+            .find_map(|(n, value)| (n == name).then_some(value))
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,49 +154,45 @@ const DROPPED: [&str; 9] = [
 fn read_head(status: u16, http11: bool, parsed: &[httparse::Header<'_>]) -> Result<Head, Broken> {
     let mut head = Head {
         status,
-        headers: Vec::new(),
+        headers: Headers {
+            bytes: Vec::with_capacity(parsed.iter().map(|h| h.name.len() + h.value.len()).sum()),
+            ends: Vec::with_capacity(parsed.len()),
+        },
         length: None,
         keep_alive: http11,
         framing: Framing::Close,
     };
     let (mut length, mut chunked) = (None, false);
     for header in parsed {
-        let name = header.name.to_ascii_lowercase();
-        match name.as_str() {
-            "content-length" => {
-                let said = std::str::from_utf8(header.value)
-                    .ok()
-                    .filter(|text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()))
-                    .and_then(|text| text.parse::<u64>().ok())
-                    .ok_or(Broken::Length)?;
-                if length.is_some_and(|before| before != said) {
-                    return Err(Broken::Length);
-                }
-                length = Some(said);
+        let is = |name: &str| header.name.eq_ignore_ascii_case(name);
+        if is("content-length") {
+            let said = std::str::from_utf8(header.value)
+                .ok()
+                .filter(|text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()))
+                .and_then(|text| text.parse::<u64>().ok())
+                .ok_or(Broken::Length)?;
+            if length.is_some_and(|before| before != said) {
+                return Err(Broken::Length);
             }
-            "transfer-encoding" => {
-                if chunked || !header.value.eq_ignore_ascii_case(b"chunked") {
-                    return Err(Broken::Coding);
-                }
-                chunked = true;
-            }
-            // We ask for none: an encoded body could not be summarised.
-            "content-encoding" if !header.value.eq_ignore_ascii_case(b"identity") => {
+            length = Some(said);
+        } else if is("transfer-encoding") {
+            if chunked || !header.value.eq_ignore_ascii_case(b"chunked") {
                 return Err(Broken::Coding);
             }
-            "connection"
-                if header
-                    .value
-                    .to_ascii_lowercase()
-                    .windows(5)
-                    .any(|word| word == b"close") =>
-            {
-                head.keep_alive = false;
-            }
-            _ => {}
+            chunked = true;
+        } else if is("content-encoding") && !header.value.eq_ignore_ascii_case(b"identity") {
+            // We ask for none: an encoded body could not be summarised.
+            return Err(Broken::Coding);
+        } else if is("connection")
+            && header
+                .value
+                .windows(5)
+                .any(|word| word.eq_ignore_ascii_case(b"close"))
+        {
+            head.keep_alive = false;
         }
-        if !DROPPED.contains(&name.as_str()) {
-            head.headers.push((name, header.value.to_vec()));
+        if !DROPPED.iter().any(|dropped| is(dropped)) {
+            head.headers.push(header.name, header.value);
         }
     }
     if chunked && length.is_some() {
@@ -354,6 +399,21 @@ mod tests {
             "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx",
             Ok((200, "x", true)),
         );
+    }
+
+    #[test]
+    fn headers_keep_their_order_and_lose_what_concerns_the_connection() {
+        let text = "HTTP/1.1 200 OK\r\nX-One: 1\r\nSet-Cookie: a\r\nConnection: keep-alive\r\nEMPTY:\r\nx-one: two\r\nContent-Length: 0\r\n\r\n";
+        let (head, used) = head(text.as_bytes()).unwrap().unwrap();
+        assert_eq!(used, text.len());
+        let headers: Vec<_> = head.headers.iter().collect();
+        assert_eq!(
+            headers,
+            [("x-one", &b"1"[..]), ("empty", b""), ("x-one", b"two")]
+        );
+        assert_eq!(head.headers.get("x-one"), Some(&b"1"[..]));
+        assert_eq!(head.headers.get("set-cookie"), None);
+        assert!(head.keep_alive);
     }
 
     #[test]

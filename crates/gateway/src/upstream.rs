@@ -771,8 +771,11 @@ impl Upstream {
         };
         if let Some(place) = self.places.get_mut(connection.host) {
             let number = |name: &str| {
-                let value = &head.headers.iter().find(|(n, _)| n == name)?.1;
-                std::str::from_utf8(value).ok()?.trim().parse::<u64>().ok()
+                std::str::from_utf8(head.headers.get(name)?)
+                    .ok()?
+                    .trim()
+                    .parse::<u64>()
+                    .ok()
             };
             let sapi = job.sapi;
             let budget = place.budget(sapi);
@@ -1518,14 +1521,11 @@ fn put_head(
     body: &[u8],
     last: bool,
 ) {
-    let headers = head
-        .headers
-        .iter()
-        .map(|(name, value)| Header {
-            name,
-            value: <&ByteSlice>::from(&value[..]),
-        })
-        .collect();
+    let mut headers = Vec::with_capacity(head.headers.len());
+    headers.extend(head.headers.iter().map(|(name, value)| Header {
+        name,
+        value: <&ByteSlice>::from(value),
+    }));
     put(
         out,
         kind::ANSWER_HEAD,

@@ -33,7 +33,7 @@ pub const LINK_FRAMES_MAX: u32 = 1_024;
 /// when the signer greets it, and gets them back by `Credit`; without one it refuses, `NotSent`.
 pub const REQUESTS_WAITING_MAX: u32 = 2_048;
 /// The signer may owe this many credits before it must give them back: a credit alone is not worth a wake-up.
-pub const CREDITS_OWED_MAX: u32 = 256;
+pub const CREDITS_OWED_MAX: u32 = 64;
 /// An answer's part in one frame at most.
 pub const CHUNK_BYTES_MAX: usize = 32_768;
 /// Bytes of one answer that egress may send ahead of the client; `Window` gives more.

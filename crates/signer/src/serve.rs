@@ -21,7 +21,9 @@ use crate::lanes::Lanes;
 use crate::secrets::{self, Secret, SecretsError};
 use operators::Operators;
 use portcullis_model::command::Answer;
-use portcullis_model::wire::{self, Credit, Discarded, Hello, Lane, Outcome, Request, Venue, kind};
+use portcullis_model::wire::{
+    self, CREDITS_OWED_MAX, Credit, Discarded, Hello, Lane, Outcome, Request, Venue, kind,
+};
 use portcullis_room::clock::Monotonic;
 use portcullis_room::confine::SandboxReport;
 use portcullis_room::control::{
@@ -42,8 +44,6 @@ pub const REQUESTS_PER_TURN: usize = 64;
 const FRAMES_PER_TURN: usize = 512;
 /// Outcomes that come without a request are taken this late at most.
 pub const OUTCOMES_WITHIN: Duration = Duration::from_millis(2);
-/// Credits that ingress may be owed: a credit alone is not worth waking it, until so many are due.
-const CREDITS_OWED_MAX: u32 = 64;
 /// A stop waits this long for what is under way, so that the next start need not ask the venue for it.
 const STOP_WITHIN: Duration = Duration::from_millis(300);
 /// Helpers' stacks are locked memory.
