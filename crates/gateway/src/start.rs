@@ -3,7 +3,7 @@
 use crate::lines::Lines;
 use crate::tls::TlsError;
 use portcullis_room::BUILD_ID;
-use portcullis_room::confine::SandboxReport;
+use portcullis_room::confine::{Require, Room, confine};
 use portcullis_room::control::{
     Control, ControlError, Descriptors, FromRoom, Peer, Received, ToRoom,
 };
@@ -102,7 +102,24 @@ fn begin(me: Peer, require_sandbox: bool) -> Result<Begun, Ended> {
     if let Err(why) = schedule::batch() {
         lines.event("not-batch", json!({ "why": why.to_string() }));
     }
-    let sandbox = confine(me, require_sandbox)?;
+    // The library's random numbers set themselves up with a call (an advice that no kernel has, to tell an emulator) that
+    // is not in the room's list.
+    aws_lc_rs::rand::fill(&mut [0; 1])
+        .map_err(|_| Ended::Failed("the system gives no random numbers".to_owned()))?;
+    let room = match me {
+        Peer::Ingress => Room::Ingress,
+        Peer::Egress => Room::Egress,
+        Peer::Signer => {
+            return Err(Ended::Failed(
+                "the signer is a program of its own".to_owned(),
+            ));
+        }
+    };
+    let require = match require_sandbox {
+        true => Require::Sandbox,
+        false => Require::No,
+    };
+    let sandbox = confine(&room, require).map_err(|why| Ended::Failed(why.to_string()))?;
     lines.event("started", json!({ "build": BUILD_ID, "sandbox": sandbox }));
     control.send(&FromRoom::Ready {
         room: me,
@@ -110,10 +127,6 @@ fn begin(me: Peer, require_sandbox: bool) -> Result<Begun, Ended> {
         sandbox,
     })?;
     Ok(Begun { control, lines })
-}
-
-fn confine(_me: Peer, _require_sandbox: bool) -> Result<SandboxReport, Ended> {
-    Ok(SandboxReport::default())
 }
 
 /// Waits for the first message, the settings. `None`: it is to end before it began.
