@@ -66,7 +66,6 @@ impl Sealed {
     /// Verifies and folds the log, if there is one.
     pub fn new(site: Site, reading: Reading) -> Result<Self, CoreError> {
         let folder = site.folder.join("log");
-        std::fs::create_dir_all(&folder).map_err(CoreError::Io)?;
         let mut state = State::default();
         let checked = match log_file::verifier(&folder)? {
             Some(verifier) => Some(log_file::check(&folder, verifier, |index, entry| {

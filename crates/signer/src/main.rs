@@ -9,7 +9,7 @@ use portcullis_model::id::Name;
 use portcullis_model::release::{Authority, Files};
 use portcullis_model::state::State;
 use portcullis_room::clock::{boot_us, unix_us};
-use portcullis_room::confine::SandboxReport;
+use portcullis_room::confine::{Operators, Require, Room, SandboxReport, confine};
 use portcullis_room::control::{
     Control, Descriptors, FromRoom, OperatorSettings, Peer, Received, ToRoom,
 };
@@ -24,9 +24,9 @@ use portcullis_signer::serve::{Ended, Serve};
 use portcullis_venues::binance::Binance;
 use serde::Deserialize;
 use std::error::Error;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -35,7 +35,11 @@ use std::time::Duration;
 const HELP: &str = "\
 portcullis-signer: the room that holds keys and log; `portcullis up` starts it
 
-  portcullis-signer --site DIR [--require-sandbox]
+  portcullis-signer --site DIR [--require-sandbox] [--any-user]
+
+  --require-sandbox  do not start where the kernel cannot confine it whole
+  --any-user         operators may be other users than the one it runs as; without privilege this costs the empty
+                     network namespace, in which other users have no name
 
 exit codes: 0 ended in order, 1 refused, 2 could not start
 ";
@@ -71,18 +75,21 @@ fn fail(code: u8, why: &str) -> ExitCode {
 
 struct Arguments {
     site: PathBuf,
-    requires_sandbox: bool,
+    require: Require,
+    operators: Operators,
 }
 
 impl Arguments {
     fn read(
         mut arguments: impl Iterator<Item = std::ffi::OsString>,
     ) -> Result<Option<Self>, String> {
-        let (mut site, mut requires_sandbox) = (None, false);
+        let mut site = None;
+        let (mut require, mut operators) = (Require::No, Operators::OurUser);
         while let Some(argument) = arguments.next() {
             match argument.to_str() {
                 Some("--site") => site = arguments.next().map(PathBuf::from),
-                Some("--require-sandbox") => requires_sandbox = true,
+                Some("--require-sandbox") => require = Require::Sandbox,
+                Some("--any-user") => operators = Operators::AnyUser,
                 Some("--help" | "-h" | "help") => return Ok(None),
                 _ => return Err(format!("`{}` is not an option", argument.display())),
             }
@@ -90,7 +97,8 @@ impl Arguments {
         match site {
             Some(site) => Ok(Some(Self {
                 site,
-                requires_sandbox,
+                require,
+                operators,
             })),
             None => Err("`--site DIR` is missing".to_owned()),
         }
@@ -117,8 +125,8 @@ impl Compile for Cedar {
 
 fn run(arguments: &Arguments) -> Result<Ended, Box<dyn Error>> {
     let mut control = Control::from_fd3()?;
-    let report = confine(arguments)?;
     schedule::batch()?;
+    let report = confined(arguments)?;
     control.send(&FromRoom::Ready {
         room: Peer::Signer,
         build: BUILD_ID.to_owned(),
@@ -144,9 +152,21 @@ fn run(arguments: &Arguments) -> Result<Ended, Box<dyn Error>> {
     }
 }
 
-fn confine(arguments: &Arguments) -> Result<SandboxReport, Box<dyn Error>> {
-    let _ = arguments.requires_sandbox;
-    Ok(SandboxReport::default())
+/// Locks this process in. The folders that it keeps are made first.
+fn confined(arguments: &Arguments) -> Result<SandboxReport, Box<dyn Error>> {
+    for part in ["log", "releases"] {
+        let place = arguments.site.join(part);
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&place)
+            .map_err(|why| format!("{}: {why}", place.display()))?;
+    }
+    let room = Room::Signer {
+        site: arguments.site.clone(),
+        operators: arguments.operators,
+    };
+    Ok(confine(&room, arguments.require)?)
 }
 
 /// The start message, and the folder that it is about.
@@ -234,8 +254,6 @@ fn reading() -> Reading {
 /// One signer a site: a second one would append to the same log.
 fn lock(folder: &Path) -> Result<File, Box<dyn Error>> {
     let place = folder.join("log").join("lock");
-    std::fs::create_dir_all(folder.join("log"))
-        .map_err(|why| format!("{}: {why}", folder.join("log").display()))?;
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)

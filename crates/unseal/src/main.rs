@@ -3,11 +3,14 @@
 //! Secrets and passphrases come by standard input and leave by a pipe on standard output; never by argument or
 //! environment, which other processes can read. Standard output that is no pipe is refused: a terminal keeps what it
 //! shows, and a file stays.
+//!
+//! Before it reads its first byte it locks itself in: no network at all, the files that it was told of and no others.
 #![cfg_attr(
     test,
     allow(clippy::unwrap_used, reason = "tests state what must hold")
 )]
 
+use portcullis_room::confine::{Require, Room, confine};
 use portcullis_unseal::{frame, seal};
 use std::fs;
 use std::io::{self, Read, Write};
@@ -29,6 +32,8 @@ portcullis-unseal: seals secrets and opens them for the signer
       the first line of standard input opens files sealed with it and encrypted SSH keys.
   portcullis-unseal credential --out FILE
       Makes a new credential for an unattended start, and prints its recipient.
+
+With --require-sandbox each of them refuses where the kernel cannot confine it whole.
 
 exit codes: 0 done, 1 refused, 2 could not tell
 ";
@@ -91,6 +96,7 @@ struct Options {
     identities: Vec<PathBuf>,
     credential: Option<PathBuf>,
     passphrase: bool,
+    requires_sandbox: bool,
     files: Vec<String>,
 }
 
@@ -111,6 +117,7 @@ impl Options {
                 "--identity" => options.identities.push(value()?.into()),
                 "--credential" => options.credential = Some(value()?.into()),
                 "--passphrase" => options.passphrase = true,
+                "--require-sandbox" => options.requires_sandbox = true,
                 other if other.starts_with('-') => {
                     return Err(Failure::Usage(format!("`{other}` is not an option")));
                 }
@@ -125,10 +132,44 @@ impl Options {
             .as_deref()
             .ok_or_else(|| Failure::Usage("`--out FILE` is missing".into()))
     }
+
+    /// From here on only these files can be read, and only the folder of this one written.
+    fn confine(&self, read: &[&Path], write: Option<&Path>) -> Result<(), Failure> {
+        for path in read {
+            // Afterwards what does not exist and what is not allowed look the same.
+            fs::metadata(path).map_err(|why| seal::Error::Read(path.to_path_buf(), why))?;
+        }
+        let folder = |path: &Path| match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        let write = write.map(folder);
+        if let Some(folder) = &write {
+            fs::metadata(folder).map_err(|why| {
+                Failure::Refused(format!("cannot write into `{}`: {why}", folder.display()))
+            })?;
+        }
+        let mut places: Vec<PathBuf> = read.iter().map(|path| path.to_path_buf()).collect();
+        places.sort();
+        places.dedup();
+        let room = Room::Unseal {
+            read: places,
+            write,
+        };
+        let require = match self.requires_sandbox {
+            true => Require::Sandbox,
+            false => Require::No,
+        };
+        confine(&room, require)
+            .map(drop)
+            .map_err(|why| Failure::Refused(why.to_string()))
+    }
 }
 
 fn seal_input(options: &Options) -> Result<(), Failure> {
     let out = options.out()?;
+    let read: Vec<&Path> = options.to_credential.iter().map(PathBuf::as_path).collect();
+    options.confine(&read, Some(out))?;
     let mut input = io::stdin().lock();
     let mut recipients = Vec::new();
     if options.passphrase {
@@ -164,6 +205,19 @@ fn open_files(options: &Options) -> Result<(), Failure> {
         )));
     }
     let mut output = stdout_pipe()?;
+    let credential = options.credential.clone().or_else(seal::systemd_credential);
+    let sealed = options
+        .files
+        .iter()
+        .map(|name| inside(site, name))
+        .collect::<Result<Vec<_>, _>>()?;
+    let read: Vec<&Path> = sealed
+        .iter()
+        .chain(&options.identities)
+        .chain(&credential)
+        .map(PathBuf::as_path)
+        .collect();
+    options.confine(&read, None)?;
     let passphrase = if options.passphrase {
         Some(seal::passphrase_line(&mut io::stdin().lock())?)
     } else {
@@ -173,17 +227,16 @@ fn open_files(options: &Options) -> Result<(), Failure> {
     for path in &options.identities {
         openers.file(path, passphrase.clone())?;
     }
-    if let Some(path) = options.credential.clone().or_else(seal::systemd_credential) {
-        openers.file(&path, None)?;
+    if let Some(path) = &credential {
+        openers.file(path, None)?;
     }
     if let Some(passphrase) = passphrase {
         openers.passphrase(passphrase);
     }
     // All are opened before the first is written: a signer with half of its keys would be a surprise.
     let mut opened = Vec::with_capacity(options.files.len());
-    for name in &options.files {
-        let path = inside(site, name)?;
-        let secret = seal::read_bounded(&path, seal::SEALED_BYTES_MAX)
+    for (name, path) in options.files.iter().zip(&sealed) {
+        let secret = seal::read_bounded(path, seal::SEALED_BYTES_MAX)
             .and_then(|sealed| openers.open(&sealed))
             .map_err(|why| Failure::Refused(format!("`{name}`: {why}")))?;
         opened.push((name, secret));
@@ -198,8 +251,10 @@ fn open_files(options: &Options) -> Result<(), Failure> {
 }
 
 fn make_credential(options: &Options) -> Result<(), Failure> {
+    let out = options.out()?;
+    options.confine(&[], Some(out))?;
     let (text, public) = seal::credential();
-    write_new(options.out()?, text.as_bytes())?;
+    write_new(out, text.as_bytes())?;
     println!("{public}");
     Ok(())
 }

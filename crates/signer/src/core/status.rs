@@ -9,7 +9,7 @@ use portcullis_model::mandate::{Limit, Mandate};
 use portcullis_model::release::Release;
 use portcullis_model::state::{LevelKey, State};
 use portcullis_model::wire::Venue;
-use portcullis_room::confine::{Held, SandboxReport};
+use portcullis_room::confine::SandboxReport;
 use portcullis_room::control::Peer;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -195,16 +195,9 @@ impl Shown<'_> {
 
 /// The measures that do not hold, with the reason.
 pub(crate) fn unavailable(report: &SandboxReport) -> Vec<String> {
-    let measures = report.measures.iter();
-    measures
-        .filter_map(|(measure, held)| match held {
-            Held::On => None,
-            Held::Unavailable(why) => {
-                let name = serde_json::to_value(measure).ok();
-                let name = name.as_ref().and_then(Value::as_str).unwrap_or_default();
-                Some(format!("{name} ({why})"))
-            }
-        })
+    let missing = report.missing();
+    missing
+        .map(|(measure, why)| format!("{measure} ({why})"))
         .collect()
 }
 
