@@ -149,6 +149,8 @@ impl Options {
                 Failure::Refused(format!("cannot write into `{}`: {why}", folder.display()))
             })?;
         }
+        // age looks for its messages in files where it is built for tests.
+        let _ = age::localizer().language_loader();
         let mut places: Vec<PathBuf> = read.iter().map(|path| path.to_path_buf()).collect();
         places.sort();
         places.dedup();
