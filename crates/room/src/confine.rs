@@ -117,8 +117,21 @@ impl std::fmt::Display for Measure {
 #[serde(rename_all = "lowercase")]
 pub enum Held {
     On,
-    /// Why it does not, and what would change that.
-    Unavailable(String),
+    /// Why it does not, and what would change that. Read from a room that may be an intruder's by now, it is cut to
+    /// [`WHY_CHARS_MAX`] printable characters.
+    Unavailable(#[serde(deserialize_with = "printable")] String),
+}
+
+/// Characters of a reason at most; the rest of what a room says is dropped.
+pub const WHY_CHARS_MAX: usize = 400;
+
+fn printable<'d, D: serde::Deserializer<'d>>(from: D) -> Result<String, D::Error> {
+    let text = String::deserialize(from)?;
+    let shown = text
+        .chars()
+        .map(|c| if c.is_control() { '?' } else { c })
+        .take(WHY_CHARS_MAX);
+    Ok(shown.collect())
 }
 
 impl Held {

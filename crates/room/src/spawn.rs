@@ -8,7 +8,7 @@ use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -62,6 +62,19 @@ impl Started {
 impl AsFd for Started {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.pidfd.as_fd()
+    }
+}
+
+/// How a program ended, in words for people.
+#[must_use]
+pub fn ending(status: ExitStatus) -> String {
+    match status.signal() {
+        Some(libc::SIGSYS) => {
+            "killed for a system call outside its list: a bug of ours, or an intruder; the kernel's audit log (type=1326) \
+             has the call's number"
+                .to_owned()
+        }
+        _ => status.to_string(),
     }
 }
 

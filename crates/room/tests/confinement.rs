@@ -564,7 +564,10 @@ fn attempt(name: &str, attack: &str, site: &Path, port: u16) -> Ending {
         .unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     match (output.status.signal(), said.trim().split_once(' ')) {
-        (Some(libc::SIGSYS), None) => Ending::Killed,
+        (Some(libc::SIGSYS), None) => {
+            assert!(spawn::ending(output.status).contains("outside its list"));
+            Ending::Killed
+        }
         (None, Some(("refused", number))) => Ending::Refused(number.parse().unwrap()),
         (None, None) if said.trim() == "succeeded" => Ending::Succeeded,
         _ => panic!("{name}: {attack}: {output:?}"),
@@ -957,7 +960,10 @@ fn worker(name: &str, site: &Path) {
     trim();
     let caught = std::panic::catch_unwind(|| {
         let trace = std::backtrace::Backtrace::force_capture().to_string();
-        panic!("a panic is described, {} bytes", trace.len());
+        panic!(
+            "this panic is part of the test ({} bytes of trace)",
+            trace.len()
+        );
     });
     assert!(caught.is_err());
     let mut random = [0; 32];
@@ -1326,7 +1332,7 @@ fn work_of_signer(site: &Path, fds: &mut Descriptors) {
                     let memory: Vec<Vec<u8>> = (1..200).map(|size| vec![1; size * 1_000]).collect();
                     std::thread::sleep(Duration::from_millis(2));
                     sign(number);
-                    assert_ne!(number, 5, "the last of them panics");
+                    assert_ne!(number, 5, "this panic is part of the test");
                     memory.len()
                 })
                 .unwrap()
@@ -1392,7 +1398,7 @@ fn work_of_unseal(site: &Path) {
     // What opening a file sealed with a passphrase takes.
     let memory = vec![1u8; 256 << 20];
     assert_eq!(memory.iter().step_by(4096).count(), 65_536);
-    assert!(std::panic::catch_unwind(|| panic!("a panic is described")).is_err());
+    assert!(std::panic::catch_unwind(|| panic!("this panic is part of the test")).is_err());
     let mut output = File::from(io::stdout().as_fd().try_clone_to_owned().unwrap());
     write!(output, "opened: {}", String::from_utf8(sealed).unwrap()).unwrap();
 }

@@ -307,6 +307,24 @@ fn a_report_reads_as_the_contract_says() {
     assert_eq!(serde_json::to_string(&report).unwrap(), json);
     let back: SandboxReport = serde_json::from_str(json).unwrap();
     assert_eq!(back, report);
+    // A room's words reach terminals and the log: no control character, no length of its own choice.
+    let json = serde_json::json!({ "scope": { "unavailable": "\u{1b}[2Jfine".to_owned() + &"x".repeat(1_000) } });
+    let said: SandboxReport = serde_json::from_value(json).unwrap();
+    let (_, why) = said.missing().next().unwrap();
+    assert!(
+        why.starts_with("?[2Jfine") && why.len() == WHY_CHARS_MAX,
+        "{why}"
+    );
+    for wrong in [
+        r#"{"moat":"on"}"#,
+        r#"{"scope":"off"}"#,
+        r#"{"scope":{"unavailable":1}}"#,
+    ] {
+        assert!(
+            serde_json::from_str::<SandboxReport>(wrong).is_err(),
+            "{wrong}"
+        );
+    }
     assert_eq!(
         Unconfined::Incomplete(back).to_string(),
         "the sandbox is required and not complete\n  scope: Landlock ABI 4; Linux 6.12 has it"
