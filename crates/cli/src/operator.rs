@@ -231,6 +231,15 @@ pub fn settings(site: &Site) -> serde_json::Value {
     serde_json::json!({ "site": site.settings.name, "operators": operators, "seal": seal })
 }
 
+/// Whether users other than ours command this site: the signer must be able to tell them apart.
+pub fn others_command(site: &Site) -> bool {
+    let ours = site::uid().ok();
+    site.settings
+        .operator
+        .iter()
+        .any(|operator| Some(operator.uid) != ours)
+}
+
 /// Why a signer ended, if it said so.
 fn last_words(room: &mut spawn::Running) -> Option<Fail> {
     loop {

@@ -601,6 +601,9 @@ impl Up<'_> {
         let mut arguments: Vec<OsString> = Vec::new();
         if peer == Peer::Signer {
             arguments.extend(["--site".into(), self.site.dir.clone().into()]);
+            if operator::others_command(self.site) {
+                arguments.push("--any-user".into());
+            }
             self.signs = false;
         }
         if self.arguments.require_sandbox {
@@ -669,7 +672,7 @@ impl Up<'_> {
             return;
         };
         let status = match running.room.process.ended() {
-            Ok(Some(status)) => status.to_string(),
+            Ok(Some(status)) => spawn::ending(status),
             Ok(None) => return,
             Err(why) => why.to_string(),
         };
