@@ -139,7 +139,9 @@ pub fn head(bytes: &[u8]) -> Result<Option<(Head, usize)>, Broken> {
 }
 
 /// Headers that concern this connection alone, or that a program must not see from another's session.
-const DROPPED: [&str; 9] = [
+const DROPPED: [&str; 10] = [
+    // Only the gate says that the gate refused.
+    "x-portcullis-refusal",
     "connection",
     "keep-alive",
     "proxy-authenticate",

@@ -110,6 +110,28 @@ impl Sliding {
     }
 }
 
+impl Sliding {
+    /// Takes back what was added and did not happen, from the newest on: what is left counts for no longer than it should.
+    fn take_back(&mut self, weight: u32) {
+        let mut left = weight;
+        for step in 0..self.buckets.len() as u64 {
+            let Some(bucket) = self.newest.checked_sub(step) else {
+                return;
+            };
+            let at = (bucket % self.buckets.len() as u64) as usize;
+            if let Some(slot) = self.buckets.get_mut(at) {
+                let taken = left.min(*slot);
+                *slot -= taken;
+                self.sum -= u64::from(taken);
+                left -= taken;
+            }
+            if left == 0 {
+                return;
+            }
+        }
+    }
+}
+
 /// What the venue last said it had counted.
 #[derive(Debug, Clone, Copy, Default)]
 struct Report {
@@ -231,6 +253,28 @@ impl Budget {
         self.under_way = self.under_way.saturating_sub(weight.into());
         // Until the venue reports again, it has counted this beyond what it reported.
         self.reported.used = self.reported.used.saturating_add(weight.into());
+    }
+
+    /// A request taken before has not left: it counts for nothing.
+    pub fn returned(
+        &mut self,
+        strategy: StrategyId,
+        account: Option<AccountId>,
+        weight: u32,
+        orders: u32,
+        now_us: u64,
+    ) {
+        self.under_way = self.under_way.saturating_sub(weight.into());
+        self.sent.advance(now_us, MINUTE_US);
+        self.sent.take_back(weight);
+        if let Some(own) = self.strategies.get_mut(&strategy) {
+            own.advance(now_us, MINUTE_US);
+            own.take_back(weight);
+        }
+        if let Some(own) = account.and_then(|account| self.accounts.get_mut(&account)) {
+            own.sent.advance(now_us, TEN_SECONDS_US);
+            own.sent.take_back(orders);
+        }
     }
 
     /// The venue's own counts, from an answer's headers. `wall_us` is the time of day: the venue's minute starts with it.
@@ -423,6 +467,22 @@ mod tests {
         );
         budget.reported(Some(910), None, NOON, NOON);
         assert!(budget.take(ask(Lane::Cancel, 1, 50), NOON).is_ok());
+    }
+
+    #[test]
+    fn what_has_not_left_is_given_back() {
+        let mut budget = Budget::new(1000, 10);
+        budget.reported(None, None, NOON, NOON);
+        let order = Ask {
+            orders: 1,
+            ..ask(Lane::Cancel, 1, 100)
+        };
+        for _ in 0..50 {
+            budget.take(order, NOON).unwrap();
+            budget.returned(order.strategy, order.account, 100, 1, NOON);
+        }
+        assert_eq!(budget.used(NOON), 0);
+        assert_eq!(passes(&mut budget, order, NOON), 9);
     }
 
     #[test]

@@ -13,8 +13,8 @@ use portcullis_model::id::RequestId;
 use portcullis_model::refusal::Class;
 use portcullis_model::report::Sent;
 use portcullis_model::wire::{
-    self, AnswerAborted, AnswerChunk, AnswerHead, Close, Header, REQUESTS_WAITING_MAX, Reply,
-    Request, Window, kind,
+    self, ANSWER_WINDOW_BYTES, AnswerAborted, AnswerChunk, AnswerHead, Close, Header,
+    REQUESTS_WAITING_MAX, Reply, Request, Window, kind,
 };
 use portcullis_room::poll::Interest;
 use rustls::ServerConfig;
@@ -149,6 +149,8 @@ pub struct Downstream {
     partial_bytes: usize,
     /// Requests that the signer takes now.
     credits: usize,
+    /// Egress has greeted: it knows which run of ingress its answers are for.
+    egress_is_there: bool,
     is_ending: bool,
     /// After this moment requests below this number, which a signer that is gone may have had, have no answer.
     orphans: Option<(u64, u64)>,
@@ -172,6 +174,7 @@ impl Downstream {
             spare: Vec::new(),
             partial_bytes: 0,
             credits: 0,
+            egress_is_there: false,
             is_ending: false,
             orphans: None,
             counts: IngressCounts::default(),
@@ -204,6 +207,11 @@ impl Downstream {
         if !self.is_ending {
             self.credits = REQUESTS_WAITING_MAX as usize;
         }
+    }
+
+    /// A new egress is there, and knows this run.
+    pub fn egress_is_there(&mut self) {
+        self.egress_is_there = true;
     }
 
     /// The signer has taken so many requests out of its queue.
@@ -489,7 +497,8 @@ impl Downstream {
             true => 0,
             false => self.by_source.get(&connection.source).copied().unwrap_or(0),
         };
-        let full = self.flights.len() + reserve >= IN_FLIGHT_MAX
+        let full = !self.egress_is_there
+            || self.flights.len() + reserve >= IN_FLIGHT_MAX
             || self.credits <= reserve
             || from_source >= IN_FLIGHT_PER_SOURCE_MAX
             || turn.signer_waiting + turn.to_signer.len() >= SIGNER_BYTES_MAX;
@@ -497,6 +506,9 @@ impl Downstream {
             self.counts.no_credit += 1;
             let text = match self.credits {
                 0 => "a part of the gate is starting; nothing was sent, try again",
+                _ if !self.egress_is_there => {
+                    "a part of the gate is starting; nothing was sent, try again"
+                }
                 _ => "too many requests are under way in the gate; nothing was sent, try again",
             };
             return self.answer_here(key, None, Class::NotAvailable, text, false, turn);
@@ -781,6 +793,14 @@ impl Downstream {
             Some(Some(left)) => chunk.last && left != 0,
             None => false,
         };
+        let owed = connection
+            .owed
+            .saturating_add(u32::try_from(chunk.body.len()).unwrap_or(u32::MAX));
+        if owed > ANSWER_WINDOW_BYTES {
+            // Egress does not keep to the window: this client is not what the gate's memory is for.
+            self.counts.slow_clients += 1;
+            return self.end(key);
+        }
         if short {
             // Egress does not keep to the length it gave: the client must not take what follows for the next answer.
             return self.end(key);
@@ -790,9 +810,7 @@ impl Downstream {
             chunked,
             left: left.flatten(),
         };
-        connection.owed = connection
-            .owed
-            .saturating_add(u32::try_from(chunk.body.len()).unwrap_or(u32::MAX));
+        connection.owed = owed;
         if chunk.last && chunked {
             bytes.extend_from_slice(b"0\r\n\r\n");
         }
@@ -872,6 +890,7 @@ impl Downstream {
 
     /// Egress was replaced: nobody will answer what was under way.
     pub fn lost(&mut self, turn: &mut Turn) {
+        self.egress_is_there = false;
         let flights: Vec<(u64, Key)> = self
             .flights
             .iter()

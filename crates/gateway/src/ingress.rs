@@ -271,7 +271,10 @@ impl Room {
     fn hear_egress(&mut self) {
         let (downstream, turn) = (&mut self.downstream, &mut self.turn);
         let state = self.egress.receive(true, |kind, cbor| match kind {
-            kind::HELLO => true,
+            kind::HELLO => {
+                downstream.egress_is_there();
+                true
+            }
             kind::ANSWER_HEAD => wire::message::<AnswerHead<'_>>(cbor)
                 .map(|head| downstream.answer_head(&head, turn))
                 .is_ok(),

@@ -10,7 +10,7 @@ use crate::tls;
 use crate::transport::{Received, Transport};
 use crate::watch::Change;
 use minicbor::bytes::ByteSlice;
-use portcullis_model::id::{AccountId, EntryId, RequestId};
+use portcullis_model::id::{AccountId, EntryId, RequestId, StrategyId};
 use portcullis_model::report::{Report, Sent};
 use portcullis_model::wire::{
     self, ANSWER_WINDOW_BYTES, AnswerAborted, AnswerChunk, AnswerHead, CHUNK_BYTES_MAX, Discard,
@@ -50,8 +50,13 @@ pub const ANSWER_US_MAX: u64 = 30_000_000;
 pub const STALL_US_MAX: u64 = 30_000_000;
 /// Reports in one frame at most: 200 of the largest fit.
 const REPORTS_PER_FRAME_MAX: usize = 150;
-/// Bytes of held answers at most, over all jobs; beyond it an answer is dropped once its summary is taken.
+/// Bytes of held answers at most, over all jobs: once their summaries are taken, and the same again while they arrive.
+/// Beyond it an answer is dropped, or no longer held for its summary.
 const HELD_BYTES_MAX: usize = 48 << 20;
+/// Answers below this are not counted while they arrive.
+const HELD_SMALL_BYTES: usize = 256 << 10;
+/// An idle connection's buffer is given back above this.
+const INPUT_BYTES_KEPT: usize = 16 << 10;
 
 /// A connection's place in the table, with a number that is never used twice.
 pub type Key = u64;
@@ -61,11 +66,14 @@ pub type Key = u64;
 struct Job {
     id: RequestId,
     entry: Option<EntryId>,
+    strategy: StrategyId,
     account: Option<AccountId>,
     lane: Lane,
     host: usize,
     endpoint: u16,
+    /// What the budget still counts as under way for it.
     weight: u32,
+    orders: u32,
     not_after_us: u64,
     summarize: bool,
     /// Path and query, where the answer is summarized: which symbol a list was asked for.
@@ -74,7 +82,7 @@ struct Job {
     bytes: Vec<u8>,
     /// When its first byte was handed to a connection.
     started_us: u64,
-    /// It was once handed to a connection that turned out closed before a byte left.
+    /// It must not be handed to another connection: it was once, or a halt has asked about it.
     retried: bool,
 }
 
@@ -94,6 +102,9 @@ enum Reading {
         keep_alive: bool,
         window: u32,
         since_us: u64,
+        /// What was held before it turned out to be too long, and how much of it is passed on.
+        ahead: Vec<u8>,
+        ahead_at: usize,
     },
 }
 
@@ -477,11 +488,13 @@ impl Upstream {
             },
             id: send.id,
             entry: send.entry,
+            strategy: send.strategy,
             account: send.account,
             lane: send.lane,
             host,
             endpoint: send.endpoint,
             weight: send.weight,
+            orders: send.orders,
             not_after_us: send.not_after_us,
             summarize: send.summarize,
             sapi,
@@ -741,7 +754,10 @@ impl Upstream {
                                 self.held_whole(key, turn);
                                 return;
                             }
-                            if bytes.len() >= SUMMARY_BYTES_MAX {
+                            let length = bytes.len();
+                            if length >= SUMMARY_BYTES_MAX
+                                || length > HELD_SMALL_BYTES && self.holding() > HELD_BYTES_MAX
+                            {
                                 self.too_long_to_hold(key, turn);
                                 continue;
                             }
@@ -766,7 +782,7 @@ impl Upstream {
         let Some(connection) = self.connections.get_mut(&key) else {
             return Ok(());
         };
-        let Some(job) = connection.job.as_ref() else {
+        let Some(job) = connection.job.as_mut() else {
             return Ok(());
         };
         if let Some(place) = self.places.get_mut(connection.host) {
@@ -779,7 +795,7 @@ impl Upstream {
             };
             let sapi = job.sapi;
             let budget = place.budget(sapi);
-            budget.finished(job.weight);
+            budget.finished(std::mem::take(&mut job.weight));
             let used = if sapi {
                 None
             } else {
@@ -819,7 +835,7 @@ impl Upstream {
             || head.length.is_some_and(|n| n <= CHUNK_BYTES_MAX as u64))
             && head.length.is_none_or(|n| n <= SUMMARY_BYTES_MAX as u64);
         if hold {
-            let expected = head.length.unwrap_or(0).min(SUMMARY_BYTES_MAX as u64) as usize;
+            let expected = head.length.unwrap_or(0).min(HELD_SMALL_BYTES as u64) as usize;
             connection.reading = Reading::Held {
                 head,
                 body,
@@ -832,8 +848,20 @@ impl Upstream {
         } else {
             Vec::new()
         };
-        self.start_stream(key, &head, body, &[], reports, turn);
+        self.start_stream(key, &head, body, Vec::new(), reports, turn);
         Ok(())
+    }
+
+    /// Bytes of answers that arrive and are held until they are whole.
+    fn holding(&self) -> usize {
+        self.connections
+            .values()
+            .map(|connection| match &connection.reading {
+                Reading::Held { bytes, .. } => bytes.len(),
+                Reading::Streamed { ahead, .. } => ahead.len(),
+                Reading::Head => 0,
+            })
+            .sum()
     }
 
     /// The summary is given up (the answer is longer than is held): pass on what there is, and the rest as it comes.
@@ -844,7 +872,7 @@ impl Upstream {
         if let Reading::Held { head, body, bytes } =
             std::mem::replace(&mut connection.reading, Reading::Head)
         {
-            self.start_stream(key, &head, body, &bytes, vec![Report::Unreadable], turn);
+            self.start_stream(key, &head, body, bytes, vec![Report::Unreadable], turn);
         }
     }
 
@@ -853,7 +881,7 @@ impl Upstream {
         key: Key,
         head: &Head,
         body: Body,
-        first: &[u8],
+        ahead: Vec<u8>,
         reports: Vec<Report>,
         turn: &mut Turn,
     ) {
@@ -868,13 +896,13 @@ impl Upstream {
             job.entry,
             self.now_us.saturating_sub(job.started_us),
         );
-        let window =
-            ANSWER_WINDOW_BYTES.saturating_sub(u32::try_from(first.len()).unwrap_or(u32::MAX));
         connection.reading = Reading::Streamed {
             body,
             keep_alive: head.keep_alive,
-            window,
+            window: ANSWER_WINDOW_BYTES,
             since_us: self.now_us,
+            ahead,
+            ahead_at: 0,
         };
         self.streams.insert(id, key);
         self.finish(
@@ -888,19 +916,7 @@ impl Upstream {
             turn,
         );
         if self.reaches_ingress(id) {
-            let (part, rest) = first.split_at(first.len().min(CHUNK_BYTES_MAX));
-            put_head(&mut turn.to_ingress, id, head, head.length, part, false);
-            for part in rest.chunks(CHUNK_BYTES_MAX) {
-                put(
-                    &mut turn.to_ingress,
-                    kind::ANSWER_CHUNK,
-                    &AnswerChunk {
-                        id,
-                        body: part.into(),
-                        last: false,
-                    },
-                );
-            }
+            put_head(&mut turn.to_ingress, id, head, head.length, &[], false);
         }
     }
 
@@ -917,6 +933,8 @@ impl Upstream {
             keep_alive,
             window,
             since_us,
+            ahead,
+            ahead_at,
         } = &mut connection.reading
         else {
             return Ok(false);
@@ -930,7 +948,7 @@ impl Upstream {
         } else {
             (*window as usize).min(CHUNK_BYTES_MAX)
         };
-        if limit == 0 && !body.is_done() {
+        if limit == 0 && !(body.is_done() && ahead.is_empty()) {
             if !connection.paused {
                 connection.paused = true;
                 *since_us = self.now_us;
@@ -939,9 +957,20 @@ impl Upstream {
             return Ok(false);
         }
         let mut part = Vec::new();
-        let used = body.take(&connection.input, &mut part, limit)?;
-        connection.input.drain(..used);
-        let done = body.is_done();
+        let used = if ahead.is_empty() {
+            let used = body.take(&connection.input, &mut part, limit)?;
+            connection.input.drain(..used);
+            used
+        } else {
+            let rest = ahead.get(*ahead_at..).unwrap_or_default();
+            part.extend_from_slice(rest.get(..limit).unwrap_or(rest));
+            *ahead_at += part.len();
+            if *ahead_at >= ahead.len() {
+                *ahead = Vec::new();
+            }
+            part.len()
+        };
+        let done = body.is_done() && ahead.is_empty();
         if wanted {
             *window = window.saturating_sub(u32::try_from(part.len()).unwrap_or(u32::MAX));
             if done || !part.is_empty() {
@@ -1104,6 +1133,9 @@ impl Upstream {
         connection.reading = Reading::Head;
         connection.since_us = self.now_us;
         connection.paused = false;
+        if connection.input.capacity() > INPUT_BYTES_KEPT && connection.input.is_empty() {
+            connection.input = Vec::new();
+        }
         let host = connection.host;
         if !keep_alive || !connection.input.is_empty() {
             self.drop_connection(key, "", turn);
@@ -1192,7 +1224,19 @@ impl Upstream {
 
     fn fail(&mut self, job: Job, sent: Sent, why: &str, turn: &mut Turn) {
         if let Some(place) = self.places.get_mut(job.host) {
-            place.budget(job.sapi).finished(job.weight);
+            let budget = place.budget(job.sapi);
+            match sent {
+                Sent::NotSent => {
+                    budget.returned(
+                        job.strategy,
+                        job.account,
+                        job.weight,
+                        job.orders,
+                        self.now_us,
+                    );
+                }
+                Sent::MaybeSent | Sent::Sent => budget.finished(job.weight),
+            }
         }
         let took = if job.started_us == 0 {
             0
@@ -1285,10 +1329,12 @@ impl Upstream {
             let streamed = matches!(connection.reading, Reading::Streamed { .. });
             if let Some(job) = connection
                 .job
-                .as_ref()
+                .as_mut()
                 .filter(|job| is_asked(job.entry) && !streamed)
             {
-                // A job on a connection has been handed to the kernel, or to TLS which may have: treat it as left.
+                // A job on a connection has been handed to the kernel, or to TLS which may have: treat it as left. If it
+                // has not, and the connection ends, it is not sent by another.
+                job.retried = true;
                 under_way.extend(job.entry);
             }
         }

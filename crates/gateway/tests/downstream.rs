@@ -36,6 +36,7 @@ impl Ingress {
         let mut downstream = Downstream::new(7, listeners, 100);
         downstream.set_time(1_000_000);
         downstream.signer_is_there();
+        downstream.egress_is_there();
         Self {
             downstream,
             turn: Turn::default(),

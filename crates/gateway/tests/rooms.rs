@@ -133,6 +133,51 @@ fn a_large_answer_with_a_slow_reader_slows_nobody() {
 }
 
 #[test]
+fn an_answer_too_long_for_its_summary_is_passed_on_whole() {
+    // No length, so it turns out only when four megabytes are held.
+    let mut text = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    let mut body = Vec::new();
+    for n in 0..60u8 {
+        let part = vec![b'a' + n % 23; 100_000];
+        text.extend(format!("{:x}\r\n", part.len()).as_bytes());
+        text.extend(&part);
+        text.extend(b"\r\n");
+        body.extend(part);
+    }
+    text.extend(b"0\r\n\r\n");
+    let venue = venue(move |_, _, _| Does::Answers(text.clone()));
+    let mut gate = Gate::new(&venue.hosts());
+    let mut client = gate.client();
+    client.say(&get("/api/v3/allOrders"));
+    let (request, _, _) = gate.with_ingress.request();
+    let mut send = send(request, "GET", b"/api/v3/allOrders", b"");
+    send.summarize = true;
+    gate.with_egress.put(kind::SEND, &send);
+    let outcome = gate.with_egress.outcome();
+    assert_eq!(outcome.sent, Sent::Sent);
+    assert_eq!(outcome.reports.len(), 1, "unreadable, and nothing else");
+    std::thread::sleep(Duration::from_millis(200));
+    let mut bytes = Vec::new();
+    let mut part = vec![0; 65_536];
+    while !bytes.ends_with(b"\r\n0\r\n\r\n") {
+        let n = client.stream.read(&mut part).unwrap();
+        assert!(n > 0, "cut after {} bytes", bytes.len());
+        bytes.extend_from_slice(&part[..n]);
+    }
+    let (head, used) = portcullis_gateway::answer::head(&bytes).unwrap().unwrap();
+    let mut got = Vec::new();
+    portcullis_gateway::answer::Body::new(&head)
+        .take(&bytes[used..], &mut got, usize::MAX)
+        .unwrap();
+    assert!(got == body, "{} of {} bytes", got.len(), body.len());
+    assert_eq!(
+        gate.egress
+            .metric("portcullis_egress_answers_lost_total{why=\"dropped\"}"),
+        0.0
+    );
+}
+
+#[test]
 fn an_answer_of_unknown_length_that_comes_slowly_arrives_whole() {
     let venue = venue(|_, _, _| {
         Does::Slowly(
@@ -598,6 +643,7 @@ fn a_new_egress_takes_over_and_nobody_is_told_what_is_not_known() {
     gate.with_egress = with_signer(&gate.egress, 1);
     between(&gate.ingress, &gate.egress, 7);
     gate.with_egress.put(kind::HOSTS, &venue.hosts());
+    gate.settle();
     client.say(&post("/x", ""));
     let (request, _, _) = gate.with_ingress.request();
     gate.with_egress
