@@ -336,6 +336,9 @@ fn signals(bell: &Bell) -> Result<(), Fail> {
         .map_err(cannot)
 }
 
+/// Connections that may wait to be taken, of one listener; the kernel's own bound (`net.core.somaxconn`) holds too.
+const LISTEN_BACKLOG: i32 = 4096;
+
 fn bind(site: &Site, bell: &Bell) -> Result<Bound, Fail> {
     let mut listeners = Vec::new();
     for listener in &site.settings.listener {
@@ -346,6 +349,13 @@ fn bind(site: &Site, bell: &Bell) -> Result<Bound, Fail> {
             ))
             .hint("site.toml says where it listens; port 0 takes any free port")
         })?;
+        // std asks for 128: when more programs than that connect at once, some of them would wait a second.
+        if let Err(why) = socket2::SockRef::from(&bound).listen(LISTEN_BACKLOG) {
+            return Err(Fail::untold(format!(
+                "listener for `{}`: {why}",
+                listener.host
+            )));
+        }
         listeners.push(bound);
     }
     if listeners.is_empty() {
