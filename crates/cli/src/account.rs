@@ -45,9 +45,7 @@ pub enum Key {
   portcullis account key add main --duty read --scheme hmac --api-key 7Qe… < secret.txt
   portcullis account key add main --duty trade --scheme ed25519 --api-key 9Fd… < private.pem
 
-The secret comes from standard input, or the terminal without echo: HMAC as text, Ed25519 and RSA as a private key in
-PEM (PKCS#8). With --passphrase-stdin the first line is the site's passphrase and the rest the secret. Give an account
-one key for each duty: with one for all, what only reads is signed by a key that can trade.")]
+The secret comes from standard input, or the terminal without echo: HMAC as text, Ed25519 and RSA as a private key in PEM (PKCS#8). With --passphrase-stdin the first line is the site's passphrase and the rest the secret. Give an account one key for each duty: with one for all, what only reads is signed by a key that can trade.")]
     Add {
         account: String,
         #[arg(long, value_enum)]

@@ -1,5 +1,6 @@
 //! `portcullis bench`: runs the benchmark's program, which lies beside this one.
 
+use crate::Context;
 use crate::fail::{Done, Fail};
 use crate::seal;
 use std::ffi::OsString;
@@ -17,9 +18,10 @@ pub struct Bench {
     arguments: Vec<OsString>,
 }
 
-pub fn run(arguments: &Bench) -> Done {
+pub fn run(context: &Context, arguments: &Bench) -> Done {
     let program = seal::beside("portcullis-bench")?;
     let why = std::process::Command::new(&program)
+        .args(context.json.then_some("--json"))
         .args(&arguments.arguments)
         .exec();
     Err(Fail::at(&program, &why))

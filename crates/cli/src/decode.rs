@@ -13,8 +13,7 @@ const REQUEST_BYTES_MAX: u64 = 65_536;
 #[command(after_help = "Example:
   portcullis decode --venue binance --json < request.txt
 
-The request is as it stands on the wire: lines end with CR LF, a blank line ends the head. The signature is not
-checked: this shows what a request means, not who sent it. Exit 0 understood, 1 refused, 2 could not be read.")]
+The request is as it stands on the wire: lines end with CR LF, a blank line ends the head. The signature is not checked: this shows what a request means, not who sent it. Exit 0 understood, 1 refused, 2 could not be read.")]
 pub struct Decode {
     #[arg(long, value_enum)]
     venue: Venue,

@@ -45,8 +45,7 @@ pub enum Ask {
 #[command(after_help = "Example:
   portcullis restart ingress
 
-The room ends in order and starts again, with the program that now lies beside `portcullis`; listeners stay open, and
-what arrives meanwhile waits. This is how a new version is put in, room by room (docs/ops/upgrade.md).")]
+The room ends in order and starts again, with the program that now lies beside `portcullis`; listeners stay open, and what arrives meanwhile waits. This is how a new version is put in, room by room (docs/ops/upgrade.md).")]
 pub struct Restart {
     #[arg(value_enum)]
     room: RoomName,
@@ -211,7 +210,6 @@ mod tests {
         let (mut here, mut there) = UnixStream::pair().unwrap();
         let (mut read, mut write) = io::pipe().unwrap();
         send(&mut here, &json!({ "ask": "secrets" }), Some(write.as_fd())).unwrap();
-        drop(write.by_ref());
         drop(write);
         let (question, fd) = receive(&mut there).unwrap();
         assert!(matches!(

@@ -8,7 +8,7 @@ use crate::market::Nobody;
 use crate::site::Site;
 use crate::{policy, show, view, words};
 use portcullis_model::entry::{Body, What};
-use portcullis_model::id::{AccountId, EntryId, StrategyId};
+use portcullis_model::id::{AccountId, EntryId, GATE, StrategyId};
 use portcullis_model::mandate::{Limit, Mandate, Rate};
 use portcullis_model::refusal::Refusal;
 use portcullis_model::release::{Files, Release};
@@ -110,7 +110,11 @@ impl Why {
         if let Ok(release) = Release::load(files, Box::new(Nobody)) {
             why.usage(state, body, &release, strategy, account);
         }
-        why.policies(state, body, files, strategy);
+        if strategy == GATE {
+            why.policy_words = Some("  the gate's own request: no policy is asked\n".to_owned());
+        } else {
+            why.policies(state, body, files, strategy);
+        }
         why
     }
 
@@ -150,12 +154,15 @@ impl Why {
                 })).collect::<Vec<_>>(),
             }));
             for (number, used, limit) in lines {
-                self.rows.push([
-                    name.clone(),
-                    number.to_owned(),
-                    used.unwrap_or_else(|| "-".to_owned()),
-                    limit.unwrap_or_else(|| "-".to_owned()),
-                ]);
+                // What is not limited at a level is noise there; `--json` has it.
+                if let Some(limit) = limit {
+                    self.rows.push([
+                        name.clone(),
+                        number.to_owned(),
+                        used.unwrap_or_else(|| "-".to_owned()),
+                        limit,
+                    ]);
+                }
             }
         }
     }

@@ -19,8 +19,7 @@ use serde_json::json;
   portcullis exposure
   portcullis exposure my-bot --working-copy
 
-Two figures a strategy: what a program that turned against you can pay away to others in a window, and what the market
-may do to the position that it may hold. `unbounded` is said where there is no bound.")]
+Two figures a strategy: what a program that turned against you can pay away to others in a window, and what the market may do to the position that it may hold. `unbounded` is said where there is no bound.")]
 pub struct Exposure {
     /// Only this strategy
     strategy: Option<String>,

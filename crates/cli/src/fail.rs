@@ -44,7 +44,7 @@ impl Fail {
 
     /// A file that could not be read or written.
     pub fn at(place: &Path, error: &io::Error) -> Self {
-        Self::untold(format!("{}: {error}", place.display()))
+        Self::untold(format!("{}: {}", place.display(), plain(error)))
     }
 
     #[must_use]
@@ -52,6 +52,15 @@ impl Fail {
         self.hint = Some(hint.into());
         self
     }
+}
+
+/// Without the system's number for it.
+pub fn plain(error: &io::Error) -> String {
+    let mut text = error.to_string();
+    if let Some(at) = text.find(" (os error ") {
+        text.truncate(at);
+    }
+    text
 }
 
 impl fmt::Display for Fail {

@@ -23,8 +23,7 @@ Levels, each refusing what the ones before it refuse, and more:
   cancel-only  and all orders of programs
   lock         and programs' cancels and reads
 
-When it returns nothing that the level refuses is signed any more; the answer says what was on its way, and after which
-moment the venue can no longer accept it. Open orders stay at the venue: cancel them by the programs or there.")]
+When it returns nothing that the level refuses is signed any more; the answer says what was on its way, and after which moment the venue can no longer accept it. Open orders stay at the venue: cancel them by the programs or there.")]
 pub struct Halt {
     #[command(flatten)]
     scope: ScopeArguments,
@@ -187,7 +186,8 @@ fn report(halted: &Halted) -> String {
     let mut text = String::new();
     let total = halted.discarded.len() + halted.under_way.len() + halted.done.len();
     if total == 0 {
-        text += "nothing that it refuses was on its way\n";
+        text += "nothing that it refuses was on its way, and nothing is signed any more\n";
+        return text;
     } else {
         let rows = [
             ("dropped by egress", &halted.discarded),

@@ -23,9 +23,7 @@ use zeroize::Zeroizing;
   portcullis init --site ./site --name fund-1                       asks for a passphrase
   pass show fund-1 | portcullis init --site ./site --name fund-1 --passphrase-stdin
 
-The site's secrets are sealed with age. With --credential they open unattended: give the file to systemd
-(`systemd-creds encrypt`, docs/ops/install.md) and delete it, or leave it where only the gate reads it and keep it off
-the backup of the site. With a passphrase somebody types it at each start.")]
+The site's secrets are sealed with age. With --credential they open unattended: give the file to systemd (`systemd-creds encrypt`, docs/ops/install.md) and delete it, or leave it where only the gate reads it and keep it off the backup of the site. With a passphrase somebody types it at each start.")]
 pub struct Init {
     /// What the site is called; it stands in every entry of its log and never changes [default: the folder's name]
     #[arg(long, value_name = "NAME")]

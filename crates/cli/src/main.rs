@@ -35,6 +35,9 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+/// Options that every command has stand apart in its help.
+const EVERYWHERE: &str = "Everywhere";
+
 #[derive(Parser)]
 #[command(
     name = "portcullis",
@@ -50,13 +53,20 @@ Exit codes: 0 done, 1 refused or not true, 2 could not tell. `portcullis COMMAND
 )]
 struct Arguments {
     /// The site's folder
-    #[arg(long, global = true, value_name = "DIR", env = "PORTCULLIS_SITE")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "PORTCULLIS_SITE",
+        hide_env_values = true,
+        help_heading = EVERYWHERE
+    )]
     site: Option<PathBuf>,
     /// Print JSON, one object on one line
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     json: bool,
     /// The first line of standard input is the site's passphrase
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     passphrase_stdin: bool,
     #[command(subcommand)]
     command: Command,
@@ -155,13 +165,33 @@ fn main() -> ExitCode {
     }
 }
 
-/// Help and version are answers; anything else clap says is a usage error, in our form.
+/// Help and version are answers; anything else that clap says is a usage error, in our form.
 fn usage(why: &clap::Error) -> ExitCode {
     if !why.use_stderr() {
         show::text(&why.to_string());
         return ExitCode::from(DONE);
     }
-    let _ = write!(std::io::stderr(), "{why}");
+    let said = why.to_string();
+    let words = match said.strip_prefix("error: ") {
+        // No command at all: the help.
+        None => said,
+        Some(said) => {
+            let fact: Vec<&str> = said
+                .lines()
+                .take_while(|line| !line.is_empty())
+                .map(str::trim)
+                .collect();
+            let line = |word: &str| said.lines().find_map(|line| line.trim().strip_prefix(word));
+            // Clap's advice on passing an unknown option as a value would put secrets where they must not be.
+            let hint = match (line("tip: "), line("Usage: ")) {
+                (Some(tip), _) if !tip.starts_with("to pass") => tip.to_owned(),
+                (_, Some(usage)) => format!("usage: `{usage}`; `--help` has examples"),
+                _ => "`--help` has examples".to_owned(),
+            };
+            format!("error: {}\nhint: {hint}\n", fact.join(" "))
+        }
+    };
+    let _ = write!(std::io::stderr(), "{words}");
     ExitCode::from(COULD_NOT_TELL)
 }
 
@@ -183,6 +213,30 @@ fn run(context: &Context, command: Command) -> Done {
         Command::Restart(arguments) => desk::restart(context, &arguments),
         Command::Unseal(arguments) => desk::unseal(context, &arguments),
         Command::ConfirmTime(arguments) => halt::confirm_time(context, &arguments),
-        Command::Bench(arguments) => bench::run(&arguments),
+        Command::Bench(arguments) => bench::run(context, &arguments),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn every_command_is_well_formed_and_has_an_example() {
+        let mut all = vec![Arguments::command()];
+        Arguments::command().debug_assert();
+        while let Some(command) = all.pop() {
+            let inner: Vec<_> = command.get_subcommands().cloned().collect();
+            if inner.is_empty() {
+                let help = command.get_after_help().map(ToString::to_string);
+                assert!(
+                    help.is_some_and(|help| help.contains("Example")),
+                    "{} has no example",
+                    command.get_name()
+                );
+            }
+            all.extend(inner);
+        }
     }
 }

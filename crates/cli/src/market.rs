@@ -30,8 +30,7 @@ pub enum Market {
   portcullis market fetch binance
   portcullis market fetch binance --only 'BTC*' --only ETHUSDT
 
-The venue is found and believed as release/hosts.toml says. The file is written for you to look at; it governs after
-`portcullis policy apply`.")]
+The venue is found and believed as release/hosts.toml says. The file is written for you to look at; it governs after `portcullis policy apply`.")]
     Fetch {
         venue: String,
         /// Only symbols that fit; `*` stands for any run of characters; repeatable

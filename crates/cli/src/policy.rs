@@ -33,8 +33,7 @@ pub enum Policy {
     #[command(after_help = "Example:
   portcullis policy check && portcullis policy apply
 
-Mandates, authority (strict validation, nothing that could fail at run time), market facts, hosts and catalogs; and
-whether the names in them exist. Exit 0 it could govern, 1 it could not.")]
+Mandates, authority (strict validation, nothing that could fail at run time), market facts, hosts and catalogs; and whether the names in them exist. Exit 0 it could govern, 1 it could not.")]
     Check,
     /// Run the cases that you keep beside the policies
     #[command(after_help = "Examples:
@@ -51,8 +50,7 @@ Each case is judged by full Cedar and by the compiled table; the form stands in 
   portcullis policy explain --strategy my-bot --action PlaceOrder market=BTCUSDT side=buy orderType=limit value=50000000
   portcullis policy explain --strategy my-bot --account main --action Withdraw value=1000000 asset=USDT
 
-KEY=VALUE are the context's words in authority.cedar. `value` is in millionths of the site's currency. This asks
-authority alone; limits of the mandate come on top (`portcullis explain ENTRY` shows both for a real request).")]
+KEY=VALUE are the context's words in authority.cedar. `value` is in millionths of the site's currency. This asks authority alone; limits of the mandate come on top (`portcullis explain ENTRY` shows both for a real request).")]
     Explain {
         #[arg(long, value_name = "STRATEGY")]
         strategy: String,
@@ -180,7 +178,8 @@ fn examine(files: &Files, state: &State) -> Checked {
         Ok(mandates) => Some(mandates),
         Err(why) => {
             let mut error = Found::error("mandates.toml", in_file(&why.to_string(), "mandates.toml"));
-            if why.what.contains("markets") {
+            if why.what.starts_with("`markets` is missing") {
+                error.message = "the firm names no market, so nothing can be traded".to_owned();
                 error.hint = Some("name at least one: [firm.markets.BTCUSDT] with floor, ceiling and quantity".to_owned());
             }
             found.push(error);
@@ -214,7 +213,10 @@ fn examine(files: &Files, state: &State) -> Checked {
         .map(|(name, text)| (name.as_str(), text.as_str()))
         .collect();
     if let Err(why) = Binance::load(&extra) {
-        found.push(Found::error("catalog.d", why.to_string()));
+        found.push(Found::error(
+            "catalog.d",
+            in_file(&why.to_string(), "catalog.d"),
+        ));
     }
     let mut policies = 0;
     if let Some(text) = files.get(AUTHORITY) {

@@ -34,20 +34,19 @@ pub fn either(json: bool, object: &Value, words: impl FnOnce() -> String) {
     }
 }
 
-/// Rows under a head, columns as wide as they need; a column whose cells are all numbers is aligned to the right.
+/// Rows under a head, columns as wide as they need; a column of numbers is aligned to the right.
 /// `none` is what stands there if there is no row.
 pub fn table<const N: usize>(head: [&str; N], rows: &[[String; N]], none: &str) -> String {
     if rows.is_empty() {
         return format!("{none}\n");
     }
-    let width = |text: &str| text.chars().count();
     let mut out = String::new();
     let mut widths = head.map(width);
     let mut right = [true; N];
     for row in rows {
         for ((cell, widest), right) in row.iter().zip(&mut widths).zip(&mut right) {
             *widest = (*widest).max(width(cell));
-            *right &= is_number(cell);
+            *right &= is_number(cell) || cell.is_empty() || cell == "-";
         }
     }
     let mut line = |cells: [&str; N]| {
@@ -75,6 +74,22 @@ pub fn table<const N: usize>(head: [&str; N], rows: &[[String; N]], none: &str) 
         }));
     }
     out
+}
+
+/// Columns of a terminal that a text takes: the scripts of East Asia take two a character.
+pub fn width(text: &str) -> usize {
+    let of = |c: char| match c {
+        '\u{1100}'..='\u{115f}'
+        | '\u{2e80}'..='\u{a4cf}'
+        | '\u{ac00}'..='\u{d7a3}'
+        | '\u{f900}'..='\u{faff}'
+        | '\u{fe30}'..='\u{fe6f}'
+        | '\u{ff00}'..='\u{ff60}'
+        | '\u{1f300}'..='\u{1faff}'
+        | '\u{20000}'..='\u{3fffd}' => 2,
+        _ => 1,
+    };
+    text.chars().map(of).sum()
 }
 
 fn is_number(cell: &str) -> bool {

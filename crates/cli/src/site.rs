@@ -2,7 +2,7 @@
 //!
 //! Trusts the folder only if nobody but its owner can write it: whoever writes `site.toml` says who may command.
 
-use crate::fail::Fail;
+use crate::fail::{Fail, plain};
 use portcullis_model::id::Name;
 use portcullis_model::release::Files;
 use serde::{Deserialize, Serialize};
@@ -87,7 +87,7 @@ impl Site {
     pub fn open(dir: Option<&Path>) -> Result<Self, Fail> {
         let dir = named(dir)?;
         let dir = fs::canonicalize(&dir).map_err(|why| {
-            Fail::untold(format!("site `{}`: {why}", dir.display()))
+            Fail::untold(format!("site `{}`: {}", dir.display(), plain(&why)))
                 .hint("`portcullis init --site DIR --name NAME` makes a site")
         })?;
         private(&dir, 0o022)?;

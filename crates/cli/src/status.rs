@@ -107,7 +107,7 @@ fn warnings(
         }
     }
     if let Opener::KeyFile(file) = Opener::of(site)
-        && !warnings_name(&warnings, "key file")
+        && !warnings_name(&warnings, "key file on this host")
     {
         warnings.push(format!(
             "the site's secrets are opened by the key file {}: whoever copies the disk that it lies on has the keys",
@@ -148,7 +148,7 @@ fn warnings(
                 let why = why.as_str().unwrap_or_default();
                 warn(format!(
                     "{name} is not confined by {}: {why}",
-                    measure.replace('_', " ")
+                    measure.replace('-', " ")
                 ));
             }
         }
@@ -227,7 +227,7 @@ fn text(
             }
         }
     }
-    row("opened by", Opener::of(site).words());
+    row("opened by", Opener::of(site).short());
     row(
         "log",
         match signer {

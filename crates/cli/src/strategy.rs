@@ -12,6 +12,7 @@ use portcullis_model::command::{Answer, Command};
 use portcullis_model::id::{EntryId, Timestamp, VirtualKeyId};
 use portcullis_model::state::State;
 use serde_json::{Value, json};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// A public key's PEM at most.
@@ -25,8 +26,7 @@ pub enum Strategy {
   portcullis strategy add quoter --desk mm --account main --sources 10.0.4.0/24 --expires 30d --observe
   portcullis strategy add signer --account main --scheme ed25519 --public-key public.pem
 
-The key and its secret are printed once: give them to the program in place of the exchange's. They work at this gate
-only, from these sources only, until they expire. With --observe the limits are checked and recorded, not enforced.")]
+The key and its secret are printed once: give them to the program in place of the exchange's. They work at this gate only, from these sources only, until they expire. With --observe the limits are checked and recorded, not enforced.")]
     Add {
         name: String,
         /// The group of strategies that it belongs to
@@ -77,6 +77,7 @@ pub enum Key {
 }
 
 #[derive(clap::Args)]
+#[group(skip)]
 pub struct Issue {
     /// The account that the virtual key is for [default: the only one]
     #[arg(long, value_name = "ACCOUNT")]
@@ -280,6 +281,16 @@ fn issue(state: &State, strategy: &str, key: &Issue, new: Option<()>) -> Result<
     };
     let expires = show::parse_time(&key.expires, show::now())
         .map_err(|why| Fail::untold(format!("--expires: {why}")))?;
+    if expires <= show::now() {
+        return Err(Fail::untold(format!(
+            "--expires: {} is over",
+            show::time_short(expires)
+        )));
+    }
+    if let Some(bad) = key.sources.iter().find(|text| !is_network(text)) {
+        return Err(Fail::untold(format!("--sources: `{bad}` is no network"))
+            .hint("write `10.0.0.0/8` or one address; bits beyond the prefix are zero"));
+    }
     Ok(Command::VirtualKeyIssue {
         strategy,
         account,
@@ -289,6 +300,26 @@ fn issue(state: &State, strategy: &str, key: &Issue, new: Option<()>) -> Result<
         sources: key.sources.clone(),
         canary: key.canary,
     })
+}
+
+/// The signer's own rule, asked before anything is done.
+fn is_network(text: &str) -> bool {
+    let (address, prefix) = text
+        .split_once('/')
+        .map_or((text, None), |(address, prefix)| (address, Some(prefix)));
+    let Ok(address) = address.parse::<IpAddr>() else {
+        return false;
+    };
+    let (bits, value) = match address {
+        IpAddr::V4(address) => (32, u128::from(u32::from(address)) << 96),
+        IpAddr::V6(address) => (128, u128::from(address)),
+    };
+    let prefix = match prefix.map(str::parse::<u32>) {
+        None => bits,
+        Some(Ok(prefix)) if prefix <= bits => prefix,
+        Some(_) => return false,
+    };
+    value.checked_shl(prefix).unwrap_or(0) == 0
 }
 
 /// What a program needs to be given.
@@ -415,5 +446,36 @@ fn life(revoked: bool, expires: Timestamp, now: Timestamp) -> String {
         (true, _) => "revoked".to_owned(),
         (false, false) => format!("expired {}", show::time_short(expires)),
         (false, true) => show::time_short(expires),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_are_those_that_the_signer_takes() {
+        for good in [
+            "127.0.0.1/32",
+            "10.0.0.0/8",
+            "0.0.0.0/0",
+            "::1/128",
+            "fd00::/8",
+            "10.1.2.3",
+            "::/0",
+        ] {
+            assert!(is_network(good), "{good}");
+        }
+        for bad in [
+            "",
+            "10.0.0.1/8",
+            "10.0.0.0/33",
+            "localhost",
+            "::1/129",
+            "10.0.0.0/",
+            "10.0.0.0/8/8",
+        ] {
+            assert!(!is_network(bad), "{bad}");
+        }
     }
 }

@@ -11,7 +11,7 @@ mod webhook;
 
 use crate::Context;
 use crate::desk::{self, Ask};
-use crate::fail::{DONE, Done, Fail};
+use crate::fail::{DONE, Done, Fail, plain};
 use crate::operator;
 use crate::seal::{self, Given, Opener, Opening};
 use crate::show;
@@ -73,9 +73,7 @@ const GUESTS_MAX: usize = 16;
   portcullis up --require-sandbox
   portcullis up --ready-fd 3 3>ready.json      a script waits for the line with the listeners' URLs
 
-Lines on standard output are JSON, one an event. It runs until SIGINT or SIGTERM, and ends the rooms in order. Where the
-site has a passphrase and nobody types it, the gate starts sealed, and programs get \"exchange not available\" until
-`portcullis unseal`.")]
+Lines on standard output are JSON, one an event. It runs until SIGINT or SIGTERM, and ends the rooms in order. Where the site has a passphrase and nobody types it, the gate starts sealed, and programs get \"exchange not available\" until `portcullis unseal`.")]
 pub struct Arguments {
     /// Refuse to start where the kernel cannot confine the rooms
     #[arg(long)]
@@ -156,6 +154,8 @@ struct Running {
     kill_at: Option<Monotonic>,
     /// Told to end.
     is_ending: bool,
+    /// A signer that has no secrets yet: it gets them once egress is linked, or is known to be gone.
+    wants_secrets: bool,
 }
 
 struct Bound {
@@ -344,8 +344,10 @@ fn bind(site: &Site, bell: &Bell) -> Result<Bound, Fail> {
     for listener in &site.settings.listener {
         let bound = TcpListener::bind(listener.bind).map_err(|why| {
             Fail::untold(format!(
-                "listener for `{}`: {}: {why}",
-                listener.host, listener.bind
+                "listener for `{}`: {}: {}",
+                listener.host,
+                listener.bind,
+                plain(&why)
             ))
             .hint("site.toml says where it listens; port 0 takes any free port")
         })?;
@@ -377,7 +379,7 @@ fn bind(site: &Site, bell: &Bell) -> Result<Bound, Fail> {
         None => None,
         Some(metrics) => {
             let listener = TcpListener::bind(metrics.bind).map_err(|why| {
-                Fail::untold(format!("metrics: {}: {why}", metrics.bind))
+                Fail::untold(format!("metrics: {}: {}", metrics.bind, plain(&why)))
                     .hint("site.toml says where it listens; port 0 takes any free port")
             })?;
             let at = listener
@@ -517,6 +519,7 @@ impl Up<'_> {
                 self.ended(peer);
             }
             self.timers();
+            self.unseal_if_due();
             self.announce();
             if self.is_ending && self.rooms.iter().all(|slot| slot.running.is_none()) {
                 break;
@@ -647,6 +650,7 @@ impl Up<'_> {
                     why: None,
                     kill_at: None,
                     is_ending: false,
+                    wants_secrets: peer == Peer::Signer,
                 });
             }
             Err(fail) => self.again(peer, &fail.fact),
@@ -828,7 +832,6 @@ impl Up<'_> {
             for (room, report) in reports {
                 self.send(peer, &ToRoom::Sandbox { room, report }, &[]);
             }
-            self.unseal_first();
         } else {
             let report = ToRoom::Sandbox {
                 room: peer,
@@ -843,10 +846,42 @@ impl Up<'_> {
                 self.link(peer, other);
             }
         }
+        // A signer has to read its log first.
+        if peer != Peer::Signer {
+            self.restarted(peer);
+        }
+    }
+
+    /// Tells whoever asked for it.
+    fn restarted(&mut self, peer: Peer) {
         let slot = self.slot(peer);
+        let pid = slot
+            .running
+            .as_ref()
+            .map(|running| running.room.process.pid());
         if let Some((asker, since)) = slot.asker.take() {
             let gap = Monotonic::now().since(since).as_millis();
-            let _ = asker.send(json!({ "restarted": peer, "pid": pid, "gap_ms": u64::try_from(gap).unwrap_or(u64::MAX) }));
+            let _ = asker.send(json!({
+                "restarted": peer, "pid": pid, "gap_ms": u64::try_from(gap).unwrap_or(u64::MAX),
+            }));
+        }
+    }
+
+    /// Gives the signer its secrets when its way to the venue is there, so that it does not start in alarm.
+    fn unseal_if_due(&mut self) {
+        let egress_may_come = self.rooms.iter().any(|slot| {
+            slot.peer == Peer::Egress
+                && slot
+                    .running
+                    .as_ref()
+                    .is_some_and(|running| !running.is_ready)
+        });
+        let Some(signer) = self.running(Peer::Signer) else {
+            return;
+        };
+        if signer.is_ready && signer.wants_secrets && !egress_may_come {
+            signer.wants_secrets = false;
+            self.unseal_first();
         }
     }
 
@@ -943,6 +978,7 @@ impl Up<'_> {
             self.wait_for(opening);
         } else if self.site.settings.unseal.passphrase {
             self.is_sealed = true;
+            self.restarted(Peer::Signer);
             self.alert(
                 "sealed",
                 json!({ "why": "the passphrase is needed: `portcullis unseal`" }),
@@ -1035,6 +1071,7 @@ impl Up<'_> {
         if peer == Peer::Signer && fields.get("event") == Some(&json!("started")) {
             self.signs = true;
             self.is_sealed = false;
+            self.restarted(Peer::Signer);
         }
         let is_alert = fields.get("alert") == Some(&json!(true));
         let line = self.lines.line(fields);

@@ -10,8 +10,7 @@ use std::path::Path;
 
 pub fn verify(context: &Context, folder: &Path, key: Option<&str>, to: Option<&Path>) -> Done {
     let unreadable = |why: io::Error| {
-        Fail::untold(format!("{}: {why}", folder.display()))
-            .hint("name the log's folder: `SITE/log`, or the site with --site")
+        Fail::at(folder, &why).hint("name the log's folder: `SITE/log`, or the site with --site")
     };
     let verifier = match key {
         Some(text) => Verifier::parse(text).ok_or_else(|| {

@@ -56,8 +56,7 @@ With --json each entry is one object on a line.")]
   portcullis log verify --key fund-1+1a2b3c4d+AbCd...
   portcullis log verify /backup/log
 
-Without --key the key in the folder is used, which whoever changed the log could have changed too: keep the text of
-`vkey` elsewhere. Exit 0 verified, 1 not what was recorded, 2 could not be read.")]
+Without --key the key in the folder is used, which whoever changed the log could have changed too: keep the text of `vkey` elsewhere. Exit 0 verified, 1 not what was recorded, 2 could not be read.")]
     Verify {
         /// A log's folder [default: the site's]
         folder: Option<PathBuf>,
