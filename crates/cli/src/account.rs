@@ -41,9 +41,10 @@ pub enum Account {
 pub enum Key {
     /// Seal a real key into the site
     #[command(after_help = "Examples:
-  portcullis account key add main --duty trade --scheme hmac --api-key 5Kc…            asks for the secret
-  portcullis account key add main --duty read --scheme hmac --api-key 7Qe… < secret.txt
-  portcullis account key add main --duty trade --scheme ed25519 --api-key 9Fd… < private.pem
+  portcullis account key add main --duty trade --api-key 5Kc…
+  portcullis account key add main --duty read --api-key 7Qe… < secret.txt
+  portcullis account key add main --duty trade --api-key 9Fd… \\
+    --scheme ed25519 < private.pem
 
 The secret comes from standard input, or the terminal without echo: HMAC as text, Ed25519 and RSA as a private key in PEM (PKCS#8). With --passphrase-stdin the first line is the site's passphrase and the rest the secret. Give an account one key for each duty: with one for all, what only reads is signed by a key that can trade.")]
     Add {

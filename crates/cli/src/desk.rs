@@ -208,7 +208,7 @@ mod tests {
     #[test]
     fn a_pipe_travels_with_a_question() {
         let (mut here, mut there) = UnixStream::pair().unwrap();
-        let (mut read, mut write) = io::pipe().unwrap();
+        let (mut read, write) = io::pipe().unwrap();
         send(&mut here, &json!({ "ask": "secrets" }), Some(write.as_fd())).unwrap();
         drop(write);
         let (question, fd) = receive(&mut there).unwrap();

@@ -47,6 +47,11 @@ impl Fail {
         Self::untold(format!("{}: {}", place.display(), plain(error)))
     }
 
+    /// `portcullis-unseal` could not write, since the signer had ended.
+    pub fn is_broken_pipe(&self) -> bool {
+        self.fact.starts_with("cannot write to the signer")
+    }
+
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());

@@ -13,7 +13,7 @@ use serde_json::json;
 
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  portcullis halt                                               every program of the firm: cancels only
+  portcullis halt                   every program of the firm: cancels only
   portcullis halt --strategy quoter --level reduce-only --reason \"fills look wrong\"
   portcullis halt --account main --level lock
 

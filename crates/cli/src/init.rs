@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   portcullis init --site ./site --name fund-1 --credential ~/fund-1.credential
-  portcullis init --site ./site --name fund-1                       asks for a passphrase
+  portcullis init --site ./site --name fund-1       asks for a passphrase
   pass show fund-1 | portcullis init --site ./site --name fund-1 --passphrase-stdin
 
 The site's secrets are sealed with age. With --credential they open unattended: give the file to systemd (`systemd-creds encrypt`, docs/ops/install.md) and delete it, or leave it where only the gate reads it and keep it off the backup of the site. With a passphrase somebody types it at each start.")]

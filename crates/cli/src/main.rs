@@ -1,5 +1,14 @@
 //! `portcullis`: the operator's program. It links neither the signer nor the gateway: what needs them it asks of them, or
 //! starts them. What can be read from the log and the working copy is read there, without asking anybody.
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        reason = "tests state what must hold"
+    )
+)]
 
 mod account;
 mod bench;

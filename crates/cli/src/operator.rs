@@ -9,6 +9,7 @@ use portcullis_model::action::Scheme;
 use portcullis_model::command::{Answer, COMMAND_BYTES_MAX, Command};
 use portcullis_room::control::{FromRoom, OperatorSettings, Received, ToRoom};
 use portcullis_room::spawn;
+use std::ffi::OsStr;
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
@@ -77,14 +78,20 @@ impl Signer {
     fn start(site: &Site, passphrase: Option<&Secret>) -> Result<Self, Fail> {
         let (secrets, opening) = seal::open(site, &site.sealed()?, passphrase)?;
         let program = seal::beside("portcullis-signer")?;
-        let arguments = ["--site".as_ref(), site.dir.as_os_str()];
+        let mut arguments = vec!["--site".as_ref(), site.dir.as_os_str()];
+        arguments.extend(others_command(site).then_some(AsRef::<OsStr>::as_ref("--any-user")));
         let mut room = spawn::room(&program, arguments)
             .map_err(|why| Fail::untold(format!("cannot start portcullis-signer: {why}")))?;
         let begun = begin(&mut room, site, secrets);
         if let Err(fail) = opening.finish() {
+            // If it was the signer that ended, its own words say more.
+            let words = fail
+                .is_broken_pipe()
+                .then(|| last_words(&mut room))
+                .flatten();
             let _ = room.process.kill();
             let _ = room.process.end_within(READY);
-            return Err(explain_seal(fail, site));
+            return Err(words.unwrap_or_else(|| explain_seal(fail, site)));
         }
         match begun {
             Ok(connection) => {

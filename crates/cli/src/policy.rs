@@ -47,8 +47,10 @@ Each case is judged by full Cedar and by the compiled table; the form stands in 
     },
     /// Say which policy decides one request, and why
     #[command(after_help = "Examples:
-  portcullis policy explain --strategy my-bot --action PlaceOrder market=BTCUSDT side=buy orderType=limit value=50000000
-  portcullis policy explain --strategy my-bot --account main --action Withdraw value=1000000 asset=USDT
+  portcullis policy explain --strategy my-bot --action PlaceOrder \\
+    market=BTCUSDT side=buy orderType=limit value=50000000
+  portcullis policy explain --strategy my-bot --action Withdraw \\
+    value=1000000 asset=USDT
 
 KEY=VALUE are the context's words in authority.cedar. `value` is in millionths of the site's currency. This asks authority alone; limits of the mandate come on top (`portcullis explain ENTRY` shows both for a real request).")]
     Explain {

@@ -28,10 +28,7 @@ pub struct Status {}
 pub fn run(context: &Context, _: &Status) -> Done {
     let site = context.open()?;
     let up = desk::ask(&site, &Ask::Status, None)?;
-    let signer = match up {
-        Some(_) => Some(ask_signer(&site)),
-        None => None,
-    };
+    let signer = up.as_ref().map(|_| ask_signer(&site));
     let state = ledger::fold(&site.log(), None)?;
     let warnings = warnings(&site, &state, up.as_ref(), signer.as_ref());
     let object = json!({

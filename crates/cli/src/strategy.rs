@@ -23,8 +23,8 @@ pub enum Strategy {
     /// Name a trading program, and issue its virtual key
     #[command(after_help = "Examples:
   portcullis strategy add my-bot --account main
-  portcullis strategy add quoter --desk mm --account main --sources 10.0.4.0/24 --expires 30d --observe
-  portcullis strategy add signer --account main --scheme ed25519 --public-key public.pem
+  portcullis strategy add quoter --desk mm --sources 10.0.4.0/24 --observe
+  portcullis strategy add taker --scheme ed25519 --public-key public.pem
 
 The key and its secret are printed once: give them to the program in place of the exchange's. They work at this gate only, from these sources only, until they expire. With --observe the limits are checked and recorded, not enforced.")]
     Add {
@@ -64,7 +64,9 @@ pub enum Key {
     /// Issue a further virtual key
     #[command(after_help = "Examples:
   portcullis strategy key issue my-bot --account main --expires 90d
-  portcullis strategy key issue my-bot --account main --canary      a key that no program uses: who uses it is a thief")]
+  portcullis strategy key issue my-bot --canary
+
+A canary is a key that no program uses: leave it where a thief would look. Whoever signs with it is one.")]
     Issue {
         strategy: String,
         #[command(flatten)]

@@ -71,7 +71,7 @@ const GUESTS_MAX: usize = 16;
 #[command(after_help = "Examples:
   portcullis up
   portcullis up --require-sandbox
-  portcullis up --ready-fd 3 3>ready.json      a script waits for the line with the listeners' URLs
+  portcullis up --ready-fd 3 3>ready.json      for a script that waits for it
 
 Lines on standard output are JSON, one an event. It runs until SIGINT or SIGTERM, and ends the rooms in order. Where the site has a passphrase and nobody types it, the gate starts sealed, and programs get \"exchange not available\" until `portcullis unseal`.")]
 pub struct Arguments {
@@ -1115,6 +1115,8 @@ impl Up<'_> {
                 self.send(Peer::Egress, &ToRoom::Addresses { address, found }, &[]);
             }
             Happened::Unsealed(Ok(())) => {}
+            // The signer ended; its own end says why.
+            Happened::Unsealed(Err(fail)) if fail.is_broken_pipe() => {}
             Happened::Unsealed(Err(fail)) => self.sealed(&fail),
             Happened::Asked { ask, fd, answer } => self.asked(&ask, fd, answer),
             Happened::Page(answer) => self.page(answer),

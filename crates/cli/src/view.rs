@@ -203,11 +203,13 @@ fn entries(
         Ok(())
     };
     look(&mut reader, last)?;
-    while follow {
+    if !follow {
+        return Ok(DONE);
+    }
+    loop {
         std::thread::sleep(LOOK_EVERY);
         look(&mut reader, None)?;
     }
-    Ok(DONE)
 }
 
 /// An entry for programs: its three texts, with names beside the ids.

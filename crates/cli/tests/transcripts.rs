@@ -101,6 +101,7 @@ fn plain(text: &str, folder: &Path) -> String {
     let user = String::from_utf8_lossy(&user.stdout).trim().to_owned();
     let uid = Command::new("id").arg("-u").output().unwrap();
     let uid = String::from_utf8_lossy(&uid.stdout).trim().to_owned();
+    let ids = Regex::new(r" +[0-9]+( |$)").unwrap();
     let mut text = text.replace(&folder.display().to_string(), "DIR");
     for (pattern, word) in [
         (
@@ -120,6 +121,15 @@ fn plain(text: &str, folder: &Path) -> String {
             r"(release|\x22release\x22:|\x22hash\x22:)( +)?\x22?[0-9a-f]{12}[0-9a-f]*\x22?",
             "$1$2 HASH",
         ),
+        // Entries are numbered, and so are the ids that they make; how many there are follows from what the kernel
+        // lacks, since each room that runs without a measure is an entry.
+        (
+            r"\b(entry|virtual key|strategy|account|term|last is) [0-9]+\b",
+            "$1 N",
+        ),
+        (r"\b[0-9]+ (entries|checkpoints?|on the disk)\b", "N $1"),
+        (r"\x22(id|entry|strategy|account)\x22:[0-9]+", "\"$1\":N"),
+        (r"(?m)^ *[0-9]+  TIME", "N  TIME"),
         (r"build [0-9.]+\+[0-9a-z.]+", "build BUILD"),
         (r"portcullis [0-9]+\.[0-9]+\.[0-9]+", "portcullis VERSION"),
     ] {
@@ -128,6 +138,18 @@ fn plain(text: &str, folder: &Path) -> String {
             .replace_all(&text, word)
             .into_owned();
     }
+    let mut has_ids = false;
+    let text: Vec<String> = text
+        .lines()
+        .map(|line| {
+            has_ids = line.contains("  id  ") || (has_ids && !line.is_empty());
+            match has_ids {
+                true => ids.replace_all(line, "  N$1").into_owned(),
+                false => line.to_owned(),
+            }
+        })
+        .collect();
+    let text = text.join("\n");
     text.replace(&format!("operator {user}"), "operator USER")
         .replace(&format!("\"name\":\"{user}\""), "\"name\":\"USER\"")
         .replace(&format!("user {uid}"), "user UID")

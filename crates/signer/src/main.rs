@@ -63,10 +63,24 @@ fn main() -> ExitCode {
     };
     match run(&arguments) {
         Ok(Ended::Stopped | Ended::Alone) => ExitCode::SUCCESS,
-        Ok(Ended::Failed(why)) => fail(1, &why.to_string()),
+        // Whoever started us was told why over the channel, and says it.
+        Ok(Ended::Failed(_)) => ExitCode::from(1),
+        Err(why) if why.is::<Told>() => ExitCode::from(2),
         Err(why) => fail(2, &why.to_string()),
     }
 }
+
+/// It could not start, and said why over the channel.
+#[derive(Debug)]
+struct Told;
+
+impl std::fmt::Display for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("it could not start, and said why")
+    }
+}
+
+impl Error for Told {}
 
 fn fail(code: u8, why: &str) -> ExitCode {
     let _ = writeln!(io::stderr(), "error: signer: {why}");
@@ -145,9 +159,11 @@ fn run(arguments: &Arguments) -> Result<Ended, Box<dyn Error>> {
                 ok: false,
                 why: Some(why.to_string()),
             };
-            // The channel may be what failed.
-            let _ = control.send(&stopped);
-            Err(why)
+            match control.send(&stopped) {
+                Ok(()) => Err(Told.into()),
+                // The channel may be what failed.
+                Err(_) => Err(why),
+            }
         }
     }
 }
