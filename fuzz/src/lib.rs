@@ -24,8 +24,11 @@ use portcullis_model::wire::{
 use portcullis_venues::binance::{Binance, Signature, VerifyKey};
 use portcullis_venues::{RawRequest, raw_http};
 
+/// What a target does with its input.
+pub type Target = fn(&[u8]);
+
 /// Name and function of each target; the binaries in `fuzz_targets/` and `cargo xtask fuzz` go by this list.
-pub const TARGETS: [(&str, fn(&[u8])); 11] = [
+pub const TARGETS: [(&str, Target); 11] = [
     ("http_request", http_request),
     ("http_answer", http_answer),
     ("binance_request", binance_request),
