@@ -1,20 +1,252 @@
 //! The gate with everything on: a site made by the command line as an operator would, with the origin as its venue.
 
-use crate::Standing;
-use std::io;
+use crate::{Owned, Standing, Target, on};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use serde_json::Value;
+use std::fmt::Write as _;
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
+/// Numbers that are all on and never reached, so that every rule is looked at and none refuses.
+const MANDATES: &str = r#"[firm]
+order_value = "1000000"
+price_tolerance = "10%"
+price_age = "10s"
+message_rate = "1000000/1s"
+reserved_message_rate = "1000000/1s"
+repeat = "1000000/1s"
+turnover_1h = "1000000000000"
+turnover_1d = "1000000000000"
+turnover_7d = "1000000000000"
+turnover_30d = "1000000000000"
+open_orders = "1000000"
+position = "1000000000"
+loss = "1000000000"
+venue_weight = "unlimited"
+
+[firm.markets."BTC*"]
+floor = "1000"
+ceiling = "500000"
+quantity = "5"
+
+[account.main]
+order_value = "1000000"
+turnover_1d = "1000000000000"
+
+[strategy.bench]
+order_value = "2000"
+turnover_1h = "1000000000000"
+open_orders = "1000000"
+"#;
+
+/// Facts of the one market, as `market fetch` writes them.
+const MARKETS: &str =
+    r#"[{"symbol":"BTCUSDT","base":"BTC","quote":"USDT","tick":"0.01","step":"0.00001"}]"#;
+
+/// A site that stands: the gate's programs run until this is dropped.
 pub fn start(
-    _bin: &Path,
-    _folder: &Path,
-    _origin: SocketAddr,
-    _cores: Option<&str>,
+    bin: &Path,
+    folder: &Path,
+    origin: SocketAddr,
+    cores: Option<&str>,
 ) -> io::Result<Standing> {
-    Err(io::Error::other("the gate cannot be started yet"))
+    start_with(bin, folder, origin, cores, 1).map(|(standing, _)| standing)
 }
 
-/// Processes started by `parent`.
+/// The same with further strategies; gives their virtual keys and secrets.
+pub fn start_with(
+    bin: &Path,
+    folder: &Path,
+    origin: SocketAddr,
+    cores: Option<&str>,
+    strategies: usize,
+) -> io::Result<(Standing, Vec<(String, String)>)> {
+    let name = if cores.is_some() { "pinned" } else { "free" };
+    let site = folder.join(format!("site-{name}"));
+    let portcullis = bin.join("portcullis");
+    let run = |arguments: &[&str], input: &str| operate(&portcullis, &site, arguments, input);
+    let credential = folder.join(format!("credential-{name}"));
+    run(
+        &[
+            "init",
+            "--name",
+            "bench",
+            "--credential",
+            &credential.display().to_string(),
+        ],
+        "",
+    )?;
+    replace(&site.join("site.toml"), "127.0.0.1:7001", "127.0.0.1:0")?;
+    replace(&site.join("site.toml"), "127.0.0.1:9464", "127.0.0.1:0")?;
+    let root = CertificateDer::from_pem_slice(&std::fs::read(folder.join("ca.pem"))?)
+        .map_err(|why| io::Error::other(why.to_string()))?;
+    let mut der = String::new();
+    for byte in root.as_ref() {
+        let _ = write!(der, "{byte:02x}");
+    }
+    std::fs::write(
+        site.join("release/hosts.toml"),
+        format!(
+            "[[host]]\nvenue = \"binance\"\nname = \"api.binance.com\"\naddress = \"{origin}\"\npublic_roots = false\n\
+             roots = [\"{der}\"]\nweight_per_minute = 1000000000\norders_per_10s = 1000000000\n"
+        ),
+    )?;
+    std::fs::write(site.join("release/mandates.toml"), MANDATES)?;
+    std::fs::write(site.join("release/markets/binance.json"), MARKETS)?;
+    run(&["account", "add", "main", "--venue", "binance"], "")?;
+    for duty in ["read", "trade"] {
+        let key = format!("real{duty}").repeat(8);
+        run(
+            &[
+                "account",
+                "key",
+                "add",
+                "main",
+                "--duty",
+                duty,
+                "--scheme",
+                "hmac",
+                "--api-key",
+                &key,
+            ],
+            &"s".repeat(64),
+        )?;
+    }
+    let mut keys = Vec::new();
+    for number in 0..strategies.max(1) {
+        let name = match number {
+            0 => "bench".to_owned(),
+            n => format!("slow-{n}"),
+        };
+        let issued = run(
+            &[
+                "strategy",
+                "add",
+                &name,
+                "--account",
+                "main",
+                "--source",
+                "127.0.0.1/32",
+            ],
+            "",
+        )?;
+        keys.push((text(&issued, "virtual_key")?, text(&issued, "secret")?));
+    }
+    run(&["policy", "apply"], "")?;
+
+    let mut child = on(cores, &portcullis)
+        .arg("--site")
+        .arg(&site)
+        .args(["up", "--json"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let up = child.id();
+    let stdout = child
+        .stdout
+        .take()
+        .ok_or_else(|| io::Error::other("up has no output"))?;
+    let owned = Owned(child);
+    let mut lines = BufReader::new(stdout).lines();
+    let ready = loop {
+        let line = lines
+            .next()
+            .ok_or_else(|| io::Error::other("`portcullis up` ended before it was ready"))??;
+        match serde_json::from_str::<Value>(&line) {
+            Ok(event) if event["room"] == "up" && event["event"] == "ready" => break event,
+            _ => {}
+        }
+    };
+    // Its lines are read and forgotten, so that it never waits for us.
+    std::thread::spawn(move || lines.for_each(drop));
+    let url = ready["listeners"]["api.binance.com"]
+        .as_str()
+        .and_then(|url| url.strip_prefix("http://"))
+        .ok_or_else(|| io::Error::other(format!("`portcullis up` said no listener: {ready}")))?;
+    let address: SocketAddr = url.parse().map_err(io::Error::other)?;
+    let mut pids = children(up);
+    pids.push(up);
+    let (api_key, secret) = keys.first().cloned().unwrap_or_default();
+    let standing = Standing {
+        target: Target::Gate,
+        address,
+        pids,
+        api_key,
+        secret,
+        _owned: vec![owned],
+    };
+    serves(&standing)?;
+    Ok((standing, keys))
+}
+
+/// Waits until the gate has a price and the venue's time: an order passes.
+fn serves(standing: &Standing) -> io::Result<()> {
+    let mut last = String::new();
+    for _ in 0..200 {
+        let load = crate::load::Load {
+            address: standing.address,
+            roots_pem: None,
+            connections: 1,
+            seconds: 0.02,
+            warm_seconds: 0.0,
+            api_key: standing.api_key.clone(),
+            secret: standing.secret.clone(),
+            pause_ms: 0,
+            mixed: false,
+        };
+        match crate::load::run(&load) {
+            Ok(taken) if taken.refused == 0 && taken.requests > 0 => return Ok(()),
+            Ok(taken) => last = taken.first_refusal.unwrap_or_default(),
+            Err(why) => last = why.to_string(),
+        }
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    Err(io::Error::other(format!("the gate does not serve: {last}")))
+}
+
+/// One command of the operator; gives the object that it prints.
+fn operate(portcullis: &Path, site: &Path, arguments: &[&str], input: &str) -> io::Result<Value> {
+    let mut child = Command::new(portcullis)
+        .arg("--site")
+        .arg(site)
+        .args(arguments)
+        .arg("--json")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|why| io::Error::other(format!("{}: {why}", portcullis.display())))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(input.as_bytes())?;
+    }
+    let output = child.wait_with_output()?;
+    if !output.status.success() {
+        return Err(io::Error::other(format!(
+            "`portcullis {}` failed: {}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&output.stderr)
+        )));
+    }
+    serde_json::from_slice(&output.stdout).map_err(io::Error::other)
+}
+
+fn text(object: &Value, name: &str) -> io::Result<String> {
+    object[name]
+        .as_str()
+        .map(str::to_owned)
+        .ok_or_else(|| io::Error::other(format!("no `{name}` in {object}")))
+}
+
+fn replace(file: &Path, old: &str, new: &str) -> io::Result<()> {
+    let text = std::fs::read_to_string(file)?;
+    std::fs::write(file, text.replace(old, new))
+}
+
+/// Processes started by `parent`, and by those in turn.
 pub fn children(parent: u32) -> Vec<u32> {
     let Ok(folder) = std::fs::read_dir("/proc") else {
         return Vec::new();

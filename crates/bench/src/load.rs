@@ -7,6 +7,7 @@ use mio::{Events, Interest, Poll, Token};
 use portcullis_gateway::answer::{self, Body};
 use portcullis_gateway::transport::{READ_BYTES_MAX, Received, Transport};
 use serde::{Deserialize, Serialize};
+use std::fmt::Write as _;
 use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsRawFd;
@@ -24,6 +25,12 @@ pub struct Load {
     pub warm_seconds: f64,
     pub api_key: String,
     pub secret: String,
+    /// Each connection waits so long after an answer: 0 for as fast as it goes.
+    #[serde(default)]
+    pub pause_ms: u64,
+    /// One request in ten reads the open orders, and one asks for public data.
+    #[serde(default)]
+    pub mixed: bool,
 }
 
 /// What it took.
@@ -43,6 +50,8 @@ pub struct Taken {
 
 struct Lane {
     transport: Transport,
+    /// When the next request goes out; `None`: one is under way.
+    due: Option<Instant>,
     input: Vec<u8>,
     sent_at: Instant,
     body: Option<(u16, Body, Vec<u8>)>,
@@ -78,6 +87,7 @@ pub fn run(load: &Load) -> io::Result<Taken> {
         };
         lanes.push(Lane {
             transport,
+            due: None,
             input: Vec::new(),
             sent_at: Instant::now(),
             body: None,
@@ -87,7 +97,7 @@ pub fn run(load: &Load) -> io::Result<Taken> {
     let mut nonce = 0u64;
     for lane in &mut lanes {
         lane.sent_at = Instant::now();
-        lane.transport.send(&order(load, &key, &mut nonce))?;
+        lane.transport.send(&request(load, &key, &mut nonce))?;
     }
     let begun = Instant::now();
     let warm = Duration::from_secs_f64(load.warm_seconds);
@@ -95,8 +105,22 @@ pub fn run(load: &Load) -> io::Result<Taken> {
     let mut taken = Taken::default();
     let mut latencies: Vec<u32> = Vec::with_capacity(1 << 20);
     while begun.elapsed() < end {
-        poll.poll(&mut events, Some(Duration::from_secs(5)))?;
-        if events.is_empty() {
+        let now = Instant::now();
+        let next = lanes.iter().filter_map(|lane| lane.due).min();
+        let patience = next.map_or(Duration::from_secs(5), |due| {
+            due.saturating_duration_since(now)
+        });
+        poll.poll(&mut events, Some(patience))?;
+        let now = Instant::now();
+        for lane in lanes
+            .iter_mut()
+            .filter(|lane| lane.due.is_some_and(|due| due <= now))
+        {
+            lane.due = None;
+            lane.sent_at = Instant::now();
+            lane.transport.send(&request(load, &key, &mut nonce))?;
+        }
+        if events.is_empty() && next.is_none() {
             return Err(io::Error::new(
                 io::ErrorKind::TimedOut,
                 "no answer within five seconds",
@@ -137,8 +161,12 @@ pub fn run(load: &Load) -> io::Result<Taken> {
                     });
                 }
             }
+            if load.pause_ms > 0 {
+                lane.due = Some(now + Duration::from_millis(load.pause_ms));
+                continue;
+            }
             lane.sent_at = Instant::now();
-            lane.transport.send(&order(load, &key, &mut nonce))?;
+            lane.transport.send(&request(load, &key, &mut nonce))?;
         }
     }
     taken.seconds = (begun.elapsed() - warm).as_secs_f64();
@@ -176,12 +204,43 @@ fn whole(lane: &mut Lane) -> io::Result<bool> {
     Ok(body.is_done())
 }
 
-/// A signed limit order as python-binance sends it.
-fn order(load: &Load, key: &hmac::Key, nonce: &mut u64) -> Vec<u8> {
+/// The next request.
+fn request(load: &Load, key: &hmac::Key, nonce: &mut u64) -> Vec<u8> {
     *nonce += 1;
     let ms = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |d| d.as_millis());
+    match *nonce % 10 {
+        3 if load.mixed => read(load, key, ms),
+        7 if load.mixed => {
+            b"GET /api/v3/depth?limit=5&symbol=BTCUSDT HTTP/1.1\r\nHost: api.binance.com\r\n\r\n"
+                .to_vec()
+        }
+        _ => order(load, key, *nonce, ms),
+    }
+}
+
+/// A signed read.
+fn read(load: &Load, key: &hmac::Key, ms: u128) -> Vec<u8> {
+    let mut query = format!("symbol=BTCUSDT&timestamp={ms}");
+    append_signature(key, &mut query);
+    format!(
+        "GET /api/v3/openOrders?{query} HTTP/1.1\r\nHost: api.binance.com\r\nX-MBX-APIKEY: {}\r\n\r\n",
+        load.api_key
+    )
+    .into_bytes()
+}
+
+fn append_signature(key: &hmac::Key, text: &mut String) {
+    let tag = hmac::sign(key, text.as_bytes());
+    text.push_str("&signature=");
+    for byte in tag.as_ref() {
+        let _ = write!(text, "{byte:02x}");
+    }
+}
+
+/// A signed limit order as python-binance sends it.
+fn order(load: &Load, key: &hmac::Key, nonce: u64, ms: u128) -> Vec<u8> {
     let (side, price) = if nonce.is_multiple_of(2) {
         ("BUY", "65000.1")
     } else {
@@ -192,11 +251,7 @@ fn order(load: &Load, key: &hmac::Key, nonce: &mut u64) -> Vec<u8> {
          &timeInForce=IOC&timestamp={ms}&type=LIMIT",
         std::process::id(),
     );
-    let tag = hmac::sign(key, body.as_bytes());
-    body.push_str("&signature=");
-    for byte in tag.as_ref() {
-        body.push_str(&format!("{byte:02x}"));
-    }
+    append_signature(key, &mut body);
     format!(
         "POST /api/v3/order HTTP/1.1\r\nHost: api.binance.com\r\nUser-Agent: bench\r\nAccept: application/json\r\n\
          Accept-Encoding: gzip, deflate\r\nContent-Type: application/x-www-form-urlencoded\r\nX-MBX-APIKEY: {}\r\n\

@@ -6,6 +6,7 @@ mod gate;
 mod load;
 mod nginx;
 mod origin;
+mod soak;
 mod table;
 
 use load::{Load, Taken};
@@ -26,6 +27,7 @@ fn main() -> std::process::ExitCode {
     let done = match args.first().map(String::as_str) {
         Some("origin") => serve_origin(&args),
         Some("load") => run_load(),
+        Some("soak") => Options::read(&args[1..]).and_then(|options| soak::run(&options)),
         _ => Options::read(&args).and_then(|options| compare(&options)),
     };
     match done {
@@ -41,15 +43,18 @@ struct Options {
     rounds: usize,
     seconds: f64,
     json: bool,
+    pinned_only: bool,
     core: usize,
     bin: PathBuf,
 }
 
-const USAGE: &str = "portcullis-bench [--rounds N] [--seconds S] [--core N] [--bin DIR] [--json]
-  --rounds   interleaved rounds, medians are taken over them (5)
-  --seconds  length of one cell (1.0); 18 cells and warm-up make a round
-  --core     the core that everything is pinned to in the pinned part (0)
-  --bin      folder of the portcullis programs (beside this one)";
+const USAGE: &str = "portcullis-bench [soak] [--rounds N] [--seconds S] [--core N] [--pinned-only] [--bin DIR] [--json]
+  --rounds       interleaved rounds, medians are taken over them (5)
+  --seconds      length of one cell (1.0); 18 cells and warm-up make a round. Of soak: of the whole (600)
+  --core         the core that everything is pinned to in the pinned part (0)
+  --pinned-only  leaves out the part in which the kernel places the programs
+  --bin          folder of the portcullis programs (beside this one)
+  soak           mixed load for --seconds, with 30 slow strategies and a neighbour that syncs the disk";
 
 impl Options {
     fn read(args: &[String]) -> io::Result<Self> {
@@ -61,6 +66,7 @@ impl Options {
             rounds: 5,
             seconds: 1.0,
             json: false,
+            pinned_only: false,
             core: 0,
             bin: beside,
         };
@@ -76,6 +82,7 @@ impl Options {
                 "--core" => options.core = parse(value()?)?,
                 "--bin" => options.bin = value()?.into(),
                 "--json" => options.json = true,
+                "--pinned-only" => options.pinned_only = true,
                 _ => {
                     return Err(io::Error::other(format!(
                         "unknown argument `{arg}`\n{USAGE}"
@@ -83,8 +90,9 @@ impl Options {
                 }
             }
         }
-        if options.rounds == 0 || options.rounds > 50 || !(0.1..=30.0).contains(&options.seconds) {
-            return Err(io::Error::other("rounds are 1 to 50, seconds 0.1 to 30"));
+        if options.rounds == 0 || options.rounds > 50 || !(0.1..=3600.0).contains(&options.seconds)
+        {
+            return Err(io::Error::other("rounds are 1 to 50, seconds 0.1 to 3600"));
         }
         Ok(options)
     }
@@ -205,9 +213,12 @@ fn compare(options: &Options) -> io::Result<()> {
     let folder = tempfile()?;
     let ca = certificates(&folder)?;
     let pinned = measure(options, &folder, &ca, Some(&options.core.to_string()))?;
-    let free = measure(options, &folder, &ca, None)?;
+    let free = match options.pinned_only {
+        true => None,
+        false => Some(measure(options, &folder, &ca, None)?),
+    };
     std::fs::remove_dir_all(&folder)?;
-    let report = table::Report::new(options.rounds, options.seconds, &pinned, &free);
+    let report = table::Report::new(options.rounds, options.seconds, &pinned, free.as_ref());
     if options.json {
         println!("{}", serde_json::to_string(&report)?);
     } else {
@@ -302,6 +313,8 @@ fn cell(
         warm_seconds: WARM_SECONDS,
         api_key: one.api_key.clone(),
         secret: one.secret.clone(),
+        pause_ms: 0,
+        mixed: false,
     };
     let mut child = on(cores, me)
         .arg("load")

@@ -28,7 +28,8 @@ pub struct Report {
     /// Pinned: everything on one core.
     pub ratio_to_nginx: BTreeMap<String, Ratio>,
     pub pinned: Part,
-    pub free: Part,
+    /// Absent with `--pinned-only`.
+    pub free: Option<Part>,
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
@@ -97,22 +98,24 @@ fn part(cells: &Cells) -> Part {
 }
 
 impl Report {
-    pub fn new(rounds: usize, seconds: f64, pinned: &Cells, free: &Cells) -> Self {
+    pub fn new(rounds: usize, seconds: f64, pinned: &Cells, free: Option<&Cells>) -> Self {
         Self {
             rounds,
             seconds,
             ratio_to_nginx: ratios(pinned),
             pinned: part(pinned),
-            free: part(free),
+            free: free.map(part),
         }
     }
 
     pub fn text(&self) -> String {
         let mut out = String::new();
-        for (title, part) in [
-            ("pinned to one core", &self.pinned),
-            ("free on all cores", &self.free),
-        ] {
+        let parts = [
+            ("pinned to one core", Some(&self.pinned)),
+            ("free on all cores", self.free.as_ref()),
+        ];
+        for (title, part) in parts {
+            let Some(part) = part else { continue };
             let _ = writeln!(
                 out,
                 "\n{title}: medians over {} rounds of {} s",

@@ -1,0 +1,296 @@
+"""A site as an operator makes it, on loopback, with a simulated Binance behind it: for the demonstration and the tests.
+
+Everything goes through the programs' command lines. What is started here is ended here, by its own handle.
+"""
+
+import base64
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+
+from wire import Client
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BIN = pathlib.Path(os.environ.get("PORTCULLIS_BIN", ROOT / "target/release"))
+#: Messages a second that the small strategy may send.
+MESSAGE_RATE = 20
+
+MANDATES = """\
+[firm]
+order_value = "unlimited"
+price_tolerance = "10%"
+price_age = "10s"
+message_rate = "unlimited"
+reserved_message_rate = "unlimited"
+repeat = "unlimited"
+turnover_1h = "unlimited"
+turnover_1d = "unlimited"
+turnover_7d = "unlimited"
+turnover_30d = "unlimited"
+open_orders = "unlimited"
+position = "unlimited"
+loss = "unlimited"
+venue_weight = "unlimited"
+
+[firm.markets."BTCUSDT"]
+floor = "10000"
+ceiling = "500000"
+quantity = "1"
+
+[firm.markets."ETHUSDT"]
+floor = "500"
+ceiling = "50000"
+quantity = "20"
+
+# A market maker: many small quotes.
+[strategy.maker]
+order_value = "1000"
+message_rate = "2000/1s"
+reserved_message_rate = "1000/1s"
+open_orders = "5000"
+position = "200000"
+
+# A small program, whose host the thief sits on.
+[strategy.taker]
+order_value = "500"
+price_tolerance = "5%"
+message_rate = "{rate}/1s"
+reserved_message_rate = "10/1s"
+repeat = "200/1s"
+turnover_1h = "20000"
+turnover_1d = "50000"
+open_orders = "50"
+position = "5000"
+loss = "500"
+venue_weight = "3000"
+"""
+
+
+def program(name):
+    path = BIN / name
+    if not path.exists():
+        raise SystemExit(f"error: {path} is not built\nhint: ./demo and ./test build it; PORTCULLIS_BIN names another folder")
+    return str(path)
+
+
+class Failed(Exception):
+    """A command of the operator did not do what it should."""
+
+
+class Venue:
+    """The simulated Binance, as a process of its own."""
+
+    def __init__(self, folder, *arguments):
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.process = subprocess.Popen(
+            [program("portcullis-sim"), "--listen", "127.0.0.1:0", "--folder", str(folder), "--json", "--end-with-stdin", *arguments],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        )
+        line = self.process.stdout.readline()
+        if not line:
+            raise Failed("the simulated exchange did not start")
+        self.said = json.loads(line)
+        self.url = self.said["url"]
+        self.ca_file = self.said["ca_file"]
+        self.control = self.said["control"]
+
+    def stop(self):
+        self.process.stdin.close()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+    def ask(self, path, body=None):
+        """The simulator's control page; the exchange itself has none."""
+        data = None if body is None else json.dumps(body).encode()
+        with urllib.request.urlopen(urllib.request.Request(self.control + path, data=data), timeout=30) as answer:
+            return json.loads(answer.read() or b"null")
+
+
+class Gate:
+    """One site and its exchange, from `init` to `stop`."""
+
+    def __init__(self, say=None, mandates=MANDATES, strategies=("maker", "taker"), up=(), venue=(), keys=("read", "trade")):
+        self.say = say
+        self.mandates = mandates.replace("{rate}", str(MESSAGE_RATE))
+        self.strategies = strategies
+        self.up_arguments = up
+        self.venue_arguments = venue
+        self.duties = keys
+        self.message_rate = MESSAGE_RATE
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="portcullis-"))
+        self.site = self.folder / "site"
+        self.keys = {}
+        self.process = None
+        self.venue = None
+        self.lines = []
+
+    # one step a line, as an operator would type it
+
+    def start(self):
+        try:
+            self.venue = Venue(self.folder / "venue", *self.venue_arguments)
+            self.tell("a simulated Binance over TLS", self.venue.url)
+            self.make()
+            self.up()
+        except BaseException:
+            self.stop()
+            raise
+
+    def make(self):
+        made = self.cli("init", "--name", "demo", "--credential", str(self.folder / "demo.credential"))
+        self.tell("portcullis init", f"{self.site}, opened by {made['opened_by']}")
+        self.edit("site.toml", r'bind = "127.0.0.1:\d+"', 'bind = "127.0.0.1:0"')
+        hosts = self.site / "release/hosts.toml"
+        der = base64.b64decode("".join(l for l in pathlib.Path(self.venue.ca_file).read_text().splitlines() if "-----" not in l))
+        address = self.venue.url.removeprefix("https://")
+        text = hosts.read_text().replace("public_roots = true", f'address = "{address}"\nroots = ["{der.hex()}"]\npublic_roots = false')
+        hosts.write_text(text)
+        self.cli("account", "add", "main", "--venue", "binance")
+        for duty in self.duties:
+            key = self.venue.key(duty)
+            self.cli("account", "key", "add", "main", "--duty", duty, "--scheme", "hmac", "--api-key", key["api_key"], input=key["secret"])
+        self.tell("portcullis account key add", f"keys by duty, sealed: {', '.join(self.duties)}")
+        fetched = self.cli("market", "fetch", "binance")
+        self.tell("portcullis market fetch binance", f"{fetched['markets']} markets")
+        for name in self.strategies:
+            issued = self.cli("strategy", "add", name, "--account", "main", "--source", "127.0.0.1/32")
+            self.keys[name] = (issued["virtual_key"], issued["secret"])
+        self.tell("portcullis strategy add", f"{', '.join(self.strategies)}: a mandate and a virtual key each")
+        (self.site / "release/mandates.toml").write_text(self.mandates)
+        self.cli("policy", "check")
+        applied = self.cli("policy", "apply")
+        self.tell("portcullis policy apply", f"release {applied['release'][:16]}…, entry {applied['entry']}")
+
+    def up(self):
+        begun = time.monotonic()
+        self.process = subprocess.Popen(
+            [program("portcullis"), "--site", str(self.site), "up", "--json", *self.up_arguments],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )
+        self.lines = []
+        ready = threading.Event()
+        self.ready = None
+
+        def read():
+            for line in self.process.stdout:
+                try:
+                    event = json.loads(line)
+                except ValueError:
+                    event = {"text": line}
+                self.lines.append(event)
+                if event.get("event") == "ready" and event.get("room") == "up":
+                    self.ready = event
+                    ready.set()
+            ready.set()
+
+        def errors():
+            for line in self.process.stderr:
+                self.lines.append({"stderr": line.rstrip()})
+
+        threading.Thread(target=read, daemon=True).start()
+        threading.Thread(target=errors, daemon=True).start()
+        if not ready.wait(60) or self.ready is None:
+            raise Failed(f"`portcullis up` did not get ready: {self.lines[-8:]}")
+        self.listeners = self.ready["listeners"]
+        self.url = self.listeners["api.binance.com"]
+        self.metrics_url = self.ready.get("metrics")
+        self.serves()
+        self.tell("portcullis up", f"three rooms behind {self.url}, {time.monotonic() - begun:.1f} s after the start")
+
+    def serves(self, seconds=20):
+        """Waits until the gate knows prices and the venue's clock: an order that tests passes."""
+        end = time.monotonic() + seconds
+        client = self.client("maker") if "maker" in self.keys else None
+        answer = None
+        while client and time.monotonic() < end:
+            fields = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "quantity": "0.001", "price": self.price("BTCUSDT", 0.99)}
+            answer = client.call("POST", "/api/v3/order/test", fields)
+            if answer.status == 200:
+                return
+            time.sleep(0.05)
+        if client:
+            raise Failed(f"the gate does not serve: {answer}")
+
+    def stop(self):
+        if self.process:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+            self.process = None
+        if self.venue:
+            self.venue.stop()
+            self.venue = None
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def tell(self, label, text):
+        if self.say:
+            self.say.line(label, text)
+
+    def edit(self, name, pattern, new):
+        path = self.site / name
+        path.write_text(re.sub(pattern, new, path.read_text()))
+
+    def cli(self, *arguments, check=True, text=False, input=None):
+        """One command of the operator; its JSON, or with `text` what a person reads."""
+        command = [program("portcullis"), "--site", str(self.site), *arguments]
+        if not text:
+            command.append("--json")
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, input=input, check=False)
+        if check and done.returncode != 0:
+            raise Failed(f"`portcullis {' '.join(arguments)}` ended with {done.returncode}: {done.stdout} {done.stderr}")
+        if text:
+            return done.stdout
+        return json.loads(done.stdout) if done.stdout.strip() else {}
+
+    def client(self, strategy):
+        return Client(self.url, *self.keys[strategy])
+
+    def price(self, symbol, part):
+        """The simulator's price times `part`, on the market's tick."""
+        return self.venue.price(symbol, part)
+
+    def pids(self):
+        return {room["room"]: room["pid"] for room in self.cli("status")["rooms"]}
+
+    def settle(self, seconds=5):
+        """Waits until nothing is under way."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if self.cli("status").get("under_way", 0) == 0:
+                break
+            time.sleep(0.1)
+        time.sleep(1.2)  # a checkpoint over what was written last
+
+    def log(self):
+        """Every entry, decoded."""
+        done = subprocess.run([program("portcullis"), "--site", str(self.site), "log", "show", "--json"], capture_output=True, text=True, timeout=120, check=True)
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def description(self):
+        """What `./demo --keep --json` prints."""
+        return {
+            "site": str(self.site),
+            "programs": str(BIN),
+            "listeners": self.listeners,
+            "metrics": self.metrics_url,
+            "strategies": [
+                {"name": name, "virtual_key": key, "secret": secret, "account": "main"} for name, (key, secret) in self.keys.items()
+            ],
+            "venue": self.venue.said,
+        }

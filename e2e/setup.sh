@@ -1,0 +1,45 @@
+# What ./demo and ./test need, installed on first use and said so. Sourced by both; standard output stays free for results.
+TARGET="${CARGO_TARGET_DIR:-target}"
+
+# Debian packages: a compiler and cmake for the cryptography, venv for the client libraries, nginx as the rival in the cost table.
+packages() {
+  local missing=()
+  command -v cc >/dev/null || missing+=(gcc libc6-dev)
+  command -v c++ >/dev/null || missing+=(g++)
+  python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3-venv)
+  [ -x /usr/sbin/nginx ] || missing+=(nginx-light)
+  command -v taskset >/dev/null || missing+=(util-linux)
+  [ ${#missing[@]} -eq 0 ] && return 0
+  echo "installing Debian packages: ${missing[*]}" >&2
+  local root=()
+  [ "$(id -u)" -eq 0 ] || root=(sudo)
+  # nginx is only ever started by our own programs, on a port of theirs; its service stays off.
+  {
+    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}" ||
+      { "${root[@]}" apt-get update && "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${missing[@]}"; }
+  } >&2 || { echo "error: could not install ${missing[*]}; install them and run this again" >&2; return 1; }
+}
+
+# The client libraries, as their users install them.
+clients() {
+  local venv="$TARGET/clients-venv"
+  if [ ! -e "$venv/ready-1" ]; then
+    echo "installing CCXT and python-binance into $venv" >&2
+    python3 -m venv "$venv" >&2 &&
+      "$venv/bin/pip" install --quiet --disable-pip-version-check ccxt==4.5.90 python-binance==1.0.37 >&2 &&
+      touch "$venv/ready-1" || { echo 'error: could not install the client libraries' >&2; return 1; }
+  fi
+  PORTCULLIS_TEST_PYTHON="$(cd "$venv" && pwd)/bin/python"
+  export PORTCULLIS_TEST_PYTHON
+}
+
+# Each program on its own, so that none lends another its features.
+build() {
+  echo 'building the programs (release)' >&2
+  local package
+  for package in portcullis-unseal portcullis-signer portcullis-gateway portcullis-cli portcullis-sim portcullis-bench; do
+    cargo build --quiet --release --locked -p "$package" || return 1
+  done
+  PORTCULLIS_BIN="$(cd "$TARGET/release" && pwd)"
+  export PORTCULLIS_BIN
+}
