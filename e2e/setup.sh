@@ -33,6 +33,21 @@ clients() {
   export PORTCULLIS_TEST_PYTHON
 }
 
+# The exchange's own libraries, for ./test: the newer into the same place, the older into one of its own, since it has a
+# module of the same name as python-binance.
+official() {
+  local venv="$TARGET/clients-venv" own="$TARGET/connector-venv"
+  if [ ! -e "$own/ready-1" ]; then
+    echo "installing the exchange's own client libraries into $venv and $own" >&2
+    "$venv/bin/pip" install --quiet --disable-pip-version-check binance-sdk-spot==13.3.0 >&2 &&
+      python3 -m venv "$own" >&2 &&
+      "$own/bin/pip" install --quiet --disable-pip-version-check binance-connector==3.13.0 >&2 &&
+      touch "$own/ready-1" || { echo 'error: could not install the client libraries' >&2; return 1; }
+  fi
+  PORTCULLIS_CONNECTOR_PYTHON="$(cd "$own" && pwd)/bin/python"
+  export PORTCULLIS_CONNECTOR_PYTHON
+}
+
 # Each program on its own, so that none lends another its features.
 build() {
   echo 'building the programs (release)' >&2

@@ -1,0 +1,60 @@
+"""20,000 quotes of a two-sided quoter that polls nothing: never refused for a fill that the venue would report.
+
+PORTCULLIS_QUOTES sets how many; the default is what `./test` runs.
+"""
+
+import os
+import threading
+import unittest
+
+from gate import MANDATES, Gate
+from wire import Client
+
+QUOTES = int(os.environ.get("PORTCULLIS_QUOTES", "20000"))
+#: A tight mandate: without the fills, open orders and positions would add up and refuse within a few hundred quotes.
+TIGHT = MANDATES.replace('open_orders = "5000"\nposition = "200000"', 'open_orders = "40"\nposition = "8000"')
+
+
+class Quotes(unittest.TestCase):
+    def test_a_quoter_that_polls_nothing_is_never_refused_for_its_fills(self):
+        gate = Gate(mandates=TIGHT)
+        gate.start()
+        self.addCleanup(gate.stop)
+        stopped = threading.Event()
+
+        def counterparty():
+            # Somebody hits what rests, on both sides in turn, so that fills come without the quoter asking.
+            side = 0
+            while not stopped.is_set():
+                gate.venue.hit("BTCUSDT", "SELL" if side % 2 else "BUY", "0.004")
+                side += 1
+                stopped.wait(0.02)
+
+        thread = threading.Thread(target=counterparty, daemon=True)
+        thread.start()
+        self.addCleanup(thread.join, 10)
+        self.addCleanup(stopped.set)
+        client = Client(gate.url, *gate.keys["maker"])
+        refused = {}
+        live = []
+        sent = 0
+        while sent < QUOTES:
+            for side, part in (("BUY", 0.9999), ("SELL", 1.0001)):
+                answer = client.order("BTCUSDT", side, "0.001", gate.price("BTCUSDT", part), newClientOrderId=f"q{sent}")
+                sent += 1
+                if answer.refusal:
+                    refused.setdefault(answer.refusal, answer.body[:300])
+                elif answer.status == 200:
+                    live.append(answer.json()["orderId"])
+            while len(live) > 8:
+                cancelled = client.call("DELETE", "/api/v3/order", {"symbol": "BTCUSDT", "orderId": live.pop(0)})
+                if cancelled.refusal:
+                    refused.setdefault(cancelled.refusal, cancelled.body[:300])
+        self.assertEqual(refused, {})
+        trades = gate.client("maker").call("GET", "/api/v3/myTrades", {"symbol": "BTCUSDT", "limit": 1000}).json()
+        self.assertGreater(len(trades), QUOTES // 100, "hardly anything was filled: this proves nothing")
+        print(f"\n{sent} quotes, at least {len(trades)} fills, none refused")
+
+
+if __name__ == "__main__":
+    unittest.main()
