@@ -90,9 +90,9 @@ def entry_of(message):
 
 def thief(shown, gate):
     shown.title("What a thief gets who sits on the strategy's host")
-    foreign = gate.client("taker").order("ETHUSDT", "BUY", "0.01", gate.price("ETHUSDT", 0.98)).json()
+    foreign = gate.client("maker").order("ETHUSDT", "BUY", "0.01", gate.price("ETHUSDT", 0.98)).json()
     before = gate.venue.balances()
-    lines = run_program(shown, gate, "thief", "maker", (gate.venue.url, foreign["orderId"], gate.message_rate))
+    lines = run_program(shown, gate, "thief", "taker", (gate.venue.url, foreign["orderId"], gate.message_rate))
     seen = {}
     for line in lines:
         step, message = line["step"], line["message"]
@@ -106,11 +106,11 @@ def thief(shown, gate):
         if step not in seen:
             shown.line(step, "was not tried", False)
     after = gate.venue.balances()
-    moved = {a: (before[a], after.get(a)) for a in before if a not in ("BTC", "USDT") and before[a] != after.get(a)}
-    shown.line("what left the account", "nothing" if not moved and not gate.venue.withdrawals() else f"{moved}", not moved and not gate.venue.withdrawals())
-    still = gate.client("taker").call("GET", "/api/v3/order", {"symbol": "ETHUSDT", "orderId": foreign["orderId"]}).json()
+    left = gate.venue.withdrawals() or [w for w in ("wallets", "debts") if before[w] != after[w]]
+    shown.line("what left the account", f"{left}" if left else "nothing", not left)
+    still = gate.client("maker").call("GET", "/api/v3/order", {"symbol": "ETHUSDT", "orderId": foreign["orderId"]}).json()
     shown.line("the other strategy's order", still.get("status"), still.get("status") == "NEW")
-    gate.client("taker").call("DELETE", "/api/v3/order", {"symbol": "ETHUSDT", "orderId": foreign["orderId"]})
+    gate.client("maker").call("DELETE", "/api/v3/order", {"symbol": "ETHUSDT", "orderId": foreign["orderId"]})
     return seen
 
 

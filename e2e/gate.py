@@ -4,17 +4,20 @@ Everything goes through the programs' command lines. What is started here is end
 """
 
 import base64
+import decimal
 import json
 import os
 import pathlib
 import re
 import shutil
 import signal
+import ssl
 import subprocess
-import sys
 import tempfile
 import threading
 import time
+import urllib.error
+import urllib.parse
 import urllib.request
 
 from wire import Client
@@ -87,13 +90,14 @@ class Failed(Exception):
 
 
 class Venue:
-    """The simulated Binance, as a process of its own."""
+    """The simulated Binance, as a process of its own. Its limits are those of a large market maker."""
+
+    LIMITS = ("--weight-per-minute", "120000", "--orders-per-10s", "20000", "--open-orders", "20000")
 
     def __init__(self, folder, *arguments):
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
         self.process = subprocess.Popen(
-            [program("portcullis-sim"), "--listen", "127.0.0.1:0", "--folder", str(folder), "--json", "--end-with-stdin", *arguments],
+            [program("portcullis-sim"), "--folder", str(folder), "--json", "--end-with-stdin", *self.LIMITS, *arguments],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )
         line = self.process.stdout.readline()
@@ -101,8 +105,10 @@ class Venue:
             raise Failed("the simulated exchange did not start")
         self.said = json.loads(line)
         self.url = self.said["url"]
-        self.ca_file = self.said["ca_file"]
+        self.ca_file = self.said["ca"]
         self.control = self.said["control"]
+        self.trust = ssl.create_default_context(cafile=self.ca_file)
+        self.last = {}
 
     def stop(self):
         self.process.stdin.close()
@@ -112,11 +118,73 @@ class Venue:
             self.process.kill()
             self.process.wait()
 
-    def ask(self, path, body=None):
+    def ask(self, path, body=None, method=None):
         """The simulator's control page; the exchange itself has none."""
         data = None if body is None else json.dumps(body).encode()
-        with urllib.request.urlopen(urllib.request.Request(self.control + path, data=data), timeout=30) as answer:
-            return json.loads(answer.read() or b"null")
+        request = urllib.request.Request(self.control + path, data=data, method=method)
+        try:
+            with urllib.request.urlopen(request, timeout=30) as answer:
+                return json.loads(answer.read() or b"null")
+        except urllib.error.HTTPError as error:
+            raise Failed(f"{path}: {error.read().decode()}") from error
+
+    def key(self, duty, scheme="hmac"):
+        """The firm's real key of one duty and scheme."""
+        for account in self.said["accounts"]:
+            for key in account["keys"]:
+                if account["name"] == "firm" and key["duty"] == duty and key["scheme"].startswith(scheme):
+                    return key
+        raise Failed(f"the simulated firm has no {scheme} key to {duty}")
+
+    def public(self, path):
+        """Public data straight from the exchange."""
+        with urllib.request.urlopen(self.url + path, context=self.trust, timeout=30) as answer:
+            return json.loads(answer.read())
+
+    def price(self, symbol, part):
+        """The last price times `part`, on the market's tick; looked up at most each two seconds."""
+        known, at, tick = self.last.get(symbol, (None, 0.0, None))
+        if tick is None:
+            filters = self.public(f"/api/v3/exchangeInfo?symbol={symbol}")["symbols"][0]["filters"]
+            tick = decimal.Decimal(next(f["tickSize"] for f in filters if f["filterType"] == "PRICE_FILTER")).normalize()
+        if time.monotonic() - at > 2:
+            known = decimal.Decimal(self.public(f"/api/v3/ticker/price?symbol={symbol}")["price"])
+            self.last[symbol] = (known, time.monotonic(), tick)
+        return format((known * decimal.Decimal(str(part)) / tick).quantize(decimal.Decimal(1)) * tick, "f")
+
+    def requests(self, **query):
+        """Every request that reached the exchange, in order."""
+        found, after = [], 0
+        while True:
+            more = urllib.parse.urlencode({"after": after, "limit": 10_000, **query})
+            part = self.ask(f"/requests?{more}")["requests"]
+            found += part
+            if len(part) < 10_000:
+                return found
+            after = part[-1]["number"]
+
+    def signed_count(self):
+        """Requests with a key so far that are not the gate's own reads."""
+        return sum(1 for r in self.requests() if r["key"] and r["method"] != "GET")
+
+    def balances(self, account="firm"):
+        return self.ask(f"/balances?account={account}")
+
+    def withdrawals(self):
+        return self.ask("/withdrawals")
+
+    def counts(self):
+        return self.ask("/counts")
+
+    def fault(self, act, **more):
+        self.ask("/faults", {"act": act, **more})
+
+    def no_faults(self):
+        self.ask("/faults", method="DELETE")
+
+    def trade(self, symbol, side, quantity):
+        """A stranger's market order, which fills whatever rests on the other side."""
+        return self.ask("/order", {"account": "stranger", "symbol": symbol, "side": side, "type": "MARKET", "quantity": quantity})
 
 
 class Gate:
@@ -157,11 +225,12 @@ class Gate:
         der = base64.b64decode("".join(l for l in pathlib.Path(self.venue.ca_file).read_text().splitlines() if "-----" not in l))
         address = self.venue.url.removeprefix("https://")
         text = hosts.read_text().replace("public_roots = true", f'address = "{address}"\nroots = ["{der.hex()}"]\npublic_roots = false')
+        text = text.replace("weight_per_minute = 6000", "weight_per_minute = 120000").replace("orders_per_10s = 100", "orders_per_10s = 20000")
         hosts.write_text(text)
         self.cli("account", "add", "main", "--venue", "binance")
         for duty in self.duties:
             key = self.venue.key(duty)
-            self.cli("account", "key", "add", "main", "--duty", duty, "--scheme", "hmac", "--api-key", key["api_key"], input=key["secret"])
+            self.cli("account", "key", "add", "main", "--duty", duty, "--scheme", "hmac", "--api-key", key["key"], input=key["secret"])
         self.tell("portcullis account key add", f"keys by duty, sealed: {', '.join(self.duties)}")
         fetched = self.cli("market", "fetch", "binance")
         self.tell("portcullis market fetch binance", f"{fetched['markets']} markets")

@@ -149,7 +149,7 @@ CASES = [
 class BadInput(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.gate = Gate()
+        cls.gate = Gate(venue=("--still",))
         cls.gate.start()
 
     @classmethod
@@ -168,7 +168,7 @@ class BadInput(unittest.TestCase):
             with self.subTest(case.name):
                 self.assertIn(case.name, rows, "the document has no row for it")
                 client = self.client()
-                before = self.gate.venue.count(signed=True)
+                before = self.gate.venue.signed_count()
                 try:
                     answer = case.send(client)
                 except Closed as error:
@@ -180,7 +180,7 @@ class BadInput(unittest.TestCase):
                     if case.code is not None:
                         self.assertEqual(answer.refusal, case.code, answer)
                     self.assertTrue(answer.body, "a refusal says why")
-                self.assertEqual(self.gate.venue.count(signed=True), before, "something reached the venue")
+                self.assertEqual(self.gate.venue.signed_count(), before, "something reached the venue")
                 client.close()
         self.assertEqual(self.gate.pids(), rooms, "a room ended")
         good = self.client().order("BTCUSDT", "BUY", "0.001", self.client().price)

@@ -57,8 +57,8 @@ class Clients(unittest.TestCase):
                 for duty in ("read", "trade"):
                     key = self.gate.venue.key(duty, scheme)
                     self.gate.cli(
-                        "account", "key", "add", account, "--duty", duty, "--scheme", scheme, "--api-key", key["api_key"],
-                        input=pathlib.Path(key["private_key_file"]).read_text(encoding="utf-8"),
+                        "account", "key", "add", account, "--duty", duty, "--scheme", scheme, "--api-key", key["key"],
+                        input=pathlib.Path(key["file"]).read_text(encoding="utf-8"),
                     )
                 issued = self.gate.cli("strategy", "add", f"signed-{scheme}", "--account", account, "--source", "127.0.0.1/32")
                 self.gate.mandate(f"signed-{scheme}")

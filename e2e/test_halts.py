@@ -16,11 +16,11 @@ HALTS = int(os.environ.get("PORTCULLIS_HALTS", "100"))
 
 class Halts(unittest.TestCase):
     def test_nothing_passes_a_halt_under_load(self):
-        gate = Gate()
+        gate = Gate(venue=("--still",))
         gate.start()
         self.addCleanup(gate.stop)
         moments = []
-        with Load(gate.url, list(gate.keys.values()), "BTCUSDT", gate.price("BTCUSDT", 0.98), threads=6, tag="h") as load:
+        with Load(gate.url, list(gate.keys.values()), "BTCUSDT", gate.price("BTCUSDT", 0.98), threads=6, tag="h", cancel_every=2) as load:
             for number in range(HALTS):
                 time.sleep(0.05 + number % 7 / 100)
                 halted = gate.cli("halt", "--level", "cancel-only", "--reason", f"rehearsal {number}")
@@ -58,7 +58,7 @@ class Halts(unittest.TestCase):
         print(f"\n{HALTS} halts, {listed} requests named as on their way, {passed} requests passed, answers {load.refusals}")
 
     def test_levels_refuse_what_the_table_says(self):
-        gate = Gate()
+        gate = Gate(venue=("--still",))
         gate.start()
         self.addCleanup(gate.stop)
         client = Client(gate.url, *gate.keys["maker"])

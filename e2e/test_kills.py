@@ -20,7 +20,7 @@ ROOMS = ("ingress", "signer", "egress")
 
 class Kills(unittest.TestCase):
     def setUp(self):
-        self.gate = Gate()
+        self.gate = Gate(venue=("--still",))
         self.gate.start()
 
     def tearDown(self):
@@ -82,7 +82,7 @@ class Kills(unittest.TestCase):
     def test_kill_9_at_random_moments(self):
         rng = random.Random(20261125)
         longest = 0.0
-        with Load(self.gate.url, list(self.gate.keys.values()), "BTCUSDT", self.gate.price("BTCUSDT", 0.98), threads=4, tag="k") as load:
+        with Load(self.gate.url, list(self.gate.keys.values()), "BTCUSDT", self.gate.price("BTCUSDT", 0.98), threads=4, tag="k", cancel_every=2) as load:
             for number in range(KILLS):
                 room = ROOMS[number % 3]
                 time.sleep(rng.uniform(0.05, 0.4))
@@ -94,7 +94,7 @@ class Kills(unittest.TestCase):
 
     def test_each_room_restarted_in_order(self):
         longest = 0.0
-        with Load(self.gate.url, list(self.gate.keys.values()), "BTCUSDT", self.gate.price("BTCUSDT", 0.98), threads=4, tag="r") as load:
+        with Load(self.gate.url, list(self.gate.keys.values()), "BTCUSDT", self.gate.price("BTCUSDT", 0.98), threads=4, tag="r", cancel_every=2) as load:
             for number in range(RESTARTS):
                 self.gate.cli("restart", ROOMS[number % 3])
                 longest = max(longest, self.serves())

@@ -17,7 +17,7 @@ TIGHT = MANDATES.replace('open_orders = "5000"\nposition = "200000"', 'open_orde
 
 class Quotes(unittest.TestCase):
     def test_a_quoter_that_polls_nothing_is_never_refused_for_its_fills(self):
-        gate = Gate(mandates=TIGHT)
+        gate = Gate(mandates=TIGHT, venue=("--still",))
         gate.start()
         self.addCleanup(gate.stop)
         stopped = threading.Event()
@@ -26,7 +26,7 @@ class Quotes(unittest.TestCase):
             # Somebody hits what rests, on both sides in turn, so that fills come without the quoter asking.
             side = 0
             while not stopped.is_set():
-                gate.venue.hit("BTCUSDT", "SELL" if side % 2 else "BUY", "0.004")
+                gate.venue.trade("BTCUSDT", "SELL" if side % 2 else "BUY", "0.004")
                 side += 1
                 stopped.wait(0.02)
 
