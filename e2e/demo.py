@@ -100,8 +100,8 @@ def thief(shown, gate):
         entry = entry_of(message)
         seen[step] = entry
         right = line["raised"] in raised and (entry is not None or not wants_entry)
-        said = message.partition("Portcullis: ")[2] or message
-        shown.line(step, f"{line['raised']}: {said.strip('\"}')[:150]}", right)
+        said = (message.partition("Portcullis: ")[2] or message).strip('"}')
+        shown.line(step, f"{line['raised']}: {said[:150]}", right)
     for step in THIEF:
         if step not in seen:
             shown.line(step, "was not tried", False)

@@ -235,13 +235,13 @@ class Gate:
         fetched = self.cli("market", "fetch", "binance")
         self.tell("portcullis market fetch binance", f"{fetched['markets']} markets")
         for name in self.strategies:
-            issued = self.cli("strategy", "add", name, "--account", "main", "--source", "127.0.0.1/32")
-            self.keys[name] = (issued["virtual_key"], issued["secret"])
+            issued = self.cli("strategy", "add", name, "--account", "main", "--sources", "127.0.0.1/32")
+            self.keys[name] = (issued["virtual_key"]["api_key"], issued["virtual_key"]["secret"])
         self.tell("portcullis strategy add", f"{', '.join(self.strategies)}: a mandate and a virtual key each")
         (self.site / "release/mandates.toml").write_text(self.mandates)
         self.cli("policy", "check")
         applied = self.cli("policy", "apply")
-        self.tell("portcullis policy apply", f"release {applied['release'][:16]}…, entry {applied['entry']}")
+        self.tell("portcullis policy apply", f"release {applied['hash'][:16]}…, entry {applied['entry']}")
 
     def up(self):
         begun = time.monotonic()
@@ -273,7 +273,7 @@ class Gate:
         threading.Thread(target=errors, daemon=True).start()
         if not ready.wait(60) or self.ready is None:
             raise Failed(f"`portcullis up` did not get ready: {self.lines[-8:]}")
-        self.listeners = self.ready["listeners"]
+        self.listeners = {listener["host"]: listener["url"] for listener in self.ready["listeners"]}
         self.url = self.listeners["api.binance.com"]
         self.metrics_url = self.ready.get("metrics")
         self.serves()
@@ -342,13 +342,13 @@ class Gate:
         return self.venue.price(symbol, part)
 
     def pids(self):
-        return {room["room"]: room["pid"] for room in self.cli("status")["rooms"]}
+        return {room["room"]: room["pid"] for room in self.cli("status")["up"]["rooms"]}
 
     def settle(self, seconds=5):
         """Waits until nothing is under way."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            if self.cli("status").get("under_way", 0) == 0:
+            if self.cli("status")["signer"]["under_way"] == 0:
                 break
             time.sleep(0.1)
         time.sleep(1.2)  # a checkpoint over what was written last

@@ -42,11 +42,11 @@ class Clients(unittest.TestCase):
             public = self.gate.folder / f"{scheme}.pub.pem"
             subprocess.run(["openssl", "genpkey", *kind, "-out", private], check=True, capture_output=True)
             subprocess.run(["openssl", "pkey", "-in", private, "-pubout", "-out", public], check=True, capture_output=True)
-            issued = self.gate.cli("strategy", "add", f"with-{scheme}", "--account", "main", "--source", "127.0.0.1/32", "--scheme", scheme, "--public-key", str(public))
+            issued = self.gate.cli("strategy", "add", f"with-{scheme}", "--account", "main", "--sources", "127.0.0.1/32", "--scheme", scheme, "--public-key", str(public))
             self.gate.mandate(f"with-{scheme}")
             for library in ("python_binance", "official_sdk", "connector"):
                 with self.subTest(f"{library} with {scheme}"):
-                    self.run_one(library, issued["virtual_key"], None, private)
+                    self.run_one(library, issued["virtual_key"]["api_key"], None, private)
 
     def test_the_venues_key_of_each_scheme(self):
         """The firm's own key may have another scheme than the program's: any combination."""
@@ -60,9 +60,9 @@ class Clients(unittest.TestCase):
                         "account", "key", "add", account, "--duty", duty, "--scheme", scheme, "--api-key", key["key"],
                         input=pathlib.Path(key["file"]).read_text(encoding="utf-8"),
                     )
-                issued = self.gate.cli("strategy", "add", f"signed-{scheme}", "--account", account, "--source", "127.0.0.1/32")
+                issued = self.gate.cli("strategy", "add", f"signed-{scheme}", "--account", account, "--sources", "127.0.0.1/32")
                 self.gate.mandate(f"signed-{scheme}")
-                self.run_one("python_binance", issued["virtual_key"], issued["secret"])
+                self.run_one("python_binance", issued["virtual_key"]["api_key"], issued["virtual_key"]["secret"])
 
 
 if __name__ == "__main__":

@@ -128,12 +128,13 @@ pub fn start_with(
                 &name,
                 "--account",
                 "main",
-                "--source",
+                "--sources",
                 "127.0.0.1/32",
             ],
             "",
         )?;
-        keys.push((text(&issued, "virtual_key")?, text(&issued, "secret")?));
+        let key = &issued["virtual_key"];
+        keys.push((text(key, "api_key")?, text(key, "secret")?));
     }
     run(&["policy", "apply"], "")?;
 
@@ -163,7 +164,7 @@ pub fn start_with(
     };
     // Its lines are read and forgotten, so that it never waits for us.
     std::thread::spawn(move || lines.for_each(drop));
-    let url = ready["listeners"]["api.binance.com"]
+    let url = ready["listeners"][0]["url"]
         .as_str()
         .and_then(|url| url.strip_prefix("http://"))
         .ok_or_else(|| io::Error::other(format!("`portcullis up` said no listener: {ready}")))?;

@@ -13,7 +13,21 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 /// An order that expired at once, as Binance answers it (`newOrderRespType=RESULT`): it leaves nothing open.
-const ORDER: &str = r#"{"symbol":"BTCUSDT","orderId":28,"orderListId":-1,"clientOrderId":"bench","transactTime":1790000000123,"price":"65000.10000000","origQty":"0.00100000","executedQty":"0.00000000","origQuoteOrderQty":"0.00000000","cummulativeQuoteQty":"0.00000000","status":"EXPIRED","timeInForce":"IOC","type":"LIMIT","side":"BUY","workingTime":1790000000123,"selfTradePreventionMode":"NONE"}"#;
+fn order(client_order_id: &str, number: u64) -> String {
+    format!(
+        r#"{{"symbol":"BTCUSDT","orderId":{number},"orderListId":-1,"clientOrderId":"{client_order_id}","transactTime":1790000000123,"price":"65000.10000000","origQty":"0.00100000","executedQty":"0.00000000","origQuoteOrderQty":"0.00000000","cummulativeQuoteQty":"0.00000000","status":"EXPIRED","timeInForce":"IOC","type":"LIMIT","side":"BUY","workingTime":1790000000123,"selfTradePreventionMode":"NONE"}}"#
+    )
+}
+
+/// The value of a field of the request's body or query; the benchmark's client needs no escapes.
+fn field<'a>(request: &'a request::Request<'_>, name: &str) -> &'a str {
+    [request.body, request.target]
+        .into_iter()
+        .filter_map(|bytes| std::str::from_utf8(bytes).ok())
+        .flat_map(|text| text.split(['&', '?']))
+        .find_map(|part| part.strip_prefix(name)?.strip_prefix('='))
+        .unwrap_or("")
+}
 
 /// Serves until the process is ended. Writes the port to `ready` first.
 pub fn serve(chain_pem: &str, key_pem: &str, ready: &mut dyn io::Write) -> io::Result<()> {
@@ -28,6 +42,7 @@ pub fn serve(chain_pem: &str, key_pem: &str, ready: &mut dyn io::Write) -> io::R
         .register(&mut listener, Token(0), Interest::READABLE)?;
     let mut connections: HashMap<usize, (Transport, Vec<u8>)> = HashMap::new();
     let mut next = 1;
+    let mut orders = 0;
     let mut scratch = vec![0; READ_BYTES_MAX];
     loop {
         poll.poll(&mut events, None)?;
@@ -55,7 +70,7 @@ pub fn serve(chain_pem: &str, key_pem: &str, ready: &mut dyn io::Write) -> io::R
             let Some((transport, input)) = connections.get_mut(&key) else {
                 continue;
             };
-            if answer(transport, input, &mut scratch).is_err() {
+            if answer(transport, input, &mut scratch, &mut orders).is_err() {
                 connections.remove(&key);
             }
         }
@@ -66,7 +81,12 @@ fn std_stream(stream: mio::net::TcpStream) -> std::net::TcpStream {
     std::net::TcpStream::from(std::os::fd::OwnedFd::from(stream))
 }
 
-fn answer(transport: &mut Transport, input: &mut Vec<u8>, scratch: &mut [u8]) -> io::Result<()> {
+fn answer(
+    transport: &mut Transport,
+    input: &mut Vec<u8>,
+    scratch: &mut [u8],
+    orders: &mut u64,
+) -> io::Result<()> {
     transport.flush()?;
     loop {
         match transport.receive(scratch, input)? {
@@ -76,7 +96,8 @@ fn answer(transport: &mut Transport, input: &mut Vec<u8>, scratch: &mut [u8]) ->
         }
         while let Parse::Complete(request) = request::parse(input) {
             let body = if request.target.starts_with(b"/api/v3/order") {
-                ORDER.to_owned()
+                *orders += 1;
+                order(field(&request, "newClientOrderId"), *orders)
             } else {
                 other(request.target)
             };
