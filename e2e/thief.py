@@ -54,13 +54,13 @@ def main():
     def price(part):
         return binance.price_to_precision("BTC/USDT", last * part)
 
-    attempt("withdraw", lambda: binance.withdraw("USDT", 500, "TThiefThiefThiefThiefThiefThiefThie", None, {"network": "TRX"}))
+    attempt("withdraw", lambda: binance.withdraw("USDT", 500, "TThiefThiefThiefThiefThiefThiefThie", params={"network": "TRX"}))
     attempt("withdraw (python-binance)", lambda: other.withdraw(coin="USDT", address="TThiefThiefThiefThiefThiefThiefThie", amount=500, network="TRX"))
     attempt("transfer to another wallet", lambda: binance.transfer("USDT", 500, "spot", "future"))
     attempt("transfer to a sub-account", lambda: other.make_subaccount_universal_transfer(fromAccountType="SPOT", toAccountType="SPOT", asset="USDT", amount=500, toEmail="thief@example.com"))
     attempt("convert", lambda: other.convert_request_quote(fromAsset="USDT", toAsset="XMR", fromAmount="500"))
     attempt("borrow", lambda: binance.borrow_cross_margin("USDT", 5000))
-    attempt("make an API key", lambda: binance.request("sub-account/subAccountApi/ipRestriction", "sapiV2", "POST", {"email": "a@example.com", "subAccountApiKey": "x", "status": "1"}))
+    attempt("make an API key", lambda: binance.sapi_post_broker_subaccountapi({"subAccountId": "1", "canTrade": "true"}))
     attempt("open the account's stream", lambda: other.stream_get_listen_key())
     attempt("a market off the mandate", lambda: binance.create_order("SOL/USDT", "limit", "buy", 1, 100))
     attempt("an order over the value limit", lambda: binance.create_order("BTC/USDT", "limit", "buy", 0.5, price(0.999)))

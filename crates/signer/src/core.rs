@@ -645,7 +645,13 @@ impl Core {
             ));
         }
         let mint = format!("pc{:x}t{:x}", self.log.next().0, self.log.term());
-        let actions = presented.decode(Some(&mint))?;
+        let actions = match presented.decode(Some(&mint)) {
+            Ok(actions) => actions,
+            Err(error) => {
+                let endpoint = presented.rule().name();
+                return Ok(self.not_understood(caller, request, endpoint, &error, turn)?);
+            }
+        };
         let reads = actions.list.iter().all(|action| action.kind().is_read());
         let mark = match reads {
             true => None,
@@ -784,8 +790,10 @@ impl Core {
                 body.regulator.actions = actions.list;
                 // A flood must not fill the disk: above their rate refusals are counted.
                 let recorded = trip.is_some()
-                    || !matches!(refusal, Refusal::MessageRate { .. })
-                        && self.failures.is_recorded(id, now);
+                    || match refusal {
+                        Refusal::MessageRate { .. } => self.failures.is_flood_recorded(id, now),
+                        _ => self.failures.is_recorded(id, now),
+                    };
                 if let Some(halt) = trip {
                     self.tripped(&halt);
                     body.private.effects = vec![Effect::Halted(halt)];
@@ -814,6 +822,50 @@ impl Core {
                 Ok(())
             }
         }
+    }
+
+    /// A verified statement that the catalog cannot read is a refusal like any other: it has an entry, up to their rate.
+    fn not_understood(
+        &mut self,
+        caller: Caller,
+        request: &Request<'_>,
+        endpoint: String,
+        error: &DecodeError,
+        turn: &mut Turn,
+    ) -> Result<(), CoreError> {
+        let code = error.code();
+        let entry = if self
+            .failures
+            .is_recorded(caller.virtual_key, self.clock.now())
+        {
+            let mut body = self.body(What::Refused);
+            body.public.venue = Some(self.venue.catalog().venue.clone());
+            body.public.endpoint = Some(endpoint);
+            body.public.refusal = Some(code.to_owned());
+            body.regulator.strategy = Some(caller.strategy);
+            body.regulator.account = Some(caller.account);
+            body.regulator.text = Some(error.to_string().chars().take(500).collect());
+            body.private.virtual_key = Some(caller.virtual_key);
+            body.private.source = Some(ByteVec::from(request.source.to_vec()));
+            Some(self.note(body)?)
+        } else {
+            self.failures.count(Some(caller.virtual_key), code);
+            None
+        };
+        self.metrics.refused(code);
+        self.events.event(
+            "refused",
+            json!({ "strategy": caller.strategy, "code": code, "entry": entry }),
+        );
+        reply(
+            turn,
+            request.id,
+            error.class(),
+            &error.to_string(),
+            code,
+            entry,
+        );
+        Ok(())
     }
 
     /// Public data goes on unsigned and unrecorded, from the sources of virtual keys only.

@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, HashMap};
 
 /// Refusals of one virtual key that become entries of their own: so many each second. Beyond it they are counted.
 pub const REFUSAL_ENTRIES_PER_SECOND: u64 = 20;
+/// And above the key's own message rate: the first of each second, so that a burst can be found and cannot fill the disk.
+pub const FLOOD_ENTRIES_PER_SECOND: u64 = 1;
 /// Failures of one key in one minute that raise an alert.
 pub const STORM: u64 = 1_000;
 
@@ -18,6 +20,7 @@ pub struct Failures {
     /// Bounded by the site's keys, and by the codes, which are words of the program.
     counts: BTreeMap<Option<VirtualKeyId>, BTreeMap<&'static str, u64>>,
     rates: HashMap<VirtualKeyId, u64>,
+    floods: HashMap<VirtualKeyId, u64>,
     pub total: u64,
 }
 
@@ -36,13 +39,13 @@ impl Failures {
     /// Whether a refusal of this key may be an entry of its own now.
     pub fn is_recorded(&mut self, key: VirtualKeyId, now: Timestamp) -> bool {
         let tat = self.rates.entry(key).or_default();
-        match rate_passes(*tat, now.0, REFUSAL_ENTRIES_PER_SECOND, 1_000_000) {
-            Some(next) => {
-                *tat = next;
-                true
-            }
-            None => false,
-        }
+        passes(tat, now, REFUSAL_ENTRIES_PER_SECOND)
+    }
+
+    /// The same for a refusal above the key's message rate.
+    pub fn is_flood_recorded(&mut self, key: VirtualKeyId, now: Timestamp) -> bool {
+        let tat = self.floods.entry(key).or_default();
+        passes(tat, now, FLOOD_ENTRIES_PER_SECOND)
     }
 
     /// At the end of a minute: what each key failed with.
@@ -53,6 +56,7 @@ impl Failures {
         }
         self.minute = minute;
         self.rates.retain(|_, tat| *tat > now.0);
+        self.floods.retain(|_, tat| *tat > now.0);
         std::mem::take(&mut self.counts)
             .into_iter()
             .map(|(key, counts)| {
@@ -63,6 +67,16 @@ impl Failures {
                 (key, counts.collect())
             })
             .collect()
+    }
+}
+
+fn passes(tat: &mut u64, now: Timestamp, per_second: u64) -> bool {
+    match rate_passes(*tat, now.0, per_second, 1_000_000) {
+        Some(next) => {
+            *tat = next;
+            true
+        }
+        None => false,
     }
 }
 
