@@ -102,3 +102,16 @@ fn the_pure_crates_stay_pure() {
     reaches_none("portcullis-venues", &NETWORK);
     reaches_none("portcullis-venues", &KEYS);
 }
+
+#[test]
+fn the_simulated_venue_shares_nothing_with_the_gate() {
+    reaches_none(
+        "portcullis-sim",
+        &[
+            "portcullis-venues",
+            "portcullis-gateway",
+            "portcullis-signer",
+            "portcullis-authority",
+        ],
+    );
+}

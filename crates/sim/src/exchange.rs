@@ -15,6 +15,8 @@ const TRADES_MAX: usize = 5_000;
 const MY_TRADES_MAX: usize = 50_000;
 /// Orders of an account on one market that are remembered once they are done; older ones are unknown.
 const DONE_ORDERS_MAX: usize = 100_000;
+/// Order lists of an account that are remembered once they are done, and prevented matches.
+const DONE_LISTS_MAX: usize = 20_000;
 /// Rounds of waking orders that one change may cause; reached only by a loop of ours.
 const WAKES_MAX: usize = 10_000;
 /// What a taker and a maker pay, of what they get: 0.1 %.
@@ -101,9 +103,11 @@ pub struct Account {
     /// Trades by market.
     pub trades: Vec<VecDeque<MyTrade>>,
     /// Prevented matches.
-    pub prevented: Vec<Prevented>,
+    pub prevented: VecDeque<Prevented>,
     /// Order lists, oldest first.
-    pub lists: Vec<u64>,
+    pub lists: VecDeque<u64>,
+    /// Those that still execute.
+    pub open_lists: BTreeSet<u64>,
     /// New orders that were not filled: (window, count) for ten seconds and a day.
     pub order_counts: [(u64, u64); 2],
     /// Last change, in milliseconds.
@@ -907,7 +911,11 @@ impl Exchange {
             _ => (0, maker_left),
         };
         let account = self.order(market, taker).map_or(0, |o| o.account);
-        self.accounts[account].prevented.push(Prevented {
+        let seen = &mut self.accounts[account].prevented;
+        if seen.len() >= DONE_LISTS_MAX {
+            seen.pop_front();
+        }
+        seen.push_back(Prevented {
             id: number,
             market,
             taker,
@@ -1199,6 +1207,7 @@ impl Exchange {
         }
         let (account, asset) = (entry.account, entry.locked_asset);
         let mut held = 0;
+        self.accounts[account].open_lists.remove(&list);
         if let Some(entry) = self.lists.get_mut(&list) {
             entry.open = false;
             held = std::mem::take(&mut entry.locked);
@@ -1372,26 +1381,17 @@ impl Exchange {
         market: usize,
         mut new: NewList,
     ) -> Result<u64, Refusal> {
+        let open: Vec<&List> = self.accounts[account]
+            .open_lists
+            .iter()
+            .filter_map(|id| self.lists.get(id))
+            .collect();
         if let Some(id) = new.client_id.as_deref()
-            && self.accounts[account]
-                .lists
-                .iter()
-                .filter_map(|l| self.lists.get(l))
-                .any(|l| l.open && l.client_id == id)
+            && open.iter().any(|list| list.client_id == id)
         {
             return Err(Refusal::order("Duplicate order sent."));
         }
-        let open = self.accounts[account]
-            .lists
-            .iter()
-            .rev()
-            .take(1000)
-            .filter(|l| {
-                self.lists
-                    .get(l)
-                    .is_some_and(|l| l.open && l.market == market)
-            })
-            .count();
+        let open = open.iter().filter(|list| list.market == market).count();
         if open >= market::ORDER_LISTS_MAX {
             return Err(Refusal::filter("MAX_NUM_ORDER_LISTS"));
         }
@@ -1517,7 +1517,18 @@ impl Exchange {
                 time: self.now,
             },
         );
-        self.accounts[account].lists.push(id);
+        let owner = &mut self.accounts[account];
+        owner.open_lists.insert(id);
+        owner.lists.push_back(id);
+        if owner.lists.len() > DONE_LISTS_MAX
+            && let Some(at) = owner
+                .lists
+                .iter()
+                .position(|l| !owner.open_lists.contains(l))
+            && let Some(old) = owner.lists.remove(at)
+        {
+            self.lists.remove(&old);
+        }
         if let Some(working) = working {
             for leg in &legs {
                 if let Some(order) = self.edit(market, *leg) {

@@ -10,7 +10,7 @@ use crate::exchange::{FEES, MAKERS};
 use crate::keys::{Right, base64, hex};
 use crate::refusal::Refusal;
 use crate::strict::Understood;
-use crate::venue::Venue;
+use crate::venue::{REMEMBERED_MAX, Venue, remember};
 use serde_json::{Value, json};
 
 type Done = Result<Value, Refusal>;
@@ -210,7 +210,7 @@ fn withdraw(venue: &mut Venue, asked: &Understood) -> Done {
         "confirmNo": 12, "walletType": asked.long("walletType").unwrap_or(0), "txKey": "", "completeTime": stamp(venue.exchange.now),
         "account": venue.exchange.accounts[account].name, "asked": text(amount),
     });
-    venue.withdrawals.push(detail.clone());
+    remember(&mut venue.withdrawals, detail.clone());
     venue.effect("withdraw", account, detail);
     Ok(json!({"id": id}))
 }
@@ -337,12 +337,22 @@ fn quote(venue: &mut Venue, asked: &Understood) -> Done {
         "ratio": text(ratio), "inverseRatio": text(div(crate::decimal::ONE, ratio)), "validTimestamp": venue.exchange.now + 10_000,
         "toAmount": text(to_amount), "fromAmount": text(from_amount),
     });
-    if enough {
+    let now = venue.exchange.now;
+    venue.quotes.retain(|_, quote| quote.5 >= now);
+    if enough && venue.quotes.len() < REMEMBERED_MAX {
         let id = long_id(venue);
         value["quoteId"] = json!(id);
-        venue
-            .quotes
-            .insert(id, (account, from_asset, from_amount, to_asset, to_amount));
+        venue.quotes.insert(
+            id,
+            (
+                account,
+                from_asset,
+                from_amount,
+                to_asset,
+                to_amount,
+                now + 10_000,
+            ),
+        );
     }
     Ok(value)
 }
@@ -351,9 +361,9 @@ fn accept_quote(venue: &mut Venue, asked: &Understood) -> Done {
     let account = owner(venue, asked)?;
     let id = asked.get("quoteId").unwrap_or("");
     let gone = || Refusal::new(345_239, "The quote has expired.");
-    let (whose, from, from_amount, to, to_amount) =
+    let (whose, from, from_amount, to, to_amount, until) =
         venue.quotes.get(id).copied().ok_or_else(gone)?;
-    if whose != account {
+    if whose != account || until < venue.exchange.now {
         return Err(gone());
     }
     take(
@@ -529,6 +539,9 @@ fn stream(venue: &mut Venue, asked: &Understood) -> Done {
     let missing = || Refusal::new(-1125, "This listenKey does not exist.");
     match asked.method {
         "POST" => {
+            if venue.listen_keys.len() >= REMEMBERED_MAX {
+                return Err(Refusal::new(-1034, "Too many listen keys."));
+            }
             let id = long_id(venue);
             let key = base64(format!("{id}{id}").as_bytes())
                 .chars()

@@ -144,15 +144,16 @@ pub struct Venue {
     /// What goes wrong on purpose.
     pub faults: Vec<Fault>,
     /// Everything that moved value in other ways than trading, oldest first.
-    pub effects: Vec<Value>,
+    pub effects: VecDeque<Value>,
     /// Withdrawals, oldest first.
-    pub withdrawals: Vec<Value>,
-    /// Quotes of conversions that may be accepted.
-    pub quotes: HashMap<String, (usize, usize, D, usize, D)>,
+    pub withdrawals: VecDeque<Value>,
+    /// Quotes of conversions that may be accepted: account, what for what, until when.
+    pub quotes: HashMap<String, (usize, usize, D, usize, D, u64)>,
     /// Listen keys with their account.
     pub listen_keys: HashMap<String, usize>,
     /// Added to the clock, in microseconds.
     pub clock_offset_us: i64,
+    effect_number: u64,
     addresses: HashMap<IpAddr, Address>,
     /// Weight that accounts used in `/sapi`, by account: minute and weight.
     account_weights: HashMap<usize, (u64, u64)>,
@@ -181,11 +182,12 @@ impl Venue {
             requests: 0,
             limited: [0; 2],
             faults: Vec::new(),
-            effects: Vec::new(),
-            withdrawals: Vec::new(),
+            effects: VecDeque::new(),
+            withdrawals: VecDeque::new(),
             quotes: HashMap::new(),
             listen_keys: HashMap::new(),
             clock_offset_us: 0,
+            effect_number: 0,
             addresses: HashMap::new(),
             account_weights: HashMap::new(),
             random: Random::new(seed ^ 0x5151),
@@ -622,12 +624,28 @@ impl Venue {
 
     /// Remembers an effect that is no trade.
     pub fn effect(&mut self, kind: &str, account: usize, detail: Value) {
-        let number = self.effects.len() + 1;
-        self.effects.push(json!({
-            "number": number, "time": self.exchange.now, "kind": kind,
-            "account": self.exchange.accounts[account].name, "detail": detail,
-        }));
+        self.effect_number += 1;
+        let number = self.effect_number;
+        remember(
+            &mut self.effects,
+            json!({
+                "number": number, "time": self.exchange.now, "kind": kind,
+                "account": self.exchange.accounts[account].name, "detail": detail,
+            }),
+        );
     }
+}
+
+/// Effects, withdrawals, quotes and listen keys that are remembered; beyond that the oldest effects go, and no more quotes
+/// and listen keys are given.
+pub const REMEMBERED_MAX: usize = 50_000;
+
+/// Adds to what is remembered.
+pub fn remember(all: &mut VecDeque<Value>, one: Value) {
+    if all.len() >= REMEMBERED_MAX {
+        all.pop_front();
+    }
+    all.push_back(one);
 }
 
 fn banned(until: u64) -> Refusal {

@@ -675,3 +675,48 @@ fn paths_are_exact() {
     refused(-1101, send("GET", "/api/v3/time?x=1", ""));
     assert!(send("GET", "/api/v3/time", "").is_ok());
 }
+
+/// What the gate's vectors say that the venue gets is what a strict venue takes, and it understands the same fields.
+#[test]
+fn what_the_gate_sends_is_accepted() {
+    let path = format!(
+        "{}/../../vectors/binance/accepted.toml",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    let cases: toml::Value = toml::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let mut wrong = Vec::new();
+    let mut count = 0;
+    for case in cases["case"].as_array().unwrap() {
+        let text = |name: &str| case.get(name).and_then(toml::Value::as_str).unwrap_or("");
+        let path = text("path").split('?').next().unwrap();
+        let Some(sent) = case.get("sent").and_then(toml::Value::as_str) else {
+            continue;
+        };
+        let join = if sent.is_empty() { "" } else { "&" };
+        // A field of some later day, which the gate lets through on a read and this venue does not know yet.
+        if sent.contains("someday=") {
+            continue;
+        }
+        if path.starts_with("/api/v3/ticker") {
+            assert!(send("GET", &format!("{path}?{sent}"), "").is_ok(), "{sent}");
+            continue;
+        }
+        let payload = format!("{sent}{join}recvWindow=1000&timestamp=1790000000123");
+        let full = format!("{payload}&signature={}", sign(&payload));
+        let method = text("method");
+        let result = if method == "GET" {
+            send(method, &format!("{path}?{full}"), "")
+        } else {
+            send(method, path, &full)
+        };
+        count += 1;
+        if let Err(refusal) = result {
+            wrong.push(format!(
+                "{}: {method} {path} {sent}: {refusal:?}",
+                text("about")
+            ));
+        }
+    }
+    assert!(count > 20, "{count}");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
