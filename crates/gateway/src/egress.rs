@@ -189,7 +189,13 @@ impl Room {
         loop {
             match control.receive()? {
                 Received::NotNow => return Ok(()),
-                Received::Closed | Received::Message(ToRoom::Stop, _) => {
+                Received::Closed => {
+                    // Its end would wake the loop again and again.
+                    self.poll.remove(&*control)?;
+                    self.stop();
+                    return Ok(());
+                }
+                Received::Message(ToRoom::Stop, _) => {
                     self.stop();
                     return Ok(());
                 }
