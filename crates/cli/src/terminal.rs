@@ -30,7 +30,6 @@ pub fn ask(question: &str) -> Result<Secret, Fail> {
     let quiet = Quiet::new(&terminal).map_err(no_terminal)?;
     let line = line(&mut &terminal);
     drop(quiet);
-    let _ = writeln!(terminal);
     line
 }
 

@@ -456,6 +456,12 @@ impl Core {
 
     /// Egress is gone: what it had may have been sent.
     pub fn egress_gone(&mut self) {
+        self.egress_awaited();
+        self.events.alert("egress-gone", json!({}));
+    }
+
+    /// It is not there yet, which at a start is no alarm.
+    pub fn egress_awaited(&mut self) {
         self.egress_is_up = false;
         let now = self.clock.now();
         for (_, flight) in std::mem::take(&mut self.flights) {
@@ -473,7 +479,6 @@ impl Core {
         self.resolver.reset(now);
         // Those with a helper, or waiting for the disk, still count.
         self.commands_egress_gone();
-        self.events.alert("egress-gone", json!({}));
     }
 
     /// Takes a look at the clocks.

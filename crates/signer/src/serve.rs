@@ -693,7 +693,7 @@ impl Serve {
                     }
                     match &self.egress {
                         Some(egress) if egress.greeted => core.egress_started(&mut self.turn),
-                        _ => core.egress_gone(),
+                        _ => core.egress_awaited(),
                     }
                 }
             }
