@@ -7,6 +7,7 @@ use crate::ledger::{self, Reader};
 use crate::market::Nobody;
 use crate::site::Site;
 use crate::{policy, show, view, words};
+use portcullis_model::action::Action;
 use portcullis_model::entry::{Body, What};
 use portcullis_model::id::{AccountId, EntryId, GATE, StrategyId};
 use portcullis_model::mandate::{Limit, Mandate, Rate};
@@ -146,7 +147,8 @@ impl Why {
                 }
             };
             let usage = state.usage.get(&key).cloned().unwrap_or_default();
-            let lines = numbers(mandate, &usage, body);
+            let mut lines = numbers(mandate, &usage, body);
+            lines.extend(bounds(mandate, body));
             self.levels.push(json!({
                 "level": name,
                 "numbers": lines.iter().map(|(name, used, limit)| json!({
@@ -223,6 +225,10 @@ impl Why {
             let decided = if *decided { "  decided" } else { "" };
             let mut when = when.clone();
             when.dedup();
+            let when: Vec<&str> = when
+                .iter()
+                .map(|test| if test == "true" { "always" } else { test })
+                .collect();
             words += &format!(
                 "  {effect} `{name}`{line}: when {}{decided}\n",
                 when.join("; or ")
@@ -233,6 +239,60 @@ impl Why {
         }
         self.policy_words = Some(words);
     }
+}
+
+/// Floor, ceiling and cap of each market that the entry is about.
+fn bounds(
+    mandate: Option<&Mandate>,
+    body: &Body,
+) -> Vec<(&'static str, Option<String>, Option<String>)> {
+    let mut symbols: Vec<&str> = Vec::new();
+    for action in &body.regulator.actions {
+        if let Action::PlaceOrder(order) | Action::TestOrder(order) = action
+            && !symbols.contains(&order.symbol.as_str())
+        {
+            symbols.push(order.symbol.as_str());
+        }
+    }
+    let mut lines = Vec::new();
+    for bounds in symbols
+        .into_iter()
+        .filter_map(|symbol| mandate?.market(symbol))
+    {
+        let of = |text: String| Some(format!("{text} for {}", bounds.pattern));
+        if let Some(floor) = bounds.floor {
+            lines.push(("floor", None, of(floor.to_string())));
+        }
+        if let Some(ceiling) = bounds.ceiling {
+            lines.push(("ceiling", None, of(ceiling.to_string())));
+        }
+        if let Some(quantity) = bounds.quantity {
+            lines.push(("quantity", None, of(quantity.to_string())));
+        }
+    }
+    lines
+}
+
+/// Reference prices at that moment, of the markets that the entry is about.
+fn prices(state: &State, body: &Body) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for action in &body.regulator.actions {
+        let (Action::PlaceOrder(order) | Action::TestOrder(order)) = action else {
+            continue;
+        };
+        let line = match state.prices.get(&order.symbol) {
+            Some((price, at)) => format!(
+                "{} at {price}, {:.1} s old",
+                order.symbol,
+                body.at.since_us(*at) as f64 / 1e6
+            ),
+            None => format!("{}: none", order.symbol),
+        };
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    lines
 }
 
 fn limit<T: ToString>(limit: Option<Limit<T>>) -> Option<String> {
@@ -376,6 +436,9 @@ fn text(
     }
     if body.private.weight > 0 {
         row("weight", body.private.weight.to_string());
+    }
+    for line in prices(before, body) {
+        row("reference", line);
     }
     for line in effects(body) {
         row("effect", line);

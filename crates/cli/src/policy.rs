@@ -366,7 +366,28 @@ fn check(context: &Context) -> Done {
     let site = context.open()?;
     let files = site.release()?;
     let state = ledger::fold(&site.log(), None)?;
-    let checked = examine(&files, &state);
+    let mut checked = examine(&files, &state);
+    if let Some(release) = &checked.release {
+        for listener in &site.settings.listener {
+            let is_there = release
+                .hosts
+                .hosts
+                .iter()
+                .any(|host| host.name == listener.host && host.venue == listener.venue);
+            if !is_there {
+                let mut warning = Found::warning(
+                    "hosts.toml",
+                    format!(
+                        "there is no host `{}` of venue `{}`",
+                        listener.host, listener.venue
+                    ),
+                );
+                warning.hint =
+                    Some("site.toml listens for it; what comes there is refused".to_owned());
+                checked.found.push(warning);
+            }
+        }
+    }
     let hash = portcullis_model::release::hash(&files);
     let in_force = state.release == Some(hash);
     let errors = checked.errors();

@@ -155,12 +155,6 @@ impl Opener {
         }
     }
 
-    /// Without what follows from it.
-    pub fn short(&self) -> String {
-        let words = self.words();
-        words.split(';').next().unwrap_or_default().to_owned()
-    }
-
     /// For `--json`.
     pub fn name(&self) -> &'static str {
         match self {

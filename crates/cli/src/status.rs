@@ -103,8 +103,9 @@ fn warnings(
             }
         }
     }
-    if let Opener::KeyFile(file) = Opener::of(site)
-        && !warnings_name(&warnings, "key file on this host")
+    // The signer knows how the running gate was opened; from here systemd's credential is not to be seen.
+    if up.is_none()
+        && let Opener::KeyFile(file) = Opener::of(site)
     {
         warnings.push(format!(
             "the site's secrets are opened by the key file {}: whoever copies the disk that it lies on has the keys",
@@ -138,15 +139,14 @@ fn warnings(
         for (measure, held) in room
             .get("sandbox")
             .and_then(Value::as_object)
+            // The signer was told, and has warned of them above.
+            .filter(|_| !signer.is_some_and(Result::is_ok))
             .into_iter()
             .flatten()
         {
             if let Some(why) = held.as_object().and_then(|held| held.values().next()) {
                 let why = why.as_str().unwrap_or_default();
-                warn(format!(
-                    "{name} is not confined by {}: {why}",
-                    measure.replace('-', " ")
-                ));
+                warn(format!("{name} runs without {measure} ({why})"));
             }
         }
     }
@@ -160,10 +160,6 @@ fn warnings(
         }
     }
     warnings
-}
-
-fn warnings_name(warnings: &[String], what: &str) -> bool {
-    warnings.iter().any(|text| text.contains(what))
 }
 
 pub fn scope(state: &State, scope: &Scope) -> String {
@@ -224,7 +220,14 @@ fn text(
             }
         }
     }
-    row("opened by", Opener::of(site).short());
+    let opened_by = up
+        .and_then(|up| up.get("opened_by_words"))
+        .and_then(Value::as_str)
+        .map_or_else(|| Opener::of(site).words(), str::to_owned);
+    row(
+        "opened by",
+        opened_by.split(';').next().unwrap_or_default().to_owned(),
+    );
     row(
         "log",
         match signer {

@@ -191,6 +191,8 @@ struct Up<'a> {
     begun: Monotonic,
     /// Opened by a passphrase at the start, for the first signer.
     secrets: Option<(PipeReader, Opening)>,
+    /// Who asked for an opening that is under way.
+    unsealing: Option<Sender<Value>>,
     /// Nobody gave the passphrase.
     is_sealed: bool,
     /// The signer has opened its log.
@@ -245,6 +247,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Done {
         epoch: 0,
         begun: Monotonic::now(),
         secrets,
+        unsealing: None,
         is_sealed,
         signs: false,
         is_ready: false,
@@ -661,10 +664,10 @@ impl Up<'_> {
     fn again(&mut self, peer: Peer, why: &str) {
         if !self.is_ready && !self.is_ending {
             // A site that never came up has something wrong that a person must see to.
-            self.failed =
-                Some(Fail::refused(format!("{peer}: {why}")).hint(
-                    "what it said stands above; `portcullis up` ends, since it never came up",
-                ));
+            self.failed = Some(
+                Fail::refused(format!("{peer}: {why}"))
+                    .hint("the site never came up, so `portcullis up` ends; its lines say more"),
+            );
             self.end();
             return;
         }
@@ -1114,10 +1117,19 @@ impl Up<'_> {
                 self.lookups -= 1;
                 self.send(Peer::Egress, &ToRoom::Addresses { address, found }, &[]);
             }
-            Happened::Unsealed(Ok(())) => {}
-            // The signer ended; its own end says why.
-            Happened::Unsealed(Err(fail)) if fail.is_broken_pipe() => {}
-            Happened::Unsealed(Err(fail)) => self.sealed(&fail),
+            Happened::Unsealed(opened) => {
+                if let Some(answer) = self.unsealing.take() {
+                    let _ = answer.send(match &opened {
+                        Ok(()) => json!({}),
+                        Err(fail) => json!({ "error": fail.fact, "hint": fail.hint }),
+                    });
+                }
+                match opened {
+                    // The signer ended; its own end says why.
+                    Err(fail) if !fail.is_broken_pipe() => self.sealed(&fail),
+                    _ => {}
+                }
+            }
             Happened::Asked { ask, fd, answer } => self.asked(&ask, fd, answer),
             Happened::Page(answer) => self.page(answer),
         }
@@ -1139,7 +1151,10 @@ impl Up<'_> {
             }
             (Ask::Secrets, None) => json!({ "error": "no pipe came with the question" }),
             (Ask::Unseal, _) => match self.unseal() {
-                Ok(()) => json!({}),
+                Ok(()) => {
+                    self.unsealing = Some(answer);
+                    return;
+                }
                 Err(fail) => json!({ "error": fail.fact, "hint": fail.hint }),
             },
         };

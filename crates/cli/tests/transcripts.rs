@@ -33,7 +33,10 @@ struct Folder(PathBuf);
 impl Drop for Folder {
     fn drop(&mut self) {
         // A transcript that failed may have left the gate running.
-        if let Ok(pid) = fs::read_to_string(self.0.join("pid")) {
+        for name in ["pid", "server"] {
+            let Ok(pid) = fs::read_to_string(self.0.join(name)) else {
+                continue;
+            };
             let _ = Command::new("kill")
                 .arg(pid.trim())
                 .stderr(Stdio::null())
@@ -152,6 +155,7 @@ fn plain(text: &str, folder: &Path) -> String {
     let text = text.join("\n");
     text.replace(&format!("operator {user}"), "operator USER")
         .replace(&format!("\"name\":\"{user}\""), "\"name\":\"USER\"")
+        .replace(&format!("by {user},"), "by USER,")
         .replace(&format!("user {uid}"), "user UID")
 }
 
@@ -247,4 +251,9 @@ fn a_passphrase() {
 #[test]
 fn the_gate_up() {
     check("up");
+}
+
+#[test]
+fn alerts() {
+    check("webhook");
 }

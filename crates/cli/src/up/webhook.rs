@@ -65,9 +65,18 @@ impl Webhook {
     /// Hands an alert on; never waits.
     pub fn alert(&self, line: &Map<String, Value>) {
         let word = |name: &str| line.get(name).and_then(Value::as_str).unwrap_or_default();
-        let why = match word("why") {
-            "" => String::new(),
-            why => format!(": {why}"),
+        let details: Vec<String> = line
+            .iter()
+            .filter(|(name, _)| !["at", "room", "event", "alert"].contains(&name.as_str()))
+            .filter_map(|(name, value)| match value {
+                Value::String(text) => Some(format!("{name} {text}")),
+                Value::Number(number) => Some(format!("{name} {number}")),
+                _ => None,
+            })
+            .collect();
+        let why = match details.is_empty() {
+            true => String::new(),
+            false => format!(": {}", details.join(", ")),
         };
         let text = format!(
             "portcullis {}: {} {}{why}",

@@ -131,7 +131,11 @@ impl Shown<'_> {
         let state = self.state;
         let mut warnings = Vec::new();
         if self.is_sealed {
-            warnings.push("the gate is sealed: nothing passes until it is unsealed".to_owned());
+            let why = match state.keys.is_empty() {
+                true => "no real key is there yet: nothing can be signed",
+                false => "the gate is sealed: nothing passes until it is unsealed",
+            };
+            warnings.push(why.to_owned());
         }
         if self.seal == Seal::KeyFile {
             warnings.push(
