@@ -466,6 +466,26 @@ mod tests {
     }
 
     #[test]
+    fn no_answer_breaks_it() {
+        let good = br#"{"symbols":[{"symbol":"AB","status":"TRADING","baseAsset":"A","quoteAsset":"B","filters":[{"filterType":"LOT_SIZE","stepSize":"0.1"}]}]}"#;
+        assert!(binance(good).is_ok());
+        let mut seed = 1u64;
+        for _ in 0..20_000 {
+            let mut bad = good.to_vec();
+            for _ in 0..1 + seed % 4 {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let at = (seed >> 33) as usize % bad.len();
+                bad[at] = (seed >> 20) as u8;
+            }
+            // What is read is plain text that goes back into a file of ours.
+            if let Ok(markets) = binance(&bad) {
+                let again = text(&markets).ok().unwrap();
+                assert!(serde_json::from_str::<Vec<Facts>>(&again).is_ok());
+            }
+        }
+    }
+
+    #[test]
     fn patterns_fit_whole_symbols() {
         for (pattern, symbol, expected) in [
             ("BTCUSDT", "BTCUSDT", true),

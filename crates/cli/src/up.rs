@@ -35,8 +35,10 @@ use std::fs;
 use std::io::{ErrorKind, IsTerminal, PipeReader, Write};
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::{self as unix_net, UnixDatagram, UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -1339,6 +1341,7 @@ impl Up<'_> {
             }),
         );
         let line = Value::Object(line);
+        tell_systemd("READY=1");
         if let Some(fd) = self.arguments.ready_fd {
             let place = format!("/proc/self/fd/{fd}");
             let told = fs::OpenOptions::new()
@@ -1376,6 +1379,7 @@ impl Up<'_> {
             return;
         }
         self.is_ending = true;
+        tell_systemd("STOPPING=1");
         self.lines.event("ending", json!({}));
         self.end_next();
     }
@@ -1402,6 +1406,21 @@ impl Up<'_> {
                 let _ = running.room.process.kill();
             }
         }
+    }
+}
+
+/// sd_notify(3), where systemd started us and waits for it. Nothing depends on its arriving.
+fn tell_systemd(word: &str) {
+    let Some(place) = std::env::var_os("NOTIFY_SOCKET") else {
+        return;
+    };
+    let bytes = place.as_bytes();
+    let address = match bytes.strip_prefix(b"@") {
+        Some(name) => unix_net::SocketAddr::from_abstract_name(name),
+        None => unix_net::SocketAddr::from_pathname(&place),
+    };
+    if let (Ok(address), Ok(socket)) = (address, UnixDatagram::unbound()) {
+        let _ = socket.send_to_addr(word.as_bytes(), &address);
     }
 }
 
