@@ -1,10 +1,10 @@
-//! HTTPS for two purposes: `market fetch` asks a venue for its markets, the webhook tells people of alerts. Certificates,
+//! HTTPS for two purposes, and a look at a listener's certificate: `market fetch` asks a venue for its markets, the webhook tells people of alerts. Certificates,
 //! names and pins are checked; no redirect is followed, no proxy taken from the environment, and nothing turns a check off.
 
 use portcullis_model::wire::Host;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, ServerName};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -131,6 +131,24 @@ pub fn check_url(url: &str) -> Result<(), String> {
         )),
         _ => Err(format!("`{url}` is no URL; write `https://…`")),
     }
+}
+
+/// Whether a listener could show this chain with this key.
+pub fn check_pair(chain_pem: &str, key_pem: &str) -> Result<(), String> {
+    let chain: Vec<_> = CertificateDer::pem_slice_iter(chain_pem.as_bytes())
+        .collect::<Result<_, _>>()
+        .map_err(|why| format!("the certificate chain is not PEM: {why}"))?;
+    if chain.is_empty() {
+        return Err("there is no certificate in the chain's file".to_owned());
+    }
+    let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes())
+        .map_err(|why| format!("the key's file has no private key in PEM: {why}"))?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
+        .map(drop)
+        .map_err(|why| format!("certificate and key do not work together: {why}"))
 }
 
 /// Finds a host where the release says that it is.

@@ -126,14 +126,14 @@ fn warnings(
         if room.get("ready") != Some(&json!(true)) {
             warn(format!("{name} does not run"));
         }
-        let restarts = room
-            .get("restarts")
+        let ended = room
+            .get("ended")
             .and_then(Value::as_u64)
             .unwrap_or_default();
-        if restarts > 0 {
+        if ended > 0 {
             warn(format!(
-                "{name} was started again {}",
-                count(restarts, "time", "times")
+                "{name} ended by itself {}",
+                count(ended, "time", "times")
             ));
         }
         for (measure, held) in room

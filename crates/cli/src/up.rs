@@ -12,6 +12,7 @@ mod webhook;
 use crate::Context;
 use crate::desk::{self, Ask};
 use crate::fail::{DONE, Done, Fail, plain};
+use crate::https;
 use crate::operator;
 use crate::seal::{self, Given, Opener, Opening};
 use crate::show;
@@ -66,6 +67,9 @@ const LOOKUPS_MAX: usize = 8;
 const ADDRESS_BYTES_MAX: usize = 300;
 /// Addresses of one name at most.
 const FOUND_MAX: usize = 16;
+/// A listener's certificate chain and its key at most.
+const CHAIN_BYTES_MAX: u64 = 262_144;
+const KEY_BYTES_MAX: u64 = 65_536;
 /// Connections to up.sock and to the page of metrics at a time; beyond it they are closed.
 const GUESTS_MAX: usize = 16;
 
@@ -136,6 +140,8 @@ struct Slot {
     running: Option<Running>,
     /// Starts after the first.
     restarts: u64,
+    /// Ends that nobody asked for.
+    ended: u64,
     /// Ends in a row that came soon.
     soon: u32,
     again_at: Option<Monotonic>,
@@ -238,6 +244,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Done {
             peer,
             running: None,
             restarts: 0,
+            ended: 0,
             soon: 0,
             again_at: None,
             asker: None,
@@ -347,6 +354,7 @@ const LISTEN_BACKLOG: i32 = 4096;
 fn bind(site: &Site, bell: &Bell) -> Result<Bound, Fail> {
     let mut listeners = Vec::new();
     for listener in &site.settings.listener {
+        listener_settings(site, listener)?;
         let bound = TcpListener::bind(listener.bind).map_err(|why| {
             Fail::untold(format!(
                 "listener for `{}`: {}: {}",
@@ -668,12 +676,13 @@ impl Up<'_> {
             // A site that never came up has something wrong that a person must see to.
             self.failed = Some(
                 Fail::refused(format!("{peer}: {why}"))
-                    .hint("the site never came up, so `portcullis up` ends; its lines say more"),
+                    .hint("the site never came up, so `portcullis up` ends; what stands above and its lines say more"),
             );
             self.end();
             return;
         }
         let slot = self.slot(peer);
+        slot.ended += 1;
         slot.soon = slot.soon.saturating_add(1);
         let wait = AGAIN_FIRST
             .saturating_mul(1 << (slot.soon - 1).min(16))
@@ -1168,6 +1177,19 @@ impl Up<'_> {
             let _ = answer.send(json!({ "error": format!("{peer} does not run") }));
             return;
         }
+        if peer == Peer::Ingress {
+            // With what lies there now it would not start; the one that runs does.
+            let checked = self
+                .site
+                .settings
+                .listener
+                .iter()
+                .try_for_each(|listener| listener_settings(self.site, listener).map(drop));
+            if let Err(fail) = checked {
+                let _ = answer.send(json!({ "error": fail.fact, "hint": fail.hint }));
+                return;
+            }
+        }
         let now = Monotonic::now();
         let slot = self.slot(peer);
         slot.asker = Some((answer, now));
@@ -1187,9 +1209,9 @@ impl Up<'_> {
             .map(|slot| match &slot.running {
                 Some(running) => json!({
                     "room": slot.peer, "pid": running.room.process.pid(), "ready": running.is_ready,
-                    "seconds": seconds(running.since), "restarts": slot.restarts, "sandbox": running.sandbox,
+                    "seconds": seconds(running.since), "restarts": slot.restarts, "ended": slot.ended, "sandbox": running.sandbox,
                 }),
-                None => json!({ "room": slot.peer, "pid": null, "ready": false, "restarts": slot.restarts }),
+                None => json!({ "room": slot.peer, "pid": null, "ready": false, "restarts": slot.restarts, "ended": slot.ended }),
             })
             .collect();
         let count = |of: fn(&webhook::Counts) -> &std::sync::atomic::AtomicU64| {
@@ -1424,12 +1446,20 @@ fn tell_systemd(word: &str) {
     }
 }
 
+/// What a listener shows, and that it can be used: ingress would end of it.
 fn listener_settings(site: &Site, listener: &site::Listener) -> Result<ListenerSettings, Fail> {
     let tls = match (&listener.tls_chain, &listener.tls_key) {
-        (Some(chain), Some(key)) => Some(TlsSettings {
-            chain_pem: site::read_text(&site.path(chain), 262_144)?,
-            key_pem: site::read_text(&site.path(key), 65_536)?,
-        }),
+        (Some(chain), Some(key)) => {
+            let tls = TlsSettings {
+                chain_pem: site::read_text(&site.path(chain), CHAIN_BYTES_MAX)?,
+                key_pem: site::read_text(&site.path(key), KEY_BYTES_MAX)?,
+            };
+            https::check_pair(&tls.chain_pem, &tls.key_pem).map_err(|why| {
+                Fail::refused(format!("listener for `{}`: {why}", listener.host))
+                    .hint("tls_chain is the certificate chain, leaf first, and tls_key its private key, both PEM")
+            })?;
+            Some(tls)
+        }
         _ => None,
     };
     Ok(ListenerSettings {

@@ -257,3 +257,13 @@ fn the_gate_up() {
 fn alerts() {
     check("webhook");
 }
+
+#[test]
+fn what_opens_a_site() {
+    check("openers");
+}
+
+#[test]
+fn a_listener_with_tls() {
+    check("tls");
+}
