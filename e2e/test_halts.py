@@ -41,8 +41,8 @@ class Halts(unittest.TestCase):
             between = [e["entry"] for e in placed if begin < e["entry"] < end]
             self.assertEqual(between, [], "an order was approved between the halt and its end")
             listed += len(halted["discarded"]) + len(halted["under_way"]) + len(halted["done"])
-            none_after = halted["none_after_us"]
-            resumed_at = by_number[end]["at_us"]
+            none_after = halted["none_after"]
+            resumed_at = by_number[end]["at"]
             for entry in placed:
                 if entry["entry"] > begin:
                     break

@@ -48,11 +48,12 @@ use std::thread;
 use std::time::Duration;
 use webhook::Webhook;
 
-/// A room that ends is started again after this, doubled each time it ends soon, up to [`AGAIN_MAX`].
-const AGAIN_FIRST: Duration = Duration::from_millis(50);
-const AGAIN_MAX: Duration = Duration::from_secs(30);
+/// A room that ends is started again after this, doubled each time it ends soon, up to [`AGAIN_MAX`]: the gate is back
+/// within a second however often somebody kills a room, and one that cannot start costs little while it tries.
+const AGAIN_FIRST: Duration = Duration::from_millis(25);
+const AGAIN_MAX: Duration = Duration::from_millis(800);
 /// A room that ran so long did not end "soon".
-const STEADY: Duration = Duration::from_secs(30);
+const STEADY: Duration = Duration::from_secs(2);
 /// How long a room may take to end when it is told to; then it is killed.
 const END_WITHIN: Duration = Duration::from_secs(5);
 /// How long a room may leave a message unread; then it is killed.
