@@ -8,6 +8,7 @@ use crate::decimal::{self, text};
 use crate::exchange::{CROWD, Exchange};
 use crate::faults::{Act, Fault};
 use crate::makers;
+use crate::strict::decode;
 use crate::venue::{Entry, Venue};
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -18,9 +19,10 @@ type Done = Result<Value, String>;
 /// Answers one request of the control API.
 pub fn answer(venue: &mut Venue, method: &str, target: &str, body: &[u8], now_us: u64) -> Answer {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let query: HashMap<&str, &str> = query
+    let query: HashMap<String, String> = query
         .split('&')
         .filter_map(|piece| piece.split_once('='))
+        .filter_map(|(name, value)| Some((decode(name)?, decode(value)?)))
         .collect();
     let asked: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
     venue.exchange.now = venue.time_us(now_us) / 1000;
@@ -40,7 +42,7 @@ fn act(
     venue: &mut Venue,
     method: &str,
     path: &str,
-    query: &HashMap<&str, &str>,
+    query: &HashMap<String, String>,
     asked: &Value,
 ) -> Done {
     match (method, path) {
@@ -51,11 +53,11 @@ fn act(
             "answered_429": venue.limited[0], "answered_418": venue.limited[1],
             "faults": venue.faults.iter().map(|f| f.hits).sum::<u64>(),
         })),
-        ("GET", "/balances") => balances(venue, query.get("account").copied()),
+        ("GET", "/balances") => balances(venue, query.get("account").map(String::as_str)),
         ("GET", "/withdrawals") => Ok(json!(venue.withdrawals)),
         ("GET", "/effects") => Ok(json!(venue.effects)),
         ("GET", "/orders") => {
-            let account = account(venue, query.get("account").copied())?;
+            let account = account(venue, query.get("account").map(String::as_str))?;
             let mut all = Vec::new();
             for (market, at) in venue.exchange.markets.iter().enumerate() {
                 for id in &venue.exchange.accounts[account].orders[market] {
@@ -127,7 +129,7 @@ fn act(
             let name = asked["act"].as_str().unwrap_or("");
             let number = asked["ms"].as_u64().or(asked["status"].as_u64());
             let act = Act::of(name, number).ok_or(
-                "`act` must be delay (with `ms`), hang-before, hang-after, error-before, error-after (with `status`), drop-before or drop-after",
+                "`act` must be delay (with `ms`), hang-before, hang-after, error-before, error-after (with `status`), drop-before, drop-after or cut-after",
             )?;
             let chance = asked["probability"].as_f64().unwrap_or(1.0).clamp(0.0, 1.0);
             let account = match asked["account"].as_str() {
@@ -149,6 +151,10 @@ fn act(
         }
         ("DELETE", "/faults") => {
             venue.faults.clear();
+            Ok(json!({}))
+        }
+        ("POST", "/close") => {
+            venue.close_idle = true;
             Ok(json!({}))
         }
         ("POST", "/ban") => {
@@ -252,7 +258,7 @@ pub fn accounts(venue: &Venue) -> Value {
     .collect()
 }
 
-fn requests(venue: &Venue, query: &HashMap<&str, &str>) -> Value {
+fn requests(venue: &Venue, query: &HashMap<String, String>) -> Value {
     let number = |name: &str| query.get(name).and_then(|t| t.parse::<u64>().ok());
     let after = number("after").unwrap_or(0);
     let limit = usize::try_from(number("limit").unwrap_or(1000))
@@ -260,8 +266,10 @@ fn requests(venue: &Venue, query: &HashMap<&str, &str>) -> Value {
         .min(10_000);
     let fits = |e: &&Entry| {
         e.number > after
-            && query.get("method").is_none_or(|m| e.method == **m)
-            && query.get("path").is_none_or(|p| e.path.starts_with(*p))
+            && query.get("method").is_none_or(|m| e.method == *m)
+            && query
+                .get("path")
+                .is_none_or(|p| e.path.starts_with(p.as_str()))
     };
     let first = venue.log.front().map_or(0, |e| e.number);
     let skip = usize::try_from((after + 1).saturating_sub(first))

@@ -17,6 +17,8 @@ pub enum Act {
     DropBefore,
     /// Processed, the connection ends.
     DropAfter,
+    /// Processed, the connection ends in the middle of the answer.
+    CutAfter,
 }
 
 impl Act {
@@ -31,6 +33,7 @@ impl Act {
             Self::ErrorAfter(_) => "error-after",
             Self::DropBefore => "drop-before",
             Self::DropAfter => "drop-after",
+            Self::CutAfter => "cut-after",
         }
     }
 
@@ -48,6 +51,7 @@ impl Act {
             "error-after" => Self::ErrorAfter(status?),
             "drop-before" => Self::DropBefore,
             "drop-after" => Self::DropAfter,
+            "cut-after" => Self::CutAfter,
             _ => return None,
         })
     }

@@ -133,6 +133,9 @@ pub fn serve(
                 connections.remove(&token);
             }
         }
+        if std::mem::take(&mut venue.close_idle) {
+            connections.retain(|_, c| c.control || c.busy || !c.input.is_empty());
+        }
         let now = Instant::now();
         while let Some(Reverse((at, token))) = timers.peek().copied() {
             if at > now {
@@ -198,6 +201,7 @@ fn turn(
                         answer: Some(answer),
                         delay_ms: 0,
                         close: false,
+                        cut: false,
                     }
                 } else {
                     venue.handle(
@@ -215,7 +219,14 @@ fn turn(
         connection.input = input;
         connection.input.drain(..used);
         let keep = keep && !outcome.close;
-        let bytes = outcome.answer.map(|answer| render(&answer, keep));
+        let cut = outcome.cut;
+        let bytes = outcome.answer.map(|answer| {
+            let mut bytes = render(&answer, keep);
+            if cut {
+                bytes.truncate(bytes.len() / 2);
+            }
+            bytes
+        });
         match bytes {
             // An answer that never comes: the connection stays open and says nothing.
             None if !outcome.close => connection.busy = true,

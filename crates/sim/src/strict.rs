@@ -217,8 +217,9 @@ fn split(
     Ok(signature)
 }
 
-/// Percent-decoding of a form: `+` is a space, every `%` has two hex digits, the result is UTF-8 without control characters.
-fn decode(text: &str) -> Option<String> {
+/// Percent-decoding of a form; `None` where it is none: `+` is a space, every `%` has two hex digits, the result is UTF-8 without control characters.
+#[must_use]
+pub fn decode(text: &str) -> Option<String> {
     let mut out = Vec::with_capacity(text.len());
     let mut bytes = text.bytes();
     while let Some(byte) = bytes.next() {

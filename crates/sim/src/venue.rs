@@ -1,12 +1,13 @@
 //! The venue: who asks, how often, with what key; and what goes wrong on purpose. One request in, one outcome out.
 
 use crate::api::{self, Answer};
+use crate::book::{Side, Type};
 use crate::decimal::{D, d};
 use crate::endpoints::{Endpoint, Security, Weight};
-use crate::exchange::Exchange;
+use crate::exchange::{Exchange, NewOrder};
 use crate::faults::{Act, Fault};
 use crate::keys::{Key, Keys, Material, sixty_four};
-use crate::makers::{Makers, Random};
+use crate::makers::{Makers, Random, plain};
 use crate::market;
 use crate::refusal::Refusal;
 use crate::strict::{self, Understood};
@@ -91,6 +92,8 @@ pub struct Outcome {
     pub delay_ms: u64,
     /// End the connection (after the answer, if there is one).
     pub close: bool,
+    /// Send the first half of the answer only.
+    pub cut: bool,
 }
 
 /// What an address has used.
@@ -151,6 +154,8 @@ pub struct Venue {
     pub quotes: HashMap<String, (usize, usize, D, usize, D, u64)>,
     /// Listen keys with their account.
     pub listen_keys: HashMap<String, usize>,
+    /// Connections that wait for a request are to be ended, once.
+    pub close_idle: bool,
     /// Added to the clock, in microseconds.
     pub clock_offset_us: i64,
     effect_number: u64,
@@ -186,6 +191,7 @@ impl Venue {
             withdrawals: VecDeque::new(),
             quotes: HashMap::new(),
             listen_keys: HashMap::new(),
+            close_idle: false,
             clock_offset_us: 0,
             effect_number: 0,
             addresses: HashMap::new(),
@@ -216,7 +222,30 @@ impl Venue {
                 venue.hand_hmac(account, duty);
             }
         }
+        venue.stranger_orders();
         venue
+    }
+
+    /// Somebody else's orders, away from the price: `stranger-bid` and `stranger-ask` on BTCUSDT.
+    fn stranger_orders(&mut self) {
+        let exchange = &mut self.exchange;
+        let Some(stranger) = exchange.accounts.iter().position(|a| a.name == "stranger") else {
+            return;
+        };
+        let Ok(market) = exchange.market("BTCUSDT") else {
+            return;
+        };
+        for (side, price, id) in [
+            (Side::Buy, "52000", "stranger-bid"),
+            (Side::Sell, "78000", "stranger-ask"),
+        ] {
+            let order = NewOrder {
+                client_id: Some(id.to_owned()),
+                ..plain(side, Type::Limit, d(price), d("0.5"))
+            };
+            let placed = exchange.place(stranger, market, order);
+            debug_assert!(placed.is_ok(), "{placed:?}");
+        }
     }
 
     /// Gives an account a new HMAC key.
@@ -304,7 +333,7 @@ impl Venue {
         self.exchange.now = now_us / 1000;
         self.makers.advance(&mut self.exchange);
         self.requests += 1;
-        let read = strict::read(method, target, headers, body);
+        let read = host(headers).and_then(|()| strict::read(method, target, headers, body));
         let path = String::from_utf8_lossy(target.split(|b| *b == b'?').next().unwrap_or(target))
             .into_owned();
         let key_text = headers
@@ -402,6 +431,7 @@ impl Venue {
             answer: Some(answer),
             delay_ms,
             close: false,
+            cut: false,
         };
         match fault {
             None | Some(Act::ErrorBefore(_)) => sent(answer, 0),
@@ -410,11 +440,19 @@ impl Venue {
                 answer: None,
                 delay_ms: 0,
                 close: false,
+                cut: false,
             },
             Some(Act::DropBefore | Act::DropAfter) => Outcome {
                 answer: None,
                 delay_ms: 0,
                 close: true,
+                cut: false,
+            },
+            Some(Act::CutAfter) => Outcome {
+                answer: Some(answer),
+                delay_ms: 0,
+                close: true,
+                cut: true,
             },
             Some(Act::ErrorAfter(status)) => {
                 let (code, msg) = if status == 504 || status == 502 {
@@ -634,6 +672,37 @@ impl Venue {
             }),
         );
     }
+}
+
+/// The content network before the venue knows its own names, and answers 403 to others.
+fn host(headers: &[(&str, &[u8])]) -> Result<(), Refusal> {
+    const NAMES: [&str; 9] = [
+        "api.binance.com",
+        "api1.binance.com",
+        "api2.binance.com",
+        "api3.binance.com",
+        "api4.binance.com",
+        "api-gcp.binance.com",
+        "data-api.binance.vision",
+        "localhost",
+        "127.0.0.1",
+    ];
+    let mut hosts = headers
+        .iter()
+        .filter(|(name, _)| name.eq_ignore_ascii_case("host"));
+    let (Some((_, value)), None) = (hosts.next(), hosts.next()) else {
+        return Err(Refusal::new(0, "400 Bad request").status(400));
+    };
+    let text = String::from_utf8_lossy(value).to_ascii_lowercase();
+    let name = match text.split_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        Some(_) => "",
+        None => &text,
+    };
+    if NAMES.contains(&name) {
+        return Ok(());
+    }
+    Err(Refusal::new(0, "403 ERROR: The request could not be satisfied.").status(403))
 }
 
 /// Effects, withdrawals, quotes and listen keys that are remembered; beyond that the oldest effects go, and no more quotes

@@ -120,6 +120,8 @@ def every_scheme_and_right():
     order = trade.create_order("BTC/USDT", "limit", "buy", 0.01, 60000)
     thief = through_ccxt(key("thief", "trade"))
     raises(ccxt.OrderNotFound, lambda: thief.cancel_order(order["id"], "BTC/USDT"))
+    [bid] = [o for o in control("/orders?account=stranger") if o["clientOrderId"] == "stranger-bid"]
+    raises(ccxt.OrderNotFound, lambda: thief.cancel_order(str(bid["orderId"]), "BTC/USDT"))
     # The address rule of a key.
     control("/keys", {"key": trade.apiKey, "ips": ["192.0.2.1"]})
     # CCXT takes a -2015 after a call that passed for the venue protecting itself.
@@ -129,7 +131,7 @@ def every_scheme_and_right():
 
 
 def python_binance_trades():
-    client = through_python_binance(key("stranger", "all"))
+    client = through_python_binance(key("thief", "all"))
     assert client.get_account()["canTrade"] and client.get_exchange_info()["symbols"]
     assert client.get_symbol_info("BTCUSDT")["filters"][0]["filterType"] == "PRICE_FILTER"
     assert client.order_market_sell(symbol="BTCUSDT", quantity="0.01")["fills"]

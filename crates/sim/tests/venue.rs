@@ -61,7 +61,10 @@ impl Client {
             path.to_owned()
         };
         let body = if method == "GET" { String::new() } else { full };
-        let headers: [(&str, &[u8]); 1] = [("X-MBX-APIKEY", self.key.as_bytes())];
+        let headers: [(&str, &[u8]); 2] = [
+            ("Host", b"api.binance.com"),
+            ("X-MBX-APIKEY", self.key.as_bytes()),
+        ];
         self.venue.handle(
             from,
             method,
@@ -194,7 +197,14 @@ fn the_log_has_every_request_once() {
         "/api/v3/order",
         "symbol=BTCUSDT&origClientOrderId=one",
     );
-    c.venue.handle(HOME, "GET", b"/nothing", &[], b"", c.now_us);
+    c.venue.handle(
+        HOME,
+        "GET",
+        b"/nothing",
+        &[("host", b"api.binance.com")],
+        b"",
+        c.now_us,
+    );
     let log: Vec<_> = c
         .venue
         .log
@@ -232,6 +242,7 @@ fn faults_before_and_after() {
         (Act::ErrorAfter(504), true, Some(504)),
         (Act::DropBefore, false, None),
         (Act::DropAfter, true, None),
+        (Act::CutAfter, true, Some(200)),
         (Act::HangBefore, false, None),
         (Act::HangAfter, true, None),
         (Act::Delay(50), true, Some(200)),
@@ -251,7 +262,7 @@ fn faults_before_and_after() {
         assert_eq!(outcome.answer.map(|a| a.status), answered, "{act:?}");
         assert_eq!(
             outcome.close,
-            matches!(act, Act::DropBefore | Act::DropAfter)
+            matches!(act, Act::DropBefore | Act::DropAfter | Act::CutAfter)
         );
         assert_eq!(
             c.send(
@@ -480,6 +491,7 @@ fn the_program() {
         }
         got
     };
+    assert!(talk("GET /requests?path=%2Fapi%2Fv3 HTTP/1.1\r\n\r\n", 1).contains("\"total\":0"));
     // Two requests in one write, two answers in order.
     let two = talk(
         "GET /counts HTTP/1.1\r\nHost: x\r\n\r\nGET /nothing HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -515,4 +527,25 @@ fn the_program() {
     drop(program.stdin.take());
     assert!(program.wait().unwrap().success());
     std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn names_of_the_venue() {
+    let mut c = client(Options::default(), "read");
+    for (hosts, status) in [
+        (&["api.binance.com"][..], 200),
+        (&["API.binance.com:443"], 200),
+        (&["127.0.0.1:8443"], 200),
+        (&["fapi.binance.com"], 403),
+        (&["api.binance.com.evil.example"], 403),
+        (&["api.binance.com:x"], 403),
+        (&["api.binance.com", "api.binance.com"], 400),
+        (&[], 400),
+    ] {
+        let headers: Vec<(&str, &[u8])> = hosts.iter().map(|h| ("Host", h.as_bytes())).collect();
+        let outcome = c
+            .venue
+            .handle(HOME, "GET", b"/api/v3/time", &headers, b"", c.now_us);
+        assert_eq!(outcome.answer.unwrap().status, status, "{hosts:?}");
+    }
 }
