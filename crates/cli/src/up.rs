@@ -42,12 +42,16 @@ const AGAIN_FIRST: Duration = Duration::from_millis(25);
 const AGAIN_MAX: Duration = Duration::from_millis(800);
 /// A room that ran so long did not end "soon".
 const STEADY: Duration = Duration::from_secs(2);
+/// How long a room may take to confine itself and say so; then it is killed.
+const READY_WITHIN: Duration = Duration::from_secs(20);
 /// How long a room may take to end when it is told to; then it is killed.
 const END_WITHIN: Duration = Duration::from_secs(5);
 /// How long a room may leave a message unread; then it is killed.
 const LISTEN_WITHIN: Duration = Duration::from_secs(1);
 /// How long rooms may take for the page of metrics; what has not come by then is left out.
 const PAGE_WITHIN: Duration = Duration::from_secs(1);
+/// Messages that one room is heard with before the next.
+const MESSAGES_PER_TURN: usize = 64;
 /// A line of a room at most; what is longer is cut.
 const LINE_BYTES_MAX: usize = 65_536;
 /// Names that are looked up at a time; a lookup beyond it finds nothing, and egress asks again.
@@ -153,6 +157,8 @@ struct Running {
     kill_at: Option<Monotonic>,
     /// Told to end.
     is_ending: bool,
+    /// Messages of it wait here.
+    has_more: bool,
     /// A signer that has no secrets yet: it gets them once egress is linked, or is known to be gone.
     wants_secrets: bool,
 }
@@ -323,6 +329,11 @@ impl Up<'_> {
                     }
                 }
             }
+            for peer in ROOMS {
+                if self.running(peer).is_some_and(|running| running.has_more) {
+                    self.hear(peer);
+                }
+            }
             while let Ok(happened) = self.inbox.try_recv() {
                 self.happened(happened);
             }
@@ -375,8 +386,14 @@ impl Up<'_> {
                 slot.running.as_ref().and_then(|running| running.kill_at),
             ]
         });
+        let now = self.rooms.iter().any(|slot| {
+            slot.running
+                .as_ref()
+                .is_some_and(|running| running.has_more)
+        });
         of_rooms
             .flatten()
+            .chain(now.then(Monotonic::now))
             .chain(self.pages.iter().map(|page| page.until))
             .min()
     }
@@ -392,6 +409,11 @@ impl Up<'_> {
                 .filter(|r| r.kill_at.is_some_and(|at| at <= now))
             {
                 running.kill_at = None;
+                if !running.is_ready {
+                    running
+                        .why
+                        .get_or_insert("it did not say that it is ready".to_owned());
+                }
                 let _ = running.room.process.kill();
             }
             if !is_ending && slot.again_at.is_some_and(|at| at <= now) {

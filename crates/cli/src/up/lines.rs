@@ -60,7 +60,8 @@ impl Lines {
     pub fn line(&mut self, fields: Map<String, Value>) -> Map<String, Value> {
         let mut line = Map::new();
         line.insert("at".to_owned(), json!(show::time(show::now())));
-        line.extend(fields);
+        // A room does not say what time it is.
+        line.extend(fields.into_iter().filter(|(name, _)| name != "at"));
         if self.dropped > 0 {
             let count = json!({
                 "at": show::time(show::now()), "room": "up", "event": "lines-dropped", "count": self.dropped,

@@ -3,7 +3,7 @@
 use super::doors::{listener_settings, spawn_named};
 use super::{
     AGAIN_FIRST, AGAIN_MAX, CONTROL, END_WITHIN, EVENTS, Happened, LINE_BYTES_MAX, LISTEN_WITHIN,
-    PROCESS, ROOMS, Running, STEADY, Up, program, token,
+    MESSAGES_PER_TURN, PROCESS, READY_WITHIN, ROOMS, Running, STEADY, Up, program, token,
 };
 use crate::fail::Fail;
 use crate::operator;
@@ -65,8 +65,9 @@ impl Up<'_> {
                     sandbox: SandboxReport::default(),
                     rest: Vec::new(),
                     why: None,
-                    kill_at: None,
+                    kill_at: Some(Monotonic::now().after(READY_WITHIN)),
                     is_ending: false,
+                    has_more: false,
                     wants_secrets: peer == Peer::Signer,
                 });
             }
@@ -149,11 +150,13 @@ impl Up<'_> {
         }
     }
 
+    /// Takes its messages, so many that the others are heard too.
     pub(super) fn hear(&mut self, peer: Peer) {
-        loop {
+        for _ in 0..MESSAGES_PER_TURN {
             let Some(running) = self.running(peer) else {
                 return;
             };
+            running.has_more = false;
             match running.room.control.receive() {
                 Ok(Received::Message(message, _)) => self.message(peer, message),
                 Ok(Received::NotNow) => return,
@@ -173,6 +176,10 @@ impl Up<'_> {
                     return;
                 }
             }
+        }
+        // What has been read already wakes nobody.
+        if let Some(running) = self.running(peer) {
+            running.has_more = true;
         }
     }
 
@@ -224,6 +231,7 @@ impl Up<'_> {
             return;
         }
         running.is_ready = true;
+        running.kill_at = None;
         running.sandbox = sandbox.clone();
         let (pid, epoch) = (running.room.process.pid(), running.epoch);
         self.lines.event(
