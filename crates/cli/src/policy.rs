@@ -542,7 +542,9 @@ fn explain(
         Fail::untold(format!("table and Cedar disagree: {why}")).hint("please report this")
     })?;
     show::either(context.json, &json!(explanation), || {
-        format!("{kind} by {strategy} on {account}: {explanation}")
+        let words = explanation.to_string();
+        let words = words.replace(" matches: true holds", " matches: it has no conditions");
+        format!("{kind} by {strategy} on {account}: {words}")
     });
     Ok(if explanation.verdict == "permit" {
         DONE
