@@ -174,6 +174,11 @@ impl Keys {
         self.map.get_mut(text)
     }
 
+    /// Forgets the keys of accounts from number `accounts` on.
+    pub fn keep(&mut self, accounts: usize) {
+        self.map.retain(|_, key| key.account < accounts);
+    }
+
     /// All, with their texts.
     pub fn all(&self) -> impl Iterator<Item = (&String, &Key)> {
         self.map.iter()

@@ -308,6 +308,8 @@ impl Venue {
         let fresh = Self::new(self.options.clone(), now_us);
         let old = std::mem::replace(self, fresh);
         self.keys = old.keys;
+        // Sub-accounts are gone, and so are their keys.
+        self.keys.keep(self.exchange.accounts.len());
         self.handed = old.handed;
         self.next_key = old.next_key;
         self.clock_offset_us = old.clock_offset_us;

@@ -7,8 +7,10 @@
 )]
 
 use aws_lc_rs::hmac;
+use portcullis_sim::endpoints::{ENDPOINTS, Security};
 use portcullis_sim::faults::{Act, Fault};
 use portcullis_sim::keys::hex;
+use portcullis_sim::sapi_table::SAPI;
 use portcullis_sim::venue::{Options, Outcome, Venue};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -421,7 +423,6 @@ fn a_read_key_changes_nothing() {
         .chain(portcullis_sim::sapi_table::SAPI.iter())
     {
         use portcullis_sim::Right;
-        use portcullis_sim::endpoints::Security;
         match endpoint.security {
             Security::Signed(right) if right != Right::Read => {
                 let (status, body) = c.send(endpoint.method, endpoint.path, "");
@@ -439,6 +440,253 @@ fn a_read_key_changes_nothing() {
     }
     assert!(count > 100, "{count}");
     assert!(c.venue.effects.is_empty() && c.venue.withdrawals.is_empty());
+}
+
+#[test]
+fn reset_keeps_keys_and_forgets_the_rest() {
+    let mut c = client(Options::default(), "all");
+    c.buy("60000", "&newClientOrderId=one");
+    c.send(
+        "POST",
+        "/sapi/v1/sub-account/virtualSubAccount",
+        "subAccountString=desk",
+    );
+    let email = c
+        .venue
+        .exchange
+        .accounts
+        .last()
+        .unwrap()
+        .name
+        .replace('@', "%40");
+    let (status, made) = c.send(
+        "POST",
+        "/sapi/v1/sub-account/subAccountApi",
+        &format!("email={email}&apiName=a&status=1"),
+    );
+    assert_eq!(status, 200, "{made}");
+    c.venue.reset(c.now_us);
+    assert_eq!(
+        c.send(
+            "GET",
+            "/api/v3/order",
+            "symbol=BTCUSDT&origClientOrderId=one"
+        )
+        .1["code"],
+        -2013
+    );
+    assert_eq!(c.buy("60000", "&newClientOrderId=one").0, 200);
+    c.key = made["apiKey"].as_str().unwrap().to_owned();
+    c.secret = made["secretKey"].as_str().unwrap().to_owned();
+    assert_eq!(c.send("GET", "/api/v3/account", "").1["code"], -2015);
+}
+
+/// Any call with any values in its parameters, signed by a key that may do everything: an answer each time, nothing made or lost.
+#[derive(Debug, Clone)]
+struct Call {
+    /// Below the number of `WHOLE`: one of those as it stands.
+    whole: usize,
+    endpoint: usize,
+    values: Vec<(bool, usize)>,
+}
+
+const VALUES: [&str; 40] = [
+    "BTCUSDT",
+    "ETHUSDT",
+    "LTCBTC",
+    "%E5%B8%81%E5%AE%89%E4%BA%BA%E7%94%9FUSDT",
+    "NOPE",
+    "BUY",
+    "SELL",
+    "LIMIT",
+    "MARKET",
+    "STOP_LOSS",
+    "STOP_LOSS_LIMIT",
+    "TAKE_PROFIT",
+    "TAKE_PROFIT_LIMIT",
+    "LIMIT_MAKER",
+    "GTC",
+    "IOC",
+    "FOK",
+    "0",
+    "1",
+    "0.01",
+    "65000",
+    "64000.5",
+    "99999999999999999999.99999999",
+    "0.00000001",
+    "9223372036854775807",
+    "100",
+    "2",
+    "true",
+    "USDT",
+    "BTC",
+    "MAIN_UMFUTURE",
+    "BORROW",
+    "desk_virtual%406email.com",
+    "%5B%22BTCUSDT%22%5D",
+    "1m",
+    "1790000000000",
+    "DECREMENT",
+    "ALLOW_FAILURE",
+    "a-1",
+    "%22",
+];
+
+/// Calls that pass as they stand, so that the others meet orders, lists and balances.
+const WHOLE: [(&str, &str, &str); 14] = [
+    (
+        "POST",
+        "/api/v3/order",
+        "symbol=BTCUSDT&side=BUY&type=LIMIT&timeInForce=GTC&quantity=0.01&price=64000&newClientOrderId=a-1",
+    ),
+    (
+        "POST",
+        "/api/v3/order",
+        "symbol=BTCUSDT&side=SELL&type=LIMIT&timeInForce=GTC&quantity=0.5&price=64000&icebergQty=0.01",
+    ),
+    (
+        "POST",
+        "/api/v3/order",
+        "symbol=BTCUSDT&side=BUY&type=MARKET&quoteOrderQty=100",
+    ),
+    (
+        "POST",
+        "/api/v3/order",
+        "symbol=BTCUSDT&side=SELL&type=STOP_LOSS&quantity=0.01&stopPrice=64000&trailingDelta=100",
+    ),
+    (
+        "POST",
+        "/api/v3/order/oco",
+        "symbol=BTCUSDT&side=SELL&quantity=0.01&price=66000&stopPrice=64000",
+    ),
+    (
+        "POST",
+        "/api/v3/orderList/oto",
+        "symbol=BTCUSDT&workingType=LIMIT&workingSide=BUY&workingPrice=65100&workingQuantity=0.01&workingTimeInForce=GTC&pendingType=MARKET&pendingSide=SELL&pendingQuantity=0.01",
+    ),
+    (
+        "POST",
+        "/api/v3/orderList/opoco",
+        "symbol=BTCUSDT&workingType=LIMIT&workingSide=BUY&workingPrice=65100&workingQuantity=0.01&workingTimeInForce=GTC&pendingSide=SELL&pendingAboveType=LIMIT_MAKER&pendingAbovePrice=66000&pendingBelowType=STOP_LOSS&pendingBelowStopPrice=64000",
+    ),
+    (
+        "POST",
+        "/api/v3/order/cancelReplace",
+        "symbol=BTCUSDT&side=BUY&type=LIMIT&timeInForce=GTC&quantity=0.02&price=63000&cancelReplaceMode=ALLOW_FAILURE&cancelOrigClientOrderId=a-1",
+    ),
+    ("DELETE", "/api/v3/openOrders", "symbol=BTCUSDT"),
+    ("GET", "/api/v3/openOrders", ""),
+    ("GET", "/api/v3/allOrderList", ""),
+    (
+        "POST",
+        "/sapi/v1/capital/withdraw/apply",
+        "coin=USDT&address=T1&amount=10",
+    ),
+    (
+        "POST",
+        "/sapi/v1/convert/getQuote",
+        "fromAsset=USDT&toAsset=BTC&fromAmount=100",
+    ),
+    (
+        "POST",
+        "/sapi/v1/sub-account/virtualSubAccount",
+        "subAccountString=desk",
+    ),
+];
+
+/// Values that fit a parameter by its name, so that calls get further than their form.
+fn fitting(name: &str) -> &'static [usize] {
+    let lower = name.to_lowercase();
+    let ends = |word: &str| lower.ends_with(word);
+    if ends("symbol") {
+        &[0, 0, 2, 3]
+    } else if ends("side") {
+        &[5, 6]
+    } else if ends("timeinforce") {
+        &[14, 15, 16]
+    } else if ends("type") && !lower.contains("resp") && !lower.contains("account") {
+        &[7, 8, 9, 10, 11, 12, 13, 30, 31]
+    } else if ends("quantity") || ends("qty") {
+        &[19, 18, 26]
+    } else if ends("price") {
+        &[20, 21]
+    } else if lower.contains("amount") {
+        &[18, 19, 26, 22]
+    } else if lower.contains("asset") || ends("coin") || ends("token") {
+        &[28, 29]
+    } else if ends("mode") {
+        &[36, 37]
+    } else if ends("id") {
+        &[18, 26, 38, 25]
+    } else if ends("email") {
+        &[32]
+    } else {
+        &[18, 27, 33, 34, 35]
+    }
+}
+
+fn calls() -> impl proptest::strategy::Strategy<Value = Vec<Call>> {
+    use proptest::prelude::*;
+    let count = ENDPOINTS.len() + SAPI.len();
+    let endpoint = prop_oneof![3 => 0..ENDPOINTS.len(), 1 => 0..count];
+    let value = (prop::bool::weighted(0.85), 0..1000_usize);
+    prop::collection::vec(
+        (
+            0..WHOLE.len() * 3,
+            endpoint,
+            prop::collection::vec(value, 40),
+        )
+            .prop_map(|(whole, endpoint, values)| Call {
+                whole,
+                endpoint,
+                values,
+            }),
+        1..40,
+    )
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 64, ..Default::default() })]
+
+    #[test]
+    fn any_call_has_an_answer(calls in calls()) {
+        let mut c = client(
+            Options { weight_per_minute: u64::MAX / 2, sapi_weight_per_minute: u64::MAX / 32, orders_per_10s: 100_000, ..Options::default() },
+            "all",
+        );
+        let total = |c: &Client| (0..c.venue.exchange.assets.len()).map(|a| c.venue.exchange.total(a)).collect::<Vec<_>>();
+        let before = total(&c);
+        for call in &calls {
+            let endpoint = ENDPOINTS.iter().chain(SAPI.iter()).nth(call.endpoint).unwrap();
+            let mut values = call.values.iter().cycle();
+            let mut params = Vec::new();
+            for param in endpoint.params.iter().copied().flatten() {
+                let (usual, number) = *values.next().unwrap();
+                // What must be there mostly is, what may be there sometimes.
+                if !param.must && number % 4 != 0 {
+                    continue;
+                }
+                let fits = fitting(param.name);
+                let value = if usual { fits[number % fits.len()] } else { number % VALUES.len() };
+                params.push(format!("{}={}", param.name, VALUES[value]));
+            }
+            let made = (endpoint.method, endpoint.path, params.join("&"));
+            let (method, path, params) = WHOLE.get(call.whole).map_or(made, |w| (w.0, w.1, w.2.to_owned()));
+            c.now_us += 1_000;
+            let outcome = if endpoint.security == Security::Public && call.whole >= WHOLE.len() {
+                let target = format!("{path}?{params}");
+                let target = target.trim_end_matches('?');
+                c.venue.handle(HOME, method, target.as_bytes(), &[("Host", b"localhost")], b"", c.now_us)
+            } else {
+                c.from(HOME, method, path, &params)
+            };
+            let answer = outcome.answer.unwrap();
+            proptest::prop_assert!([200, 400, 401, 404, 409, 429].contains(&answer.status), "{} {}", answer.status, answer.body);
+            proptest::prop_assert!(serde_json::from_str::<Value>(&answer.body).is_ok(), "{}", answer.body);
+            proptest::prop_assert_eq!(total(&c), before.clone(), "{} {} {}", method, path, params);
+        }
+    }
 }
 
 /// The program: what it prints, how it speaks HTTP (seen on the control API, which has no TLS), how it ends.
