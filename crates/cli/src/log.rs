@@ -54,6 +54,9 @@ pub fn key_of(folder: &Path) -> io::Result<Verifier> {
 
 /// Reads and verifies everything.
 pub fn verify(folder: &Path, verifier: &Verifier) -> Result<Contents, Wrong> {
+    // The signer may be writing: what is signed is read before what it is about, so that no checkpoint is newer than the
+    // entries; and what was hashed before the entries that were.
+    let notes = notes(folder)?;
     let seeds = seeds(folder)?;
     let stored = fs::read(folder.join("hashes"))?;
     let mut contents = Contents {
@@ -73,8 +76,32 @@ pub fn verify(folder: &Path, verifier: &Verifier) -> Result<Contents, Wrong> {
         }
         .into());
     }
-    read_checkpoints(folder, verifier, &mut contents)?;
+    check_notes(notes, verifier, &mut contents)?;
     Ok(contents)
+}
+
+/// Every checkpoint as it stands in the folder, the newest last.
+fn notes(folder: &Path) -> io::Result<Vec<String>> {
+    let newest = match fs::read_to_string(folder.join("checkpoint")) {
+        Err(why) if why.kind() == io::ErrorKind::NotFound => String::new(),
+        read => read?,
+    };
+    let bytes = fs::read(folder.join("checkpoints")).unwrap_or_default();
+    let mut rest = &bytes[..];
+    let mut notes = Vec::new();
+    while let Some((length, after)) = rest.split_at_checked(4) {
+        let length = u32::from_be_bytes(length.try_into().unwrap_or_default()) as usize;
+        let Some((note, after)) = after.split_at_checked(length.min(NOTE_BYTES_MAX)) else {
+            break;
+        };
+        notes.push(String::from_utf8_lossy(note).into_owned());
+        rest = after;
+    }
+    // The list was read later, and may have more by now.
+    if !newest.is_empty() && !notes.contains(&newest) {
+        notes.push(newest);
+    }
+    Ok(notes)
 }
 
 fn seeds(folder: &Path) -> io::Result<HashMap<u64, Hash>> {
@@ -148,28 +175,13 @@ fn read_entries(
 
 /// Every checkpoint ever signed must hold: so a forgery is bracketed between the last that holds and the first that
 /// does not.
-fn read_checkpoints(
-    folder: &Path,
+fn check_notes(
+    notes: Vec<String>,
     verifier: &Verifier,
     contents: &mut Contents,
 ) -> Result<(), Wrong> {
-    let bytes = fs::read(folder.join("checkpoints")).unwrap_or_default();
-    let mut rest = &bytes[..];
     let (mut edge, mut held) = (Edge::default(), 0);
     let mut hashes = contents.hashes.iter();
-    let mut notes = Vec::new();
-    while let Some((length, after)) = rest.split_at_checked(4) {
-        let length = u32::from_be_bytes(length.try_into().unwrap_or_default()) as usize;
-        let Some((note, after)) = after.split_at_checked(length.min(NOTE_BYTES_MAX)) else {
-            break;
-        };
-        notes.push(String::from_utf8_lossy(note).into_owned());
-        rest = after;
-    }
-    contents.note = fs::read_to_string(folder.join("checkpoint")).unwrap_or_default();
-    if !contents.note.is_empty() && notes.last() != Some(&contents.note) {
-        notes.push(contents.note.clone());
-    }
     for (number, note) in notes.iter().enumerate() {
         let checkpoint =
             Checkpoint::open(note, verifier).map_err(|why| Damage::Checkpoint { number, why })?;
@@ -196,6 +208,7 @@ fn read_checkpoints(
         held = checkpoint.size;
         contents.checkpoints.push(checkpoint);
     }
+    contents.note = notes.last().cloned().unwrap_or_default();
     if notes.is_empty() && !contents.hashes.is_empty() {
         return Err(Damage::Short {
             entries: 0,

@@ -228,3 +228,50 @@ fn a_log_cut_behind_its_checkpoint_or_signed_by_another_is_refused() {
         2
     );
 }
+
+#[test]
+fn a_log_that_is_being_written_verifies_at_any_moment() {
+    let at = folder("live");
+    let place = at.0.join("log");
+    let key = Ed25519KeyPair::from_seed_unchecked(&[5; 32]).unwrap();
+    let verifier = Verifier {
+        name: "site.test".to_owned(),
+        public: key.public_key().as_ref().try_into().unwrap(),
+    };
+    let sign = Box::new(move |text: &[u8]| key.sign(text).as_ref().try_into().unwrap());
+    let checked = log_file::check::<log_file::LogError>(&place, verifier, |_, _| Ok(()));
+    let disk = std::sync::Arc::new(log_file::FileSystem);
+    let opened = checked
+        .unwrap()
+        .open(sign, disk, std::sync::Arc::new(|| {}));
+    let mut log = opened.unwrap().log;
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let mut failed = None;
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut n = 0;
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                for _ in 0..20 {
+                    let _ = log.append(entry(n), ()).unwrap();
+                    n += 1;
+                }
+                log.flush().unwrap();
+                std::thread::sleep(std::time::Duration::from_millis(4));
+            }
+        });
+        // Longer than it takes until the first checkpoints are signed.
+        let begun = std::time::Instant::now();
+        let mut runs = 0;
+        while failed.is_none() && (begun.elapsed() < std::time::Duration::from_secs(4) || runs < 3)
+        {
+            let is_signed = begun.elapsed() > std::time::Duration::from_millis(1_500);
+            let (code, text) = verify(&at);
+            if is_signed {
+                failed = (code != 0).then_some(text);
+                runs += 1;
+            }
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    assert_eq!(failed, None);
+}
