@@ -179,6 +179,14 @@ fn cpu_us(pids: &[u32]) -> f64 {
     ticks as f64 * 10_000.0
 }
 
+/// A program's name, as the kernel cuts it.
+fn program_name(pid: u32) -> String {
+    std::fs::read_to_string(format!("/proc/{pid}/comm"))
+        .unwrap_or_default()
+        .trim()
+        .to_owned()
+}
+
 /// One measured cell.
 #[derive(Debug, Clone, Serialize)]
 pub struct Cell {
@@ -186,6 +194,8 @@ pub struct Cell {
     pub p50_us: f64,
     pub p99_us: f64,
     pub cpu_us: f64,
+    /// The same for each program of the target.
+    pub by_program: BTreeMap<String, f64>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -321,12 +331,18 @@ fn cell(
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()?;
-    let before = cpu_us(&one.pids);
+    let rooms =
+        |one: &Standing| -> Vec<f64> { one.pids.iter().map(|pid| cpu_us(&[*pid])).collect() };
+    let before = rooms(one);
     if let Some(mut stdin) = child.stdin.take() {
         stdin.write_all(&serde_json::to_vec(&load)?)?;
     }
     let output = child.wait_with_output()?;
-    let spent = cpu_us(&one.pids) - before;
+    let spent: Vec<f64> = rooms(one)
+        .iter()
+        .zip(&before)
+        .map(|(now, then)| now - then)
+        .collect();
     let taken: Taken = serde_json::from_slice(&output.stdout).map_err(|e| {
         io::Error::other(format!(
             "the load of {:?} at {connections} failed: {e}",
@@ -347,7 +363,13 @@ fn cell(
         rps,
         p50_us: taken.p50_us,
         p99_us: taken.p99_us,
-        cpu_us: spent / all.max(1.0),
+        cpu_us: spent.iter().sum::<f64>() / all.max(1.0),
+        by_program: one
+            .pids
+            .iter()
+            .zip(&spent)
+            .map(|(pid, spent)| (program_name(*pid), spent / all.max(1.0)))
+            .collect(),
     })
 }
 

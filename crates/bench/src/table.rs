@@ -52,6 +52,16 @@ fn median_cell(cells: &[Cell]) -> Cell {
         p50_us: of(|c| c.p50_us),
         p99_us: of(|c| c.p99_us),
         cpu_us: of(|c| c.cpu_us),
+        by_program: cells
+            .first()
+            .map(|first| {
+                let of = |name: &String| {
+                    let values = cells.iter().filter_map(|c| c.by_program.get(name).copied());
+                    (name.clone(), median(values.collect()))
+                };
+                first.by_program.keys().map(of).collect()
+            })
+            .unwrap_or_default(),
     }
 }
 
@@ -144,6 +154,17 @@ impl Report {
                             c.rps, c.p50_us, c.p99_us
                         );
                     }
+                }
+                if let Some(gate) = part.gate.get(&n) {
+                    let rooms: Vec<String> = gate
+                        .by_program
+                        .iter()
+                        .filter(|(_, us)| **us >= 0.05)
+                        .map(|(name, us)| {
+                            format!("{} {us:.1}", name.trim_start_matches("portcullis-"))
+                        })
+                        .collect();
+                    let _ = writeln!(out, "{:>15} CPU us: {}", "", rooms.join(", "));
                 }
                 if let Some(r) = part.ratio_to_nginx.get(&n) {
                     let _ = writeln!(
