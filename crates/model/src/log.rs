@@ -13,7 +13,7 @@ pub mod tree;
 
 use crate::id::{EntryId, Timestamp};
 use aws_lc_rs::hmac;
-use minicbor::bytes::ByteVec;
+use minicbor::bytes::{ByteSlice, ByteVec};
 use minicbor::{Decode, Encode};
 use std::fmt;
 
@@ -103,18 +103,50 @@ impl Entry {
     /// The tree's leaf: version, header, and a commitment for each text. 1 + header + 3 * 32 bytes.
     #[must_use]
     pub fn leaf(&self, index: EntryId, seed: &Hash) -> Vec<u8> {
-        let mut leaf = vec![ENTRY_VERSION];
-        // Encoding a header into a `Vec` cannot fail.
-        let _ = minicbor::encode(&self.header, &mut leaf);
-        let seed = hmac::Key::new(hmac::HMAC_SHA256, seed);
-        for (group, text) in [&self.public, &self.regulator, &self.private]
-            .into_iter()
-            .enumerate()
-        {
-            leaf.extend_from_slice(&commitment(&salt(&seed, index, group as u8), text));
-        }
-        leaf
+        let texts: [&[u8]; 3] = [&self.public, &self.regulator, &self.private];
+        leaf_of(&self.header, texts, index, &seed_key(seed))
     }
+}
+
+/// An entry whose texts stay where they lie.
+#[derive(Decode)]
+struct Lying<'b> {
+    #[n(0)]
+    header: Header,
+    #[b(1)]
+    public: &'b ByteSlice,
+    #[b(2)]
+    regulator: &'b ByteSlice,
+    #[b(3)]
+    private: &'b ByteSlice,
+}
+
+/// The hash of an entry that this program has just encoded, read back whole and with the right checksum: what
+/// [`Entry::decode_whole`] checks of foreign bytes beyond that is known.
+pub fn own_hash(bytes: &[u8], index: EntryId, seed: &hmac::Key) -> Result<Hash, EntryError> {
+    let cbor = bytes
+        .strip_prefix(&[ENTRY_VERSION])
+        .ok_or(EntryError::Malformed)?;
+    let entry: Lying<'_> = crate::wire::message(cbor).map_err(|_| EntryError::Malformed)?;
+    let texts: [&[u8]; 3] = [entry.public, entry.regulator, entry.private];
+    Ok(tree::leaf_hash(&leaf_of(&entry.header, texts, index, seed)))
+}
+
+/// A term's seed, ready to make salts.
+#[must_use]
+pub fn seed_key(seed: &Hash) -> hmac::Key {
+    hmac::Key::new(hmac::HMAC_SHA256, seed)
+}
+
+fn leaf_of(header: &Header, texts: [&[u8]; 3], index: EntryId, seed: &hmac::Key) -> Vec<u8> {
+    let mut leaf = Vec::with_capacity(128);
+    leaf.push(ENTRY_VERSION);
+    // Encoding a header into a `Vec` cannot fail.
+    let _ = minicbor::encode(header, &mut leaf);
+    for (group, text) in (0..).zip(texts) {
+        leaf.extend_from_slice(&commitment(&salt(seed, index, group), text));
+    }
+    leaf
 }
 
 /// The salt of one text: what is shown with it.
@@ -175,6 +207,17 @@ mod tests {
         let at = bytes.iter().position(|b| *b == 5).unwrap();
         longer.splice(at..=at, [0x18, 5]);
         assert_eq!(Entry::decode_whole(&longer), Err(EntryError::Malformed));
+    }
+
+    #[test]
+    fn an_entry_of_ones_own_hashes_as_any_other() {
+        let bytes = entry().encode_whole().unwrap();
+        let leaf = entry().leaf(EntryId(7), &[1; 32]);
+        assert_eq!(
+            own_hash(&bytes, EntryId(7), &seed_key(&[1; 32])),
+            Ok(tree::leaf_hash(&leaf))
+        );
+        assert!(own_hash(&bytes[1..], EntryId(7), &seed_key(&[1; 32])).is_err());
     }
 
     #[test]

@@ -23,14 +23,14 @@ mod disk;
 
 pub use disk::{Disk, FileSystem, Segment};
 
-use aws_lc_rs::rand;
+use aws_lc_rs::{hmac, rand};
 use disk::Reserve;
 use portcullis_model::decide::Space;
 use portcullis_model::id::EntryId;
 use portcullis_model::log::note::{Checkpoint, Verifier};
 use portcullis_model::log::segment::{self, Damage, FRAME_HEAD_BYTES, Frame, SEGMENT_ENTRIES};
 use portcullis_model::log::tree::{Edge, leaf_hash};
-use portcullis_model::log::{ENTRY_BYTES_MAX, Entry, EntryError, Hash};
+use portcullis_model::log::{ENTRY_BYTES_MAX, Entry, EntryError, Hash, own_hash, seed_key};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
@@ -330,7 +330,7 @@ impl Checked {
             folder: folder.clone(),
             disk: Arc::clone(&disk),
             edge: self.edge,
-            seed,
+            seed: seed_key(&seed),
             hashes,
             checkpoints: append_file(&folder.join("checkpoints"))?,
             verifier: self.verifier,
@@ -544,7 +544,7 @@ struct Behind {
     file: Arc<dyn Segment>,
     read_from: u64,
     edge: Edge,
-    seed: Hash,
+    seed: hmac::Key,
     hashes: File,
     checkpoints: File,
     verifier: Verifier,
@@ -653,8 +653,8 @@ impl Behind {
             else {
                 return Err(LogError::Damage(Damage::Frame { entry: index }));
             };
-            let (_, hash) =
-                segment::check(index, entry, Some(&self.seed), None).map_err(LogError::Damage)?;
+            let hash = own_hash(entry, index, &self.seed)
+                .map_err(|why| LogError::Damage(Damage::Entry { entry: index, why }))?;
             used += length;
             hashes.extend_from_slice(&hash);
             self.edge.append(hash);
