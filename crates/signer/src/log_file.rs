@@ -338,7 +338,7 @@ impl Checked {
             signed: self.signed,
             shared: Arc::clone(&shared),
         };
-        behind.look_at_space();
+        behind.look_at_space(false);
         let thread = std::thread::Builder::new()
             .name("log".to_owned())
             .stack_size(STACK_BYTES)
@@ -590,7 +590,7 @@ impl Behind {
             self.settle(written)?;
             if self.edge.size() > self.signed && (stop || Instant::now() >= checkpoint_at) {
                 self.checkpoint()?;
-                self.look_at_space();
+                self.look_at_space(!stop);
                 checkpoint_at = Instant::now() + CHECKPOINT_EVERY;
             }
             if stop {
@@ -727,8 +727,8 @@ impl Behind {
         Ok(())
     }
 
-    /// Whether orders that increase risk still find room; with room, the reserve is made whole again.
-    fn look_at_space(&mut self) {
+    /// Whether orders that increase risk still find room; with room, and time for it, the reserve is made whole.
+    fn look_at_space(&mut self, has_time: bool) {
         let Ok(free) = self.disk.free_bytes(&self.folder) else {
             return;
         };
@@ -738,7 +738,7 @@ impl Behind {
             false => disk::FREE_BYTES_MIN,
         };
         let mut is_short = free < wanted;
-        if !is_short {
+        if !is_short && has_time {
             let mut reserve = self
                 .shared
                 .reserve

@@ -101,7 +101,29 @@ fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
 
+/// A disk with so much left.
+struct Small(u64);
+
+impl log_file::Disk for Small {
+    fn segment(&self, place: &std::path::Path) -> std::io::Result<Arc<dyn log_file::Segment>> {
+        log_file::FileSystem.segment(place)
+    }
+
+    fn free_bytes(&self, _: &std::path::Path) -> std::io::Result<u64> {
+        Ok(self.0)
+    }
+}
+
 fn open(folder: &std::path::Path, reading: Reading, rsa: bool) -> Result<Core, CoreError> {
+    open_on(folder, reading, rsa, Arc::new(log_file::FileSystem))
+}
+
+fn open_on(
+    folder: &std::path::Path,
+    reading: Reading,
+    rsa: bool,
+    disk: Arc<dyn log_file::Disk>,
+) -> Result<Core, CoreError> {
     let key = Ed25519KeyPair::from_seed_unchecked(&[5; 32]).unwrap();
     let verifier = Verifier {
         name: "site.test".to_owned(),
@@ -113,7 +135,7 @@ fn open(folder: &std::path::Path, reading: Reading, rsa: bool) -> Result<Core, C
     })?;
     let opened = checked.open(
         Box::new(move |t| key.sign(t).as_ref().try_into().unwrap()),
-        Arc::new(log_file::FileSystem),
+        disk,
         Arc::new(|| {}),
     )?;
     let mut keyring = Keyring::default();
@@ -943,6 +965,166 @@ fn a_start_folds_the_log_to_the_same_state_and_accepts_nothing_from_before() {
     let (sent, told) = site.ask("POST", "/api/v3/order", &stale, LOCAL);
     assert!(sent.is_empty() && told.unwrap().contains("before the gate started"));
     assert_eq!(site.order("four").0.len(), 1);
+}
+
+#[test]
+fn halts_usage_open_orders_and_prices_stand_after_a_restart() {
+    let mut site = site();
+    let open = site.order("open").0.remove(0);
+    let report = order_report(11, "open", OrderStatus::Open, "0.04");
+    site.answer(&open, Sent::Sent, 200, vec![report]);
+    assert_eq!(site.order("unknown").0.len(), 1);
+    let halt = site.halt(Scope::Strategy(QUOTER), Level::CancelOnly);
+    site.command_with(halt, |site, _| site.pass(10_000));
+    let before = site.core().state.clone();
+    assert_eq!(before.orders.len(), 2);
+    site.restart();
+    let core = site.core();
+    assert_eq!(core.state.halts, before.halts);
+    assert_eq!(core.state.orders, before.orders);
+    assert_eq!(core.state.usage, before.usage);
+    assert_eq!(core.state.prices, before.prices);
+    assert!(!core.usage().to_string().contains("\"turnover\":null"));
+    // The halt holds, the order can be cancelled, and what it may still become is counted.
+    assert!(site.order("late").1.unwrap().contains("cancel-only"));
+    let cancel = site.signed("symbol=BTCUSDT&origClientOrderId=open", site.at());
+    let (sent, told) = site.ask("DELETE", "/api/v3/order", &cancel, LOCAL);
+    assert_eq!(sent.len(), 1, "{told:?}");
+    assert_eq!(site.core().usage()["strategies"][0]["open_orders"], 2);
+}
+
+#[test]
+fn nothing_that_was_stamped_before_a_start_is_accepted_reads_neither() {
+    let mut site = site();
+    let at = site.at();
+    let order = site.signed(&format!("{ORDER}old"), at);
+    let cancel = site.signed("symbol=BTCUSDT&origClientOrderId=old", at);
+    let read = site.signed("recvWindow=60000", at);
+    site.restart();
+    for (method, path, payload) in [
+        ("POST", "/api/v3/order", &order),
+        ("DELETE", "/api/v3/order", &cancel),
+        ("GET", "/api/v3/account", &read),
+    ] {
+        let (sent, told) = site.ask(method, path, payload, LOCAL);
+        assert!(
+            sent.is_empty() && told.unwrap().contains("before the gate started"),
+            "{path}"
+        );
+    }
+    // One that was stamped at the start itself is new.
+    let start = site.core().started;
+    let fresh = site.signed(
+        &format!("{ORDER}new"),
+        Timestamp(start.0.next_multiple_of(1_000)),
+    );
+    assert_eq!(site.ask("POST", "/api/v3/order", &fresh, LOCAL).0.len(), 1);
+}
+
+#[test]
+fn on_a_nearly_full_disk_what_lowers_risk_passes_and_is_recorded() {
+    let mut site = site();
+    let open = site.order("open").0.remove(0);
+    let report = order_report(11, "open", OrderStatus::Open, "0");
+    site.answer(&open, Sent::Sent, 200, vec![report]);
+    site.core.take().unwrap().close().unwrap();
+    site.pass(500_000);
+    let disk = Arc::new(Small(1 << 20));
+    site.core = Some(open_on(&site.folder, site.now, false, disk).unwrap());
+    let before = site.core().state.entries;
+    let told = site.order("more").1.unwrap();
+    assert!(told.contains("disk") || told.contains("space"), "{told}");
+    assert!(
+        site.core().status()["warnings"]
+            .to_string()
+            .contains("nearly full")
+    );
+    for (method, path, fields, passes) in [
+        (
+            "DELETE",
+            "/api/v3/order",
+            "symbol=BTCUSDT&origClientOrderId=open",
+            true,
+        ),
+        ("GET", "/api/v3/openOrders", "symbol=BTCUSDT", true),
+        ("GET", "/api/v3/account", "recvWindow=5000", true),
+    ] {
+        let payload = site.signed(fields, site.at());
+        let (sent, told) = site.ask(method, path, &payload, LOCAL);
+        assert_eq!(sent.len() == 1, passes, "{path}: {told:?}");
+    }
+    let halt = site.halt(Scope::Firm, Level::Lock);
+    let (answer, _) = site.command_with(halt, |site, _| site.pass(10_000));
+    assert!(matches!(answer, Answer::Halted(_)), "{answer:?}");
+    assert!(site.core().state.entries > before + 3);
+}
+
+#[test]
+fn a_log_that_fails_signs_nothing_more() {
+    struct Broken(std::sync::atomic::AtomicBool);
+    struct Segment(Arc<dyn log_file::Segment>, Arc<Broken>);
+    impl log_file::Segment for Segment {
+        fn write(&self, bytes: &[u8]) -> std::io::Result<usize> {
+            match self.1.0.load(Ordering::SeqCst) {
+                true => Err(std::io::Error::from(std::io::ErrorKind::ReadOnlyFilesystem)),
+                false => self.0.write(bytes),
+            }
+        }
+        fn sync_data(&self) -> std::io::Result<()> {
+            self.0.sync_data()
+        }
+        fn length(&self) -> std::io::Result<u64> {
+            self.0.length()
+        }
+        fn read_exact_at(&self, into: &mut [u8], at: u64) -> std::io::Result<()> {
+            self.0.read_exact_at(into, at)
+        }
+    }
+    struct Disk(Arc<Broken>);
+    impl log_file::Disk for Disk {
+        fn segment(&self, place: &std::path::Path) -> std::io::Result<Arc<dyn log_file::Segment>> {
+            let real = log_file::FileSystem.segment(place)?;
+            Ok(Arc::new(Segment(real, Arc::clone(&self.0))))
+        }
+        fn free_bytes(&self, _: &std::path::Path) -> std::io::Result<u64> {
+            Ok(u64::MAX)
+        }
+    }
+    let mut site = site();
+    site.core.take().unwrap().close().unwrap();
+    site.pass(500_000);
+    let broken = Arc::new(Broken(false.into()));
+    let disk = Arc::new(Disk(Arc::clone(&broken)));
+    site.core = Some(open_on(&site.folder, site.now, false, disk).unwrap());
+    assert_eq!(site.order("one").0.len(), 1);
+    broken.0.store(true, Ordering::SeqCst);
+    let payload = site.signed(&format!("{ORDER}two"), site.at());
+    let mut turn = Turn::default();
+    let api_key = site.api_key.clone();
+    site.put(
+        &api_key,
+        "POST",
+        "/api/v3/order",
+        &payload,
+        LOCAL,
+        &mut turn,
+    );
+    let now = site.now;
+    let failed = site.core().finish(&mut turn, now);
+    assert!(matches!(failed, Err(CoreError::Log(_))), "{failed:?}");
+    assert!(turn.to_egress.is_empty());
+    // And once more, when the disk works again.
+    broken.0.store(false, Ordering::SeqCst);
+    let mut turn = Turn::default();
+    let tick = site.core().tick(now, &mut turn);
+    assert!(
+        tick.and_then(|()| site.core().finish(&mut turn, now))
+            .is_err()
+    );
+    drop(site.core.take());
+    site.pass(500_000);
+    site.core = Some(open(&site.folder, site.now, false).unwrap());
+    assert_eq!(site.core().state.orders.len(), 1);
 }
 
 #[test]

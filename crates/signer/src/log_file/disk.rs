@@ -12,8 +12,8 @@ use std::sync::Arc;
 pub const FREE_BYTES_MIN: u64 = 32 << 20;
 /// And above this everything is again.
 pub const FREE_BYTES_AGAIN: u64 = 64 << 20;
-/// Kept back in a file of its own, and given back when the disk is full because of others: some twenty thousand entries.
-pub const RESERVE_BYTES: u64 = 16 << 20;
+/// Kept back in a file of its own, and given back when the disk is full because of others: some five thousand entries.
+pub const RESERVE_BYTES: u64 = 4 << 20;
 
 /// A segment that is open for appending.
 pub trait Segment: Send + Sync {

@@ -283,3 +283,250 @@ fn a_segment_follows_the_one_before() {
             .exists()
     );
 }
+
+/// What goes wrong, from a moment on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Fault {
+    None,
+    WriteFailsAndNothingIsWritten,
+    WriteFailsAndAllIsWritten,
+    WriteFailsAndHalfIsWritten,
+    SyncFailsAndNothingIsSynced,
+    SyncFailsAndAllIsSynced,
+    /// No byte more, until the reserve is gone.
+    Full,
+    /// The reserve helps nobody.
+    FullForGood,
+}
+
+struct Faults {
+    fault: Mutex<Fault>,
+    free: AtomicU64,
+    reserve: PathBuf,
+}
+
+impl Faults {
+    fn new(folder: &Folder) -> Arc<Self> {
+        Arc::new(Self {
+            fault: Mutex::new(Fault::None),
+            free: AtomicU64::new(u64::MAX),
+            reserve: folder.0.join("reserve"),
+        })
+    }
+
+    fn now(&self, fault: Fault) {
+        *self.fault.lock().unwrap() = fault;
+    }
+}
+
+struct FaultyDisk(Arc<Faults>);
+struct FaultySegment(Arc<dyn Segment>, Arc<Faults>);
+
+impl Disk for FaultyDisk {
+    fn segment(&self, place: &Path) -> io::Result<Arc<dyn Segment>> {
+        let real = FileSystem.segment(place)?;
+        Ok(Arc::new(FaultySegment(real, Arc::clone(&self.0))))
+    }
+
+    fn free_bytes(&self, _: &Path) -> io::Result<u64> {
+        Ok(self.0.free.load(Ordering::SeqCst))
+    }
+}
+
+impl Segment for FaultySegment {
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        let broken = || io::Error::from_raw_os_error(5);
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        match *self.1.fault.lock().unwrap() {
+            Fault::WriteFailsAndNothingIsWritten => Err(broken()),
+            Fault::WriteFailsAndAllIsWritten => {
+                self.0.write(bytes)?;
+                Err(broken())
+            }
+            Fault::WriteFailsAndHalfIsWritten => {
+                self.0.write(&bytes[..bytes.len() / 2])?;
+                Err(broken())
+            }
+            Fault::Full if self.1.reserve.exists() => match bytes.len() {
+                0..40 => Err(full()),
+                // Some of it still fits.
+                _ => self.0.write(&bytes[..30]),
+            },
+            Fault::FullForGood => Err(full()),
+            _ => self.0.write(bytes),
+        }
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        match *self.1.fault.lock().unwrap() {
+            Fault::SyncFailsAndNothingIsSynced => Err(io::Error::from_raw_os_error(5)),
+            Fault::SyncFailsAndAllIsSynced => {
+                self.0.sync_data()?;
+                Err(io::Error::from_raw_os_error(5))
+            }
+            _ => self.0.sync_data(),
+        }
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        self.0.length()
+    }
+
+    fn read_exact_at(&self, into: &mut [u8], at: u64) -> io::Result<()> {
+        self.0.read_exact_at(into, at)
+    }
+}
+
+fn until(what: impl Fn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(10);
+    while !what() {
+        assert!(Instant::now() < end);
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn a_failing_write_or_sync_ends_the_log_and_a_start_verifies_what_is_there() {
+    for fault in [
+        Fault::WriteFailsAndNothingIsWritten,
+        Fault::WriteFailsAndAllIsWritten,
+        Fault::WriteFailsAndHalfIsWritten,
+        Fault::SyncFailsAndNothingIsSynced,
+        Fault::SyncFailsAndAllIsSynced,
+        Fault::FullForGood,
+    ] {
+        let folder = Folder::new();
+        let faults = Faults::new(&folder);
+        let mut log = open_on(&folder, Arc::new(FaultyDisk(Arc::clone(&faults))))
+            .unwrap()
+            .log;
+        let mut recorded = 0;
+        for n in 0..10 {
+            let queued = log.append(entry(n), ()).unwrap();
+            log.flush().unwrap();
+            assert!(log.recorded(queued).is_ok());
+            recorded += 1;
+        }
+        until(|| log.synced() == 10);
+        faults.now(fault);
+        let queued = log.append(entry(10), ()).unwrap();
+        let synced_only = matches!(
+            fault,
+            Fault::SyncFailsAndNothingIsSynced | Fault::SyncFailsAndAllIsSynced
+        );
+        match log.flush() {
+            Ok(()) => {
+                assert!(synced_only, "{fault:?}");
+                // Whether it was recorded before the sync failed is a matter of time.
+                recorded += u64::from(log.recorded(queued).is_ok());
+                until(|| log.has_failed());
+            }
+            Err(_) => {
+                assert!(!synced_only, "{fault:?}");
+                assert!(log.recorded(queued).is_err(), "{fault:?}");
+            }
+        }
+        // It is over, also when the disk works again: nothing is tried on the same pages.
+        faults.now(Fault::None);
+        assert!(log.append(entry(11), ()).is_err() && log.flush().is_err());
+        assert!(matches!(
+            log.close(),
+            Err(LogError::Ended | LogError::Io { .. })
+        ));
+        // A start finds every entry that was recorded, and at most the one that was not.
+        let found = open_log(&folder).unwrap_or_else(|why| panic!("{fault:?}: {why}"));
+        let count = found.entries.len() as u64;
+        assert!((recorded..=11).contains(&count), "{fault:?}: {count}");
+        found.log.close().unwrap();
+        write_more(&folder, count);
+    }
+}
+
+/// The log goes on where it is.
+fn write_more(folder: &Folder, from: u64) {
+    let mut log = open_log(folder).unwrap().log;
+    assert_eq!(log.next(), EntryId(from));
+    let queued = log.append(entry(from), ()).unwrap();
+    log.flush().unwrap();
+    assert!(log.recorded(queued).is_ok());
+    log.close().unwrap();
+    assert_eq!(open_log(folder).unwrap().entries.len() as u64, from + 1);
+}
+
+#[test]
+fn a_full_disk_gets_the_reserve_once_and_only_what_needs_it_is_recorded_then() {
+    let folder = Folder::new();
+    let faults = Faults::new(&folder);
+    let mut log = open_on(&folder, Arc::new(FaultyDisk(Arc::clone(&faults))))
+        .unwrap()
+        .log;
+    assert_eq!(log.space(), Space::Plenty);
+    let _ = log.append(entry(0), ()).unwrap();
+    log.flush().unwrap();
+    let bytes = || fs::metadata(&faults.reserve).map_or(0, |data| data.len());
+    until(|| bytes() == disk::RESERVE_BYTES);
+    // Made, synced, and the checkpoint behind it.
+    std::thread::sleep(Duration::from_millis(50));
+    for n in 1..100 {
+        let _ = log.append(entry(n), ()).unwrap();
+    }
+    faults.now(Fault::Full);
+    // The write stops in the middle of a frame, and goes on there.
+    log.flush().unwrap();
+    assert_eq!(log.space(), Space::ReserveOnly);
+    assert!(!faults.reserve.exists());
+    faults.free.store(disk::FREE_BYTES_MIN, Ordering::SeqCst);
+    let _ = log.append(entry(100), ()).unwrap();
+    log.flush().unwrap();
+    let signed = || {
+        let note = fs::read_to_string(folder.0.join("checkpoint")).unwrap();
+        note.lines().nth(1).unwrap().to_owned()
+    };
+    until(|| signed() == "101");
+    assert_eq!(log.space(), Space::ReserveOnly, "not yet enough to go on");
+    // With room again the reserve is made whole, and everything passes.
+    faults.now(Fault::None);
+    faults.free.store(disk::FREE_BYTES_AGAIN, Ordering::SeqCst);
+    let _ = log.append(entry(101), ()).unwrap();
+    log.flush().unwrap();
+    until(|| log.space() == Space::Plenty);
+    assert!(faults.reserve.exists());
+    log.close().unwrap();
+    let found = open_log(&folder).unwrap();
+    assert_eq!(found.entries.len(), 102);
+}
+
+#[test]
+fn a_disk_that_fills_up_is_seen_before_it_is_full() {
+    let folder = Folder::new();
+    let faults = Faults::new(&folder);
+    faults
+        .free
+        .store(disk::FREE_BYTES_MIN - 1, Ordering::SeqCst);
+    let log = open_on(&folder, Arc::new(FaultyDisk(Arc::clone(&faults))))
+        .unwrap()
+        .log;
+    assert_eq!(log.space(), Space::ReserveOnly);
+    log.close().unwrap();
+}
+
+#[test]
+fn the_caller_is_woken_for_the_entry_that_it_waits_for() {
+    let folder = Folder::new();
+    let key = Ed25519KeyPair::from_seed_unchecked(&[5; 32]).unwrap();
+    let verifier = Verifier {
+        name: "site.test".to_owned(),
+        public: key.public_key().as_ref().try_into().unwrap(),
+    };
+    let (tell, woken) = std::sync::mpsc::channel();
+    let checked = check::<LogError>(&folder.0, verifier, |_, _| Ok(())).unwrap();
+    let sign: Sign = Box::new(move |text| key.sign(text).as_ref().try_into().unwrap());
+    let wake = Arc::new(move || drop(tell.send(())));
+    let mut log = checked.open(sign, Arc::new(FileSystem), wake).unwrap().log;
+    let _ = log.append(entry(0), ()).unwrap();
+    log.want_synced(EntryId(0));
+    log.flush().unwrap();
+    woken.recv_timeout(Duration::from_secs(10)).unwrap();
+    assert_eq!(log.synced(), 1);
+    log.close().unwrap();
+}
