@@ -57,9 +57,10 @@ fn log(name: &str, count: u64) -> Folder {
             name: "site.test".to_owned(),
             public,
         };
-        let sign = Box::new(move |text: &[u8]| key.sign(text).as_ref().try_into().unwrap());
+        let sign =
+            std::sync::Arc::new(move |text: &[u8]| key.sign(text).as_ref().try_into().unwrap());
         let checked =
-            log_file::check::<log_file::LogError>(&at.0.join("log"), verifier, |_, _| Ok(()));
+            log_file::check::<log_file::LogError>(&at.0.join("log"), verifier, None, |_, _| Ok(()));
         let disk = std::sync::Arc::new(log_file::FileSystem);
         let opened = checked
             .unwrap()

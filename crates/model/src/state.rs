@@ -1,6 +1,10 @@
 //! What the log adds up to. [`State::apply`] is the only way in which it changes: it adds the integers of an effect and
 //! never decodes, values or evaluates, so the fold is the same under every later version.
 
+mod snapshot;
+
+pub use snapshot::STATE_VERSION;
+
 use crate::action::{Action, Asset, ClientOrderId, Duty, Scheme, Side, Symbol};
 use crate::halt::{Halt, Level, Scope};
 use crate::id::{AccountId, EntryId, KeyId, Name, StrategyId, Timestamp, VirtualKeyId};

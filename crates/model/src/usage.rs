@@ -49,6 +49,21 @@ impl Ring {
         Value(self.sum - gone)
     }
 
+    /// Number of the newest bucket, and all buckets.
+    pub(crate) fn parts(&self) -> (u64, &[i128]) {
+        (self.newest, &self.buckets)
+    }
+
+    /// Makes an empty ring what [`Ring::parts`] said. `None`: a bucket that it does not have.
+    pub(crate) fn restore(&mut self, newest: u64, filled: &[(u64, i128)]) -> Option<()> {
+        self.newest = newest;
+        for (at, value) in filled {
+            *self.buckets.get_mut(usize::try_from(*at).ok()?)? = *value;
+            self.sum = self.sum.saturating_add(*value);
+        }
+        Some(())
+    }
+
     pub fn add(&mut self, now_us: u64, value: Value) {
         let bucket = (now_us / self.width_us).max(self.newest);
         let count = self.buckets.len() as u64;

@@ -59,11 +59,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let sign = move |text: &[u8]| key.sign(text).as_ref().try_into().unwrap_or([0; 64]);
     let opened =
-        log_file::check::<log_file::LogError>(&folder.join("log"), verifier, |_, _| Ok(()))?.open(
-            Box::new(sign),
-            Arc::new(log_file::FileSystem),
-            Arc::new(|| {}),
-        )?;
+        log_file::check::<log_file::LogError>(&folder.join("log"), verifier, None, |_, _| Ok(()))?
+            .open(
+                Arc::new(sign),
+                Arc::new(log_file::FileSystem),
+                Arc::new(|| {}),
+            )?;
     let mut ring = keyring::Keyring::default();
     ring.open(KeyId(2), "RealKey", Scheme::HmacSha256, b"secret")?;
     let venue = Binance::builtin().map_err(|e| e.to_string())?;
@@ -83,6 +84,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut core = Core::start(Start {
         venue,
         log,
+        kept_at: 0,
         state,
         torn_bytes: 0,
         releases: folder.join("releases"),

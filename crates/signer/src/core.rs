@@ -55,6 +55,9 @@ use std::sync::Arc;
 pub const ORDER_WINDOW_US_MAX: u64 = 1_000_000;
 /// A program's clock may be ahead by this much (Binance's own rule).
 pub const AHEAD_US_MAX: u64 = 1_000_000;
+/// Entries from one snapshot to the next while it runs; and at an orderly end, where a copy of the state costs nobody.
+pub const SNAPSHOT_EVERY: u64 = 100_000;
+pub const SNAPSHOT_AT_END: u64 = 10_000;
 /// What a sealed gate says to programs.
 pub(crate) const SEALED: &str = "the gate is sealed; its operator has to unseal it";
 /// Effects in one entry of an answer at most; a longer answer makes several entries.
@@ -118,6 +121,8 @@ pub trait Compile: std::marker::Send + Sync {
 pub struct Start {
     pub venue: &'static Binance,
     pub log: Log,
+    /// Entries under the newest snapshot.
+    pub kept_at: u64,
     /// What every entry so far adds up to.
     pub state: State,
     /// Bytes of a write that had been cut short.
@@ -233,6 +238,8 @@ pub struct Core {
     failures: Failures,
     pub events: Events,
     pub metrics: Metrics,
+    /// Entries under the newest snapshot.
+    kept_at: u64,
     stopping: bool,
 }
 
@@ -312,6 +319,7 @@ impl Core {
             failures: Failures::default(),
             events: Events::default(),
             metrics: Metrics::default(),
+            kept_at: start.kept_at,
             stopping: false,
         };
         core.keyring.wakes(Arc::clone(&core.wake));
@@ -1406,8 +1414,23 @@ impl Core {
         })
     }
 
+    /// Keeps the fold as a snapshot, now and then. Between turns, since it copies the state.
+    pub fn keep_snapshot(&mut self) {
+        if self.state.entries - self.kept_at >= SNAPSHOT_EVERY {
+            self.snapshot();
+        }
+    }
+
+    fn snapshot(&mut self) {
+        self.log.snapshot(&self.state);
+        self.kept_at = self.state.entries;
+    }
+
     /// Ends in order: everything is written, synced and under a checkpoint.
-    pub fn close(self) -> Result<(), CoreError> {
+    pub fn close(mut self) -> Result<(), CoreError> {
+        if self.state.entries - self.kept_at >= SNAPSHOT_AT_END {
+            self.snapshot();
+        }
         Ok(self.log.close()?)
     }
 }

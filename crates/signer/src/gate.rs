@@ -7,7 +7,7 @@ use crate::clock::{Clock, Reading};
 use crate::core::{Compile, Core, CoreError, SEALED, Seal, Start, Turn, fold, reply};
 use crate::events::Events;
 use crate::keyring::Keyring;
-use crate::log_file::{self, Checked, Disk, Wake};
+use crate::log_file::{self, Checked, Disk, LogError, Wake};
 use crate::secrets::{Held, LOG_KEY, SITE_SECRET, Secret};
 use crate::serve::refused;
 use crate::virtual_keys::SiteSecret;
@@ -23,7 +23,7 @@ use portcullis_room::control::Peer;
 use portcullis_venues::binance::Binance;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What a site is made of, beside its log.
@@ -66,12 +66,12 @@ impl Sealed {
     /// Verifies and folds the log, if there is one.
     pub fn new(site: Site, reading: Reading) -> Result<Self, CoreError> {
         let folder = site.folder.join("log");
-        let mut state = State::default();
-        let checked = match log_file::verifier(&folder)? {
-            Some(verifier) => Some(log_file::check(&folder, verifier, |index, entry| {
-                fold(&mut state, index, &entry)
-            })?),
-            None => None,
+        let (checked, state) = match log_file::verifier(&folder)? {
+            Some(verifier) => {
+                let (checked, state) = folded(&folder, &verifier)?;
+                (Some(checked), state)
+            }
+            None => (None, State::default()),
         };
         if let Some(other) = state.site.as_ref().filter(|other| **other != site.name) {
             return Err(CoreError::Site(format!(
@@ -139,17 +139,19 @@ impl Sealed {
         let checked = match self.checked {
             Some(checked) if *checked.verifier() == verifier => checked,
             Some(checked) => {
-                return Err(log_file::LogError::OtherKey {
+                return Err(LogError::OtherKey {
                     there: checked.verifier().text(),
                     ours: verifier.text(),
                 }
                 .into());
             }
-            None => log_file::check(&self.site.folder.join("log"), verifier, |index, entry| {
-                fold(&mut self.state, index, &entry)
-            })?,
+            None => {
+                let (checked, state) = folded(&self.site.folder.join("log"), &verifier)?;
+                self.state = state;
+                checked
+            }
         };
-        let sign: log_file::Sign = Box::new(move |text| {
+        let sign: log_file::Sign = Arc::new(move |text| {
             let mut signature = [0; 64];
             for (to, from) in signature.iter_mut().zip(key.sign(text).as_ref()) {
                 *to = *from;
@@ -157,10 +159,12 @@ impl Sealed {
             signature
         });
         let site = self.site;
+        let checked_from = checked.after();
         let opened = checked.open(sign, site.disk, Arc::clone(&site.wake))?;
         let is_new = self.state.entries == 0;
         let mut core = Core::start(Start {
             venue: site.venue,
+            kept_at: checked_from,
             log: opened.log,
             state: self.state,
             torn_bytes: opened.torn_bytes,
@@ -245,6 +249,26 @@ impl Sealed {
         }
         page
     }
+}
+
+/// The log, verified, and what it adds up to: from the newest snapshot that belongs to it, or from the first entry.
+fn folded(folder: &Path, verifier: &Verifier) -> Result<(Checked, State), CoreError> {
+    for snapshot in log_file::snapshots(folder, verifier) {
+        let mut state = snapshot.state;
+        let after = Some((snapshot.index, snapshot.root));
+        let checked = log_file::check(folder, verifier.clone(), after, |index, entry| {
+            fold(&mut state, index, &entry)
+        });
+        match checked {
+            Err(CoreError::Log(LogError::Snapshot)) => {}
+            other => return Ok((other?, state)),
+        }
+    }
+    let mut state = State::default();
+    let checked = log_file::check(folder, verifier.clone(), None, |index, entry| {
+        fold(&mut state, index, &entry)
+    })?;
+    Ok((checked, state))
 }
 
 impl Gate {

@@ -8,6 +8,7 @@
 //! log/checkpoint                          the newest
 //! log/vkey                                the key that signs them
 //! log/reserve                             bytes given back when the disk is full
+//! log/snapshots/INDEX                     the fold of the first entries, a cache
 //! ```
 //!
 //! [`check`] verifies what is there and hands every entry to the fold; [`Checked::open`] takes the log key, and from then
@@ -20,8 +21,10 @@
 //! Absent: deciding what an entry says, and keys (checkpoints are signed by a function that is handed in).
 
 mod disk;
+mod snapshot;
 
 pub use disk::{Disk, FileSystem, Segment};
+pub use snapshot::{Snapshot, usable as snapshots};
 
 use aws_lc_rs::{hmac, rand};
 use disk::Reserve;
@@ -31,10 +34,11 @@ use portcullis_model::log::note::{Checkpoint, Verifier};
 use portcullis_model::log::segment::{self, Damage, FRAME_HEAD_BYTES, Frame, SEGMENT_ENTRIES};
 use portcullis_model::log::tree::{Edge, leaf_hash};
 use portcullis_model::log::{ENTRY_BYTES_MAX, Entry, EntryError, Hash, own_hash, seed_key};
+use portcullis_model::state::State;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, BufReader, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -51,8 +55,8 @@ const READ_BYTES: usize = 1 << 20;
 /// Stack of the thread behind the log: all memory of the signer is locked, so stacks are not left at their default.
 const STACK_BYTES: usize = 256 << 10;
 
-/// Signs a checkpoint's text with the site's log key.
-pub type Sign = Box<dyn Fn(&[u8]) -> [u8; 64] + Send>;
+/// Signs a checkpoint's or snapshot's text with the site's log key.
+pub type Sign = Arc<dyn Fn(&[u8]) -> [u8; 64] + Send + Sync>;
 /// Wakes the deciding thread.
 pub type Wake = Arc<dyn Fn() + Send + Sync>;
 
@@ -71,6 +75,8 @@ pub enum LogError {
         there: String,
         ours: String,
     },
+    /// The snapshot to begin with does not belong to this log: fold without it.
+    Snapshot,
     /// An earlier write or sync failed: restart, so that the log is verified from disk.
     Ended,
     Entry(EntryError),
@@ -88,6 +94,7 @@ impl fmt::Display for LogError {
                 f,
                 "the log key belongs to `{ours}`, and log/vkey says `{there}`: one of the two was exchanged; restore it"
             ),
+            Self::Snapshot => f.write_str("the snapshot does not belong to this log"),
             Self::Ended => {
                 f.write_str("the log ended at a failed write; start again to verify it from disk")
             }
@@ -102,7 +109,7 @@ impl std::error::Error for LogError {
             Self::Io { error, .. } => Some(error),
             Self::Damage(damage) => Some(damage),
             Self::Entry(error) => Some(error),
-            Self::Ended | Self::OtherKey { .. } => None,
+            Self::Snapshot | Self::Ended | Self::OtherKey { .. } => None,
         }
     }
 }
@@ -169,6 +176,8 @@ struct Shared {
     /// The next segment, opened ahead so that the caller need not wait for the disk.
     spare: Mutex<Option<(u64, Arc<dyn Segment>)>>,
     reserve: Mutex<Reserve>,
+    /// A state to be kept once the tree is as far as it.
+    snapshot: Mutex<Option<State>>,
     wake: Wake,
 }
 
@@ -233,6 +242,8 @@ pub struct Checked {
     /// Those that were not.
     fresh: Vec<Hash>,
     signed: u64,
+    /// Entries that a snapshot covers.
+    after: u64,
     torn_bytes: u64,
 }
 
@@ -276,6 +287,12 @@ impl Checked {
     #[must_use]
     pub fn verifier(&self) -> &Verifier {
         &self.verifier
+    }
+
+    /// Entries that were taken from a snapshot.
+    #[must_use]
+    pub fn after(&self) -> u64 {
+        self.after
     }
 
     /// Entries so far.
@@ -322,6 +339,7 @@ impl Checked {
             segments: Mutex::new(VecDeque::new()),
             spare: Mutex::new(None),
             reserve: Mutex::new(Reserve::new(&folder)),
+            snapshot: Mutex::new(None),
             wake,
         });
         let mut behind = Behind {
@@ -336,6 +354,8 @@ impl Checked {
             verifier: self.verifier,
             sign,
             signed: self.signed,
+            snapshot: None,
+            writing: None,
             shared: Arc::clone(&shared),
         };
         behind.look_at_space(false);
@@ -483,6 +503,18 @@ impl Log {
         Ok(())
     }
 
+    /// Has this state kept as a snapshot. It must be the fold of every entry so far, queued ones included.
+    pub fn snapshot(&self, state: &State) {
+        if state.entries == self.next {
+            let mut wanted = self
+                .shared
+                .snapshot
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            *wanted = Some(state.clone());
+        }
+    }
+
     /// Turns a queued approval into a recorded one, if its entry has been written; gives it back otherwise.
     pub fn recorded<T>(&self, queued: Queued<T>) -> Result<Recorded<T>, Queued<T>> {
         match queued.entry.0 < self.written && !self.has_failed() {
@@ -551,6 +583,10 @@ struct Behind {
     sign: Sign,
     /// Entries under the newest checkpoint.
     signed: u64,
+    /// A state to be kept, and the root of its tree once that is known.
+    snapshot: Option<(State, Option<Hash>)>,
+    /// Writes one: large states take their time.
+    writing: Option<JoinHandle<()>>,
     shared: Arc<Shared>,
 }
 
@@ -586,17 +622,63 @@ impl Behind {
             }
             let stop = self.shared.stop.load(Ordering::SeqCst);
             self.shared.dirty.store(false, Ordering::SeqCst);
+            self.take_snapshot();
             let written = self.shared.written.load(Ordering::SeqCst);
             self.settle(written)?;
+            self.write_snapshot();
             if self.edge.size() > self.signed && (stop || Instant::now() >= checkpoint_at) {
                 self.checkpoint()?;
                 self.look_at_space(!stop);
                 checkpoint_at = Instant::now() + CHECKPOINT_EVERY;
             }
             if stop {
+                if let Some(writing) = self.writing.take() {
+                    let _ = writing.join();
+                }
                 return Ok(());
             }
         }
+    }
+
+    /// Takes over a state to be kept. It was made before what was written since, so the tree is not beyond it.
+    fn take_snapshot(&mut self) {
+        let wanted = self
+            .shared
+            .snapshot
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(state) = wanted {
+            let root = (state.entries == self.edge.size()).then(|| self.edge.root());
+            self.snapshot = Some((state, root));
+        }
+    }
+
+    /// Writes the snapshot whose root is known, beside. One that fails is left out: it is a cache.
+    fn write_snapshot(&mut self) {
+        if self
+            .writing
+            .as_ref()
+            .is_some_and(|writing| !writing.is_finished())
+        {
+            return;
+        }
+        let Some((state, root)) = self
+            .snapshot
+            .take_if(|(_, root)| root.is_some())
+            .and_then(|(state, root)| Some((state, root?)))
+        else {
+            return;
+        };
+        let folder = self.folder.clone();
+        let (name, sign) = (self.verifier.name.clone(), Arc::clone(&self.sign));
+        self.writing = std::thread::Builder::new()
+            .name("snapshot".to_owned())
+            .stack_size(STACK_BYTES)
+            .spawn(move || {
+                let _ = snapshot::write(&folder, &name, root, &state, &sign);
+            })
+            .ok();
     }
 
     /// Syncs what was written, then hashes it from the bytes as they are read back.
@@ -658,6 +740,11 @@ impl Behind {
             used += length;
             hashes.extend_from_slice(&hash);
             self.edge.append(hash);
+            if let Some((state, root)) = &mut self.snapshot
+                && state.entries == self.edge.size()
+            {
+                *root = Some(self.edge.root());
+            }
         }
         self.read_from += used as u64;
         let file = &mut self.hashes;
@@ -756,9 +843,12 @@ impl Behind {
 /// Verifies the log in `folder`, every entry against its hash and the newest checkpoint, and shows each entry to `visit`.
 /// A folder without a log is one without entries. A write that was cut short at the very end is cut off; anything else
 /// that is wrong refuses.
+///
+/// With `after`, the entries that a snapshot covers are taken as hashed, if the tree over them has its root.
 pub fn check<E: From<LogError>>(
     folder: &Path,
     verifier: Verifier,
+    after: Option<(u64, Hash)>,
     mut visit: impl FnMut(EntryId, Entry) -> Result<(), E>,
 ) -> Result<Checked, E> {
     for sub in ["segments", "seeds"] {
@@ -766,18 +856,8 @@ pub fn check<E: From<LogError>>(
         fs::create_dir_all(&place).map_err(at(&place))?;
     }
     let seeds = read_seeds(folder)?;
-    let hashes_place = folder.join("hashes");
-    let mut hashes = read_or_empty(&hashes_place)?;
-    // A write of hashes may have been cut short too.
-    if hashes.len() % 32 != 0 {
-        hashes.truncate(hashes.len() / 32 * 32);
-        OpenOptions::new()
-            .write(true)
-            .open(&hashes_place)
-            .and_then(|file| file.set_len(hashes.len() as u64))
-            .map_err(at(&hashes_place))?;
-    }
-    let known = hashes.len() as u64 / 32;
+    let mut hashes = Hashes::open(folder)?;
+    let known = hashes.count;
     let signed = newest_checkpoint(folder, &verifier)?;
     let mut found = Checked {
         folder: folder.to_owned(),
@@ -787,11 +867,26 @@ pub fn check<E: From<LogError>>(
         hashes: known,
         fresh: Vec::new(),
         signed: signed.as_ref().map_or(0, |checkpoint| checkpoint.size),
+        after: after.map_or(0, |(index, _)| index),
         torn_bytes: 0,
     };
     let mut root = None;
+    let mut add = |found: &mut Checked, hash: Hash| {
+        found.edge.append(hash);
+        if found.edge.size() == found.signed {
+            root = Some(found.edge.root());
+        }
+    };
+    let skipped = after.map_or(0, |(index, _)| index);
+    while found.edge.size() < skipped {
+        let hash = hashes.next()?.ok_or(LogError::Snapshot)?;
+        add(&mut found, hash);
+    }
+    if after.is_some_and(|(_, root)| root != found.edge.root()) {
+        return Err(LogError::Snapshot.into());
+    }
     loop {
-        let first = found.edge.size();
+        let first = found.edge.size() / SEGMENT_ENTRIES * SEGMENT_ENTRIES;
         let place = folder
             .join("segments")
             .join(segment::segment_name(EntryId(first)));
@@ -799,6 +894,12 @@ pub fn check<E: From<LogError>>(
             break;
         }
         let mut window = Window::open(&place)?;
+        for index in first..found.edge.size() {
+            match segment::read_frame(window.ahead()?, EntryId(index)) {
+                Frame::Entry { length, .. } => window.used(length),
+                Frame::End | Frame::Bad => return Err(LogError::Snapshot.into()),
+            }
+        }
         loop {
             let index = EntryId(found.edge.size());
             match segment::read_frame(window.ahead()?, index) {
@@ -807,21 +908,13 @@ pub fn check<E: From<LogError>>(
                     bytes: entry,
                     length,
                 } => {
-                    let from = usize::try_from(index.0)
-                        .unwrap_or(usize::MAX)
-                        .saturating_mul(32);
-                    let hash = hashes
-                        .get(from..from.saturating_add(32))
-                        .and_then(|b| Hash::try_from(b).ok());
+                    let hash = hashes.next()?;
                     let (entry, hash_now) = verified(index, entry, &seeds, hash.as_ref())?;
                     if hash.is_none() {
                         found.fresh.push(hash_now);
                     }
-                    found.edge.append(hash_now);
                     visit(index, entry)?;
-                    if found.edge.size() == found.signed {
-                        root = Some(found.edge.root());
-                    }
+                    add(&mut found, hash_now);
                     window.used(length);
                 }
                 Frame::Bad => {
@@ -830,6 +923,7 @@ pub fn check<E: From<LogError>>(
                         .join(segment::segment_name(EntryId(first + SEGMENT_ENTRIES)));
                     // The next one may have been opened ahead.
                     let goes_on = fs::metadata(&next).is_ok_and(|data| data.len() > 0);
+                    let position = window.position;
                     let rest = window.rest()?;
                     if segment::has_later_frame(rest, index)
                         || goes_on
@@ -841,9 +935,7 @@ pub fn check<E: From<LogError>>(
                     OpenOptions::new()
                         .write(true)
                         .open(&place)
-                        .and_then(|file| {
-                            file.set_len(window.position).and_then(|()| file.sync_all())
-                        })
+                        .and_then(|file| file.set_len(position).and_then(|()| file.sync_all()))
                         .map_err(at(&place))?;
                     break;
                 }
@@ -877,6 +969,49 @@ pub fn check<E: From<LogError>>(
             .into())
         }
         _ => Ok(found),
+    }
+}
+
+/// The tree's leaves as they were written down, one after the other.
+struct Hashes {
+    file: Option<BufReader<File>>,
+    place: PathBuf,
+    count: u64,
+}
+
+impl Hashes {
+    fn open(folder: &Path) -> Result<Self, LogError> {
+        let place = folder.join("hashes");
+        let file = match OpenOptions::new().read(true).write(true).open(&place) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            other => Some(other.map_err(at(&place))?),
+        };
+        let mut count = 0;
+        if let Some(file) = &file {
+            let length = file.metadata().map_err(at(&place))?.len();
+            count = length / 32;
+            // A write of hashes may have been cut short too.
+            if length % 32 != 0 {
+                file.set_len(count * 32).map_err(at(&place))?;
+            }
+        }
+        Ok(Self {
+            file: file.map(BufReader::new),
+            place,
+            count,
+        })
+    }
+
+    fn next(&mut self) -> Result<Option<Hash>, LogError> {
+        let Some(file) = &mut self.file else {
+            return Ok(None);
+        };
+        let mut hash = [0; 32];
+        match file.read_exact(&mut hash) {
+            Ok(()) => Ok(Some(hash)),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+            Err(error) => Err(at(&self.place)(error)),
+        }
     }
 }
 

@@ -332,6 +332,9 @@ impl Serve {
             answers = core.answers();
         }
         self.hand_over();
+        if let Gate::Open(core) = &mut self.gate {
+            core.keep_snapshot();
+        }
         self.watch_egress(requests > 0);
         for (token, answer) in answers {
             self.operators.answer(token, &answer, &self.poll);

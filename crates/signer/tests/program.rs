@@ -375,6 +375,7 @@ fn a_site_from_its_first_start_to_its_second() {
     let checked = portcullis_signer::log_file::check::<portcullis_signer::log_file::LogError>(
         &folder.0.join("log"),
         verifier.unwrap().unwrap(),
+        None,
         |_, entry| {
             kinds.push(Body::from_entry(&entry).unwrap().what);
             Ok(())

@@ -130,11 +130,12 @@ fn open_on(
         public: key.public_key().as_ref().try_into().unwrap(),
     };
     let mut state = State::default();
-    let checked = log_file::check::<CoreError>(&folder.join("log"), verifier, |index, entry| {
-        fold(&mut state, index, &entry)
-    })?;
+    let checked =
+        log_file::check::<CoreError>(&folder.join("log"), verifier, None, |index, entry| {
+            fold(&mut state, index, &entry)
+        })?;
     let opened = checked.open(
-        Box::new(move |t| key.sign(t).as_ref().try_into().unwrap()),
+        Arc::new(move |t| key.sign(t).as_ref().try_into().unwrap()),
         disk,
         Arc::new(|| {}),
     )?;
@@ -152,6 +153,7 @@ fn open_on(
     Core::start(Start {
         venue: Binance::builtin().unwrap(),
         log: opened.log,
+        kept_at: 0,
         state,
         torn_bytes: opened.torn_bytes,
         releases: folder.join("releases"),
@@ -991,6 +993,37 @@ fn halts_usage_open_orders_and_prices_stand_after_a_restart() {
     let (sent, told) = site.ask("DELETE", "/api/v3/order", &cancel, LOCAL);
     assert_eq!(sent.len(), 1, "{told:?}");
     assert_eq!(site.core().usage()["strategies"][0]["open_orders"], 2);
+}
+
+#[test]
+fn the_fold_from_a_snapshot_is_the_fold_of_the_whole() {
+    let mut site = site();
+    let open = site.order("open").0.remove(0);
+    let report = order_report(11, "open", OrderStatus::Open, "0.04");
+    site.answer(&open, Sent::Sent, 200, vec![report]);
+    site.turn();
+    site.core().snapshot();
+    let kept = site.core().kept_at;
+    assert_eq!(site.order("more").0.len(), 1);
+    site.core.take().unwrap().close().unwrap();
+    let folder = site.folder.join("log");
+    let verifier = log_file::verifier(&folder).unwrap().unwrap();
+    let snapshot = log_file::snapshots(&folder, &verifier).next().unwrap();
+    assert_eq!(snapshot.index, kept);
+    let mut states = Vec::new();
+    for (mut state, after) in [
+        (State::default(), None),
+        (snapshot.state, Some((snapshot.index, snapshot.root))),
+    ] {
+        log_file::check::<CoreError>(&folder, verifier.clone(), after, |index, entry| {
+            fold(&mut state, index, &entry)
+        })
+        .unwrap();
+        states.push(state);
+    }
+    assert_eq!(states[0], states[1]);
+    assert_eq!(states[0].to_bytes(), states[1].to_bytes());
+    assert_eq!(states[0].orders.len(), 2);
 }
 
 #[test]

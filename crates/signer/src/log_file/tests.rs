@@ -62,11 +62,11 @@ fn open_on(folder: &Folder, disk: Arc<dyn Disk>) -> Result<Started, LogError> {
         public,
     };
     let mut entries = Vec::new();
-    let checked = check::<LogError>(&folder.0, verifier, |_, entry| {
+    let checked = check::<LogError>(&folder.0, verifier, None, |_, entry| {
         entries.push(entry);
         Ok(())
     })?;
-    let sign: Sign = Box::new(move |text| key.sign(text).as_ref().try_into().unwrap());
+    let sign: Sign = Arc::new(move |text| key.sign(text).as_ref().try_into().unwrap());
     let opened = checked.open(sign, disk, Arc::new(|| {}))?;
     Ok(Started {
         log: opened.log,
@@ -519,9 +519,11 @@ fn the_caller_is_woken_for_the_entry_that_it_waits_for() {
         public: key.public_key().as_ref().try_into().unwrap(),
     };
     let (tell, woken) = std::sync::mpsc::channel();
-    let checked = check::<LogError>(&folder.0, verifier, |_, _| Ok(())).unwrap();
-    let sign: Sign = Box::new(move |text| key.sign(text).as_ref().try_into().unwrap());
-    let wake = Arc::new(move || drop(tell.send(())));
+    let checked = check::<LogError>(&folder.0, verifier, None, |_, _| Ok(())).unwrap();
+    let sign: Sign = Arc::new(move |text| key.sign(text).as_ref().try_into().unwrap());
+    let wake = Arc::new(move || {
+        let _ = tell.send(());
+    });
     let mut log = checked.open(sign, Arc::new(FileSystem), wake).unwrap().log;
     let _ = log.append(entry(0), ()).unwrap();
     log.want_synced(EntryId(0));
@@ -529,4 +531,116 @@ fn the_caller_is_woken_for_the_entry_that_it_waits_for() {
     woken.recv_timeout(Duration::from_secs(10)).unwrap();
     assert_eq!(log.synced(), 1);
     log.close().unwrap();
+}
+
+fn verifier_of(seed: u8) -> Verifier {
+    let key = Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap();
+    Verifier {
+        name: "site.test".to_owned(),
+        public: key.public_key().as_ref().try_into().unwrap(),
+    }
+}
+
+/// The fold of so many entries that change nothing but their number.
+fn state_of(entries: u64) -> State {
+    let mut state = State::default();
+    for n in 0..entries {
+        state.apply(EntryId(n), Timestamp(n), &[]);
+    }
+    state
+}
+
+/// A log of 60 entries, with snapshots of the first 20 and 40.
+fn with_snapshots() -> Folder {
+    let folder = Folder::new();
+    let mut log = open_log(&folder).unwrap().log;
+    for n in 0..60 {
+        if n == 20 || n == 40 {
+            // Before the turn is written, as well as behind it.
+            if n == 40 {
+                log.flush().unwrap();
+                until(|| log.synced() == 40);
+            }
+            log.snapshot(&state_of(n));
+            until(|| n == 20 || folder.0.join("snapshots").exists());
+        }
+        let _ = log.append(entry(n), ()).unwrap();
+        if n == 25 {
+            log.flush().unwrap();
+            until(|| folder.0.join(format!("snapshots/{:020}", 20)).exists());
+        }
+    }
+    log.close().unwrap();
+    folder
+}
+
+/// Entries that a start from this snapshot looks at.
+fn visited(folder: &Folder, snapshot: &Snapshot) -> Result<Vec<u64>, LogError> {
+    let mut seen = Vec::new();
+    let after = Some((snapshot.index, snapshot.root));
+    check(&folder.0, verifier_of(5), after, |index, _| {
+        seen.push(index.0);
+        Ok::<_, LogError>(())
+    })?;
+    Ok(seen)
+}
+
+#[test]
+fn a_start_from_a_snapshot_looks_at_what_came_after_it() {
+    let folder = with_snapshots();
+    let verifier = verifier_of(5);
+    let found: Vec<Snapshot> = snapshots(&folder.0, &verifier).collect();
+    assert_eq!(
+        found.iter().map(|one| one.index).collect::<Vec<_>>(),
+        [40, 20]
+    );
+    for snapshot in &found {
+        assert_eq!(snapshot.state, state_of(snapshot.index));
+        let expected: Vec<u64> = (snapshot.index..60).collect();
+        assert_eq!(visited(&folder, snapshot).unwrap(), expected);
+    }
+    // Entries after it are verified as ever.
+    let mut frames = fs::read(folder.segment()).unwrap();
+    let last = frames.len() - 3;
+    frames[last] ^= 1;
+    fs::write(folder.segment(), frames).unwrap();
+    assert!(matches!(
+        visited(&folder, &found[0]),
+        Err(LogError::Damage(_))
+    ));
+}
+
+#[test]
+fn a_snapshot_that_was_altered_or_is_of_another_log_is_passed_over() {
+    let folder = with_snapshots();
+    let place = folder.0.join(format!("snapshots/{:020}", 40));
+    let bytes = fs::read(&place).unwrap();
+    for at in (0..bytes.len()).step_by(3) {
+        let mut changed = bytes.clone();
+        changed[at] ^= 1 << (at % 8);
+        fs::write(&place, &changed).unwrap();
+        let verifier = verifier_of(5);
+        let best = snapshots(&folder.0, &verifier).next().unwrap();
+        assert_eq!(best.index, 20, "byte {at}");
+    }
+    fs::write(&place, &bytes).unwrap();
+    assert_eq!(snapshots(&folder.0, &verifier_of(6)).count(), 0);
+    // A log of the same key with other salts, or one that is shorter.
+    let other = Folder::new();
+    write(&other, 0, 60);
+    let verifier = verifier_of(5);
+    for snapshot in snapshots(&folder.0, &verifier) {
+        assert!(matches!(
+            visited(&other, &snapshot),
+            Err(LogError::Snapshot)
+        ));
+    }
+    let short = Folder::new();
+    write(&short, 0, 10);
+    for snapshot in snapshots(&folder.0, &verifier) {
+        assert!(matches!(
+            visited(&short, &snapshot),
+            Err(LogError::Snapshot)
+        ));
+    }
 }

@@ -114,11 +114,12 @@ pub fn check(folder: &Path, mut visit: impl FnMut(EntryId, &Entry)) -> (log_file
         name: "site.test".to_owned(),
         public: key.public_key().as_ref().try_into().unwrap(),
     };
-    let checked = log_file::check::<LogError>(&folder.join("log"), verifier, |index, entry| {
-        visit(index, &entry);
-        Ok(())
-    });
-    let sign = Box::new(move |t: &[u8]| key.sign(t).as_ref().try_into().unwrap());
+    let checked =
+        log_file::check::<LogError>(&folder.join("log"), verifier, None, |index, entry| {
+            visit(index, &entry);
+            Ok(())
+        });
+    let sign = Arc::new(move |t: &[u8]| key.sign(t).as_ref().try_into().unwrap());
     (checked.unwrap(), sign)
 }
 
@@ -144,6 +145,7 @@ pub fn open(folder: &Path) -> (Core, Waker) {
     let core = Core::start(Start {
         venue: Binance::builtin().unwrap(),
         log: opened.log,
+        kept_at: 0,
         state,
         torn_bytes: opened.torn_bytes,
         releases: folder.join("releases"),
