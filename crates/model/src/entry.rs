@@ -15,6 +15,9 @@ use minicbor::{Decode, Encode};
 use serde::Serialize;
 use std::fmt;
 
+/// A text of an order fits without growing.
+const TEXT_BYTES_USUAL: usize = 512;
+
 /// What happened. The number stands in the clear header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -197,19 +200,20 @@ impl Body {
     #[must_use]
     pub fn to_entry(&self) -> Entry {
         // Encoding into a `Vec` cannot fail.
-        let text = |bytes: Result<Vec<u8>, _>| -> ByteVec {
-            let bytes: Result<Vec<u8>, minicbor::encode::Error<std::convert::Infallible>> = bytes;
-            bytes.unwrap_or_default().into()
-        };
+        fn text(part: &impl Encode<()>) -> ByteVec {
+            let mut bytes = Vec::with_capacity(TEXT_BYTES_USUAL);
+            let _ = minicbor::encode(part, &mut bytes);
+            bytes.into()
+        }
         Entry {
             header: Header {
                 term: 0,
                 at: self.at,
                 kind: self.what as u8,
             },
-            public: text(minicbor::to_vec(&self.public)),
-            regulator: text(minicbor::to_vec(&self.regulator)),
-            private: text(minicbor::to_vec(&self.private)),
+            public: text(&self.public),
+            regulator: text(&self.regulator),
+            private: text(&self.private),
         }
     }
 

@@ -23,6 +23,8 @@ pub const ENTRY_BYTES_MAX: usize = 65_535;
 pub const ENTRY_VERSION: u8 = 1;
 /// Texts of an entry, in this order.
 pub const GROUPS: [&str; 3] = ["public", "regulator", "private"];
+/// An entry's bytes beside its texts, at most; to reserve them at once.
+const HEADER_BYTES_USUAL: usize = 48;
 /// A hash of SHA-256.
 pub type Hash = [u8; 32];
 
@@ -78,7 +80,9 @@ impl std::error::Error for EntryError {}
 impl Entry {
     /// Version byte, then canonical CBOR.
     pub fn encode_whole(&self) -> Result<Vec<u8>, EntryError> {
-        let mut bytes = vec![ENTRY_VERSION];
+        let texts = self.public.len() + self.regulator.len() + self.private.len();
+        let mut bytes = Vec::with_capacity(texts + HEADER_BYTES_USUAL);
+        bytes.push(ENTRY_VERSION);
         minicbor::encode(self, &mut bytes).map_err(|_| EntryError::Malformed)?;
         if bytes.len() > ENTRY_BYTES_MAX {
             Err(EntryError::TooLong)

@@ -6,11 +6,14 @@
 
 use aws_lc_rs::digest;
 use portcullis_model::id::{EntryId, Timestamp, VirtualKeyId};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, Hasher};
 
 /// Statements remembered at most: five minutes of a thousand orders a second. When it is full, what changes something is
 /// refused as not available until the oldest has expired; nothing is forgotten early.
 pub const STATEMENTS_MAX: usize = 300_000;
+
+const SECOND_US: u64 = 1_000_000;
 
 /// The hash of one statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,9 +61,40 @@ pub enum Seen<'a> {
 /// The statements seen.
 #[derive(Debug)]
 pub struct Replay {
-    seen: HashMap<Mark, First>,
-    by_expiry: BTreeSet<(Timestamp, Mark)>,
+    seen: HashMap<Mark, (Timestamp, First), MarkHash>,
+    /// By the second in which their windows end: a statement is forgotten with its second, never before its own moment.
+    by_second: BTreeMap<u64, Vec<Mark>>,
     max: usize,
+}
+
+/// A mark is a hash already: its first bytes serve.
+#[derive(Debug, Clone, Copy, Default)]
+struct MarkHash;
+
+#[derive(Debug, Clone, Copy, Default)]
+struct FirstBytes(u64);
+
+impl BuildHasher for MarkHash {
+    type Hasher = FirstBytes;
+
+    fn build_hasher(&self) -> FirstBytes {
+        FirstBytes(0)
+    }
+}
+
+impl Hasher for FirstBytes {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some((first, _)) = bytes.split_first_chunk::<8>() {
+            self.0 = u64::from_ne_bytes(*first);
+        }
+    }
+
+    // The array's length comes before its bytes, and is the same for all.
+    fn write_usize(&mut self, _: usize) {}
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 impl Default for Replay {
@@ -73,36 +107,42 @@ impl Replay {
     #[must_use]
     pub fn new(max: usize) -> Self {
         Self {
-            seen: HashMap::new(),
-            by_expiry: BTreeSet::new(),
+            seen: HashMap::default(),
+            by_second: BTreeMap::new(),
             max,
         }
     }
 
     /// Whether this statement came before. `now` is the venue's time, as in the statements.
     pub fn look(&mut self, mark: &Mark, now: Timestamp) -> Seen<'_> {
-        while let Some(first) = self
-            .by_expiry
-            .first()
-            .filter(|(until, _)| *until < now)
-            .copied()
-        {
-            self.by_expiry.remove(&first);
-            self.seen.remove(&first.1);
+        while let Some(second) = self.by_second.first_entry() {
+            // The last moment of that second must have passed.
+            if (second.key() + 1) * SECOND_US > now.0 {
+                break;
+            }
+            let (second, marks) = second.remove_entry();
+            for mark in marks {
+                // One that was kept again meanwhile stands under a later second too.
+                let is_over = |(until, _): &(Timestamp, First)| until.0 / SECOND_US <= second;
+                if self.seen.get(&mark).is_some_and(is_over) {
+                    self.seen.remove(&mark);
+                }
+            }
         }
         let full = self.seen.len() >= self.max;
         match self.seen.get(mark) {
-            Some(first) => Seen::Repeated(first),
+            // One whose window has passed counts no more: its time alone refuses it.
+            Some((until, first)) if *until >= now => Seen::Repeated(first),
             None if full => Seen::Full,
-            None => Seen::New,
+            Some(_) | None => Seen::New,
         }
     }
 
     /// Remembers what became of it until its own window has passed, when its time alone refuses it.
     pub fn keep(&mut self, mark: Mark, first: First, until: Timestamp) {
-        if self.seen.insert(mark, first).is_none() {
-            self.by_expiry.insert((until, mark));
-        }
+        self.seen.insert(mark, (until, first));
+        let second = self.by_second.entry(until.0 / SECOND_US);
+        second.or_default().push(mark);
     }
 
     #[must_use]
@@ -135,7 +175,8 @@ mod tests {
             );
         }
         assert_eq!(replay.look(&a, Timestamp(101)), Seen::New);
-        assert!(replay.is_empty() && replay.by_expiry.is_empty());
+        replay.look(&a, Timestamp(1_000_000));
+        assert!(replay.is_empty() && replay.by_second.is_empty());
     }
 
     #[test]
@@ -164,6 +205,8 @@ mod tests {
             replay.look(&marks[0], Timestamp(5)),
             Seen::Repeated(_)
         ));
-        assert_eq!(replay.look(&marks[2], Timestamp(11)), Seen::New);
+        // What is remembered goes by whole seconds.
+        assert_eq!(replay.look(&marks[2], Timestamp(999_999)), Seen::Full);
+        assert_eq!(replay.look(&marks[2], Timestamp(1_000_000)), Seen::New);
     }
 }
