@@ -239,8 +239,8 @@ fn a_log_that_is_being_written_verifies_at_any_moment() {
         name: "site.test".to_owned(),
         public: key.public_key().as_ref().try_into().unwrap(),
     };
-    let sign = Box::new(move |text: &[u8]| key.sign(text).as_ref().try_into().unwrap());
-    let checked = log_file::check::<log_file::LogError>(&place, verifier, |_, _| Ok(()));
+    let sign = std::sync::Arc::new(move |text: &[u8]| key.sign(text).as_ref().try_into().unwrap());
+    let checked = log_file::check::<log_file::LogError>(&place, verifier, None, |_, _| Ok(()));
     let disk = std::sync::Arc::new(log_file::FileSystem);
     let opened = checked
         .unwrap()
