@@ -407,7 +407,7 @@ static ATTACKS: &[Attack] = &[
     Attack("take a descriptor of up", ALL, NONE, |_| {
         raw(libc::SYS_pidfd_getfd, [3, 0, 0, 0, 0, 0])
     }),
-    Attack("change a limit of up", NONE, ALL, |target| {
+    Attack("change a limit of up", ALL, NONE, |target| {
         let limit = [0u64; 2];
         raw(
             libc::SYS_prlimit64,

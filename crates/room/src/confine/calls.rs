@@ -222,7 +222,6 @@ pub(super) static CALLS: &[Call] = &[
     // Files: the log and releases, or what is unsealed. Landlock says which.
     call!(SYS_openat, FILES, "log segments, hashes, checkpoints, releases; sealed files"),
     call!(SYS_pread64, FILES, "what was synced is read back"),
-    call!(SYS_pwrite64, FILES, "log"),
     call!(SYS_lseek, FILES, "where a file ends"),
     call!(SYS_fstat, FILES, "how long a file is; what standard output is"),
     call!(SYS_newfstatat, FILES, "the same where libc calls it so"),
@@ -233,7 +232,6 @@ pub(super) static CALLS: &[Call] = &[
     #[cfg(target_arch = "x86_64")]
     call!(SYS_unlink, FILES, "the same where libc calls it so"),
     call!(SYS_ftruncate, SIGNER, "a torn tail behind the last hash"),
-    call!(SYS_fallocate, SIGNER, "the reserve for cancels and halts on a full disk"),
     call!(SYS_mkdirat, SIGNER, "a release's folder"),
     #[cfg(target_arch = "x86_64")]
     call!(SYS_mkdir, SIGNER, "the same where libc calls it so"),
@@ -245,8 +243,6 @@ pub(super) static CALLS: &[Call] = &[
     call!(SYS_rename, SIGNER, "the same where libc calls it so"),
     call!(SYS_getdents64, FILES, "which segments and releases there are"),
     call!(SYS_flock, SIGNER, "one signer a site"),
-    call!(SYS_fstatfs, SIGNER, "how much room the disk has"),
-    call!(SYS_statfs, SIGNER, "how much room the disk has"),
 
     // Tried in good faith on the way of a panic or by a library at its start; both do without.
     call!(SYS_openat, NETWORK, Pass::Fails(libc::EACCES), "fails: EACCES", "a panic's backtrace looks for the program's file; no room on the network opens one"),
@@ -257,5 +253,4 @@ pub(super) static CALLS: &[Call] = &[
     call!(SYS_readlink, ALL, Pass::Fails(libc::EACCES), "fails: EACCES", "a panic's backtrace asks for the program's path"),
     call!(SYS_readlinkat, ALL, Pass::Fails(libc::EACCES), "fails: EACCES", "the same where libc calls it so"),
     call!(SYS_getcwd, ALL, Pass::Fails(libc::EACCES), "fails: EACCES", "a panic's backtrace shortens paths"),
-    call!(SYS_prlimit64, ALL, Pass::Fails(libc::EPERM), "fails: EPERM", "libc asks for the stack's limit at the start of a thread"),
 ];
