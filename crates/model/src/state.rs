@@ -423,6 +423,18 @@ impl Usage {
     }
 }
 
+/// Does something to the value of a key that is nearly always there: the key is copied only if it is not.
+fn known_or_new<K: Clone + Eq + std::hash::Hash, V: Default>(
+    map: &mut HashMap<K, V>,
+    key: &K,
+    then: impl FnOnce(&mut V),
+) {
+    match map.get_mut(key) {
+        Some(value) => then(value),
+        None => then(map.entry(key.clone()).or_default()),
+    }
+}
+
 /// The fold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct State {
@@ -767,27 +779,32 @@ impl State {
 
     /// Counts an order in or out, and what it may still become.
     fn open(&mut self, order: &OpenOrder, count: i64, left: i128) {
+        let base = order.base();
+        let add = |to: &mut Quantity| to.0 = to.0.saturating_add(left).max(0);
         for key in self
             .levels(order.strategy, order.account)
             .into_iter()
             .flatten()
         {
-            let usage = self.usage.entry(key).or_default();
-            usage.open_orders = usage.open_orders.saturating_add_signed(count);
-            if left != 0 {
-                let position = usage.position_mut(order.base(), order.account);
-                let open = match order.side {
-                    Side::Buy => &mut position.open_buys,
-                    Side::Sell => &mut position.open_sells,
-                };
-                open.0 = open.0.saturating_add(left).max(0);
-                let holding = usage.holdings.entry(order.symbol.clone()).or_default();
-                let open = match order.side {
-                    Side::Buy => &mut holding.open_buys,
-                    Side::Sell => &mut holding.open_sells,
-                };
-                open.0 = open.0.saturating_add(left).max(0);
-            }
+            known_or_new(&mut self.usage, &key, |usage| {
+                usage.open_orders = usage.open_orders.saturating_add_signed(count);
+                if left == 0 {
+                    return;
+                }
+                known_or_new(&mut usage.positions, &base, |accounts| {
+                    let position = accounts.entry(order.account).or_default();
+                    add(match order.side {
+                        Side::Buy => &mut position.open_buys,
+                        Side::Sell => &mut position.open_sells,
+                    });
+                });
+                known_or_new(&mut usage.holdings, &order.symbol, |holding| {
+                    add(match order.side {
+                        Side::Buy => &mut holding.open_buys,
+                        Side::Sell => &mut holding.open_sells,
+                    });
+                });
+            });
         }
     }
 
