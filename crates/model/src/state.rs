@@ -16,6 +16,9 @@ use minicbor::{Decode, Encode};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+/// Statements accepted in the last moments are remembered over a start: one that is stamped ahead of its time could come
+/// again after it. A program's clock may be ahead by a second, and the venue's by half a second.
+pub const SEEN_US: u64 = 3_000_000;
 /// Repeated orders that are remembered for a strategy at most; beyond it the oldest are forgotten first.
 const REPEATS_MAX: usize = 512;
 
@@ -244,6 +247,19 @@ pub enum Effect {
         #[n(0)]
         order: OrderNumber,
     },
+    /// A statement was accepted: should it come again, it is the same one.
+    #[n(19)]
+    Seen {
+        #[cbor(n(0), with = "minicbor::bytes")]
+        #[serde(skip)]
+        mark: [u8; 16],
+    },
+    /// The clock jumped, and nothing passes until the time is confirmed; absent: it is.
+    #[n(20)]
+    Jumped {
+        #[n(0)]
+        by_us: Option<u64>,
+    },
     /// An amendment gave the order another client id.
     #[n(18)]
     Renamed {
@@ -456,6 +472,10 @@ pub struct State {
     by_order_id: HashMap<(AccountId, Symbol, u64), OrderNumber>,
     pub prices: HashMap<Symbol, (Price, Timestamp)>,
     pub day: u64,
+    /// Statements accepted within [`SEEN_US`] of the last one: when, and their marks.
+    pub seen: BTreeMap<EntryId, (Timestamp, [u8; 16])>,
+    /// The jump of the clock that waits for an operator.
+    pub jumped_us: Option<u64>,
     /// Which levels have a holding in a market, and its quote asset.
     holders: HashMap<Symbol, (Asset, BTreeSet<LevelKey>)>,
 }
@@ -672,6 +692,15 @@ impl State {
                     usage.gained.clear();
                 }
             }
+            Effect::Seen { mark } => {
+                while let Some(first) = self.seen.first_entry()
+                    && at.since_us(first.get().0) > SEEN_US
+                {
+                    first.remove();
+                }
+                self.seen.insert(entry, (at, *mark));
+            }
+            Effect::Jumped { by_us } => self.jumped_us = *by_us,
             Effect::Counted { order } => {
                 let Some(known) = self.orders.get_mut(order).filter(|o| o.alternative) else {
                     return;

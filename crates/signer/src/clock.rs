@@ -38,9 +38,23 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Starts after `last`, the time of the last entry.
+    /// Starts after `last`, the time of the last entry. A jump that waited for an operator still does, and the time stays
+    /// where it was.
     #[must_use]
-    pub fn new(reading: Reading, last: Timestamp) -> Self {
+    pub fn new(reading: Reading, last: Timestamp, jumped_us: Option<u64>) -> Self {
+        if jumped_us.is_some() {
+            return Self {
+                now: last,
+                expected: Reading {
+                    wall_us: last.0,
+                    boot_us: reading.boot_us,
+                },
+                boot_us: reading.boot_us,
+                jumped_us,
+                offset_us: 0,
+                measured_us: None,
+            };
+        }
         Self {
             now: last.max(Timestamp(reading.wall_us)),
             expected: reading,
@@ -154,7 +168,7 @@ mod tests {
 
     #[test]
     fn time_never_goes_back() {
-        let mut clock = Clock::new(START, Timestamp(0));
+        let mut clock = Clock::new(START, Timestamp(0), None);
         clock.tick(after(1_000_000, 0));
         let before = clock.now();
         assert_eq!(clock.tick(after(2_000_000, -3_600_000_000)), None);
@@ -166,15 +180,15 @@ mod tests {
     #[test]
     fn the_last_entry_is_the_earliest_time() {
         let last = Timestamp(START.wall_us + 9_000_000);
-        let clock = Clock::new(START, last);
+        let clock = Clock::new(START, last, None);
         assert_eq!(clock.now(), last);
     }
 
     #[test]
     fn a_jump_forward_waits_for_an_operator() {
-        let mut clock = Clock::new(START, Timestamp(0));
+        let mut clock = Clock::new(START, Timestamp(0), None);
         assert_eq!(clock.tick(after(1_000_000, 4_999_000)), None);
-        let mut clock = Clock::new(START, Timestamp(0));
+        let mut clock = Clock::new(START, Timestamp(0), None);
         let jump = clock.tick(after(1_000_000, 5_000_001));
         assert_eq!(jump, Some(5_000_001));
         assert_eq!(clock.now(), Timestamp(START.wall_us + 1_000_000));
@@ -187,15 +201,29 @@ mod tests {
     }
 
     #[test]
+    fn a_restart_confirms_nothing() {
+        let last = Timestamp(START.wall_us);
+        let mut clock = Clock::new(after(0, 3_600_000_000), last, Some(3_600_000_000));
+        assert_eq!(
+            (clock.now(), clock.jumped_us()),
+            (last, Some(3_600_000_000))
+        );
+        clock.tick(after(1_000_000, 3_600_000_000));
+        assert_eq!(clock.now(), last);
+        clock.confirm(after(2_000_000, 0));
+        assert_eq!(clock.now(), Timestamp(START.wall_us + 2_000_000));
+    }
+
+    #[test]
     fn many_small_steps_are_a_jump_too() {
-        let mut clock = Clock::new(START, Timestamp(0));
+        let mut clock = Clock::new(START, Timestamp(0), None);
         let jumped = (1..100).find_map(|n| clock.tick(after(n * 10_000, n as i64 * 200_000)));
         assert!(jumped.is_some());
     }
 
     #[test]
     fn slow_drift_passes() {
-        let mut clock = Clock::new(START, Timestamp(0));
+        let mut clock = Clock::new(START, Timestamp(0), None);
         for n in 1..100_000u64 {
             // 500 parts in a million for more than a day.
             let us = n * 1_000_000;
@@ -205,7 +233,7 @@ mod tests {
 
     #[test]
     fn the_venue_is_followed_so_far_and_no_further() {
-        let mut clock = Clock::new(START, Timestamp(0));
+        let mut clock = Clock::new(START, Timestamp(0), None);
         let venue = |off: i64| (START.wall_us / 1000).saturating_add_signed(off);
         clock.measured(venue(200), 0);
         assert_eq!(clock.venue_now(), Timestamp(START.wall_us + 200_000));

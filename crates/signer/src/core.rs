@@ -19,7 +19,7 @@ use crate::failures::Failures;
 use crate::keyring::{Approved, KeyError, Keyring, Signing};
 use crate::log_file::{Log, LogError, Queued, Recorded, Wake};
 use crate::metrics::{Gauges, Metrics};
-use crate::replay::{First, Replay, Seen, mark};
+use crate::replay::{First, Mark, Replay, Seen, mark};
 use crate::resolver::Resolver;
 use crate::secrets::{Held, Secret};
 use crate::virtual_keys::{self, Checkers, SiteSecret};
@@ -58,6 +58,8 @@ pub const AHEAD_US_MAX: u64 = 1_000_000;
 /// Entries from one snapshot to the next while it runs; and at an orderly end, where a copy of the state costs nobody.
 pub const SNAPSHOT_EVERY: u64 = 100_000;
 pub const SNAPSHOT_AT_END: u64 = 10_000;
+/// What was accepted before a start is remembered this long after it: the longest receive window, and more.
+const REMEMBERED_US: u64 = 70_000_000;
 /// What a sealed gate says to programs.
 pub(crate) const SEALED: &str = "the gate is sealed; its operator has to unseal it";
 /// Effects in one entry of an answer at most; a longer answer makes several entries.
@@ -282,7 +284,7 @@ impl Core {
             }
             None => None,
         };
-        let clock = Clock::new(start.reading, state.time);
+        let clock = Clock::new(start.reading, state.time, state.jumped_us);
         let mut core = Self {
             venue: start.venue,
             release,
@@ -323,6 +325,11 @@ impl Core {
             stopping: false,
         };
         core.keyring.wakes(Arc::clone(&core.wake));
+        for (entry, (at, seen)) in &core.state.seen {
+            let until = at.plus_us(REMEMBERED_US);
+            core.replay
+                .keep(Mark(*seen), First::Approved(*entry), until);
+        }
         core.failures.minute(core.clock.now());
         core.refresh();
         core.open_held();
@@ -487,6 +494,19 @@ impl Core {
         self.resolver.reset(now);
         // Those with a helper, or waiting for the disk, still count.
         self.commands_egress_gone();
+    }
+
+    /// A jump of the clock that was seen is an entry, so that a start does not forget it.
+    fn record_jump(&mut self) -> Result<(), CoreError> {
+        if self.clock.jumped_us() == self.state.jumped_us || self.state.entries == 0 {
+            return Ok(());
+        }
+        let by_us = self.clock.jumped_us();
+        let mut body = self.body(What::Clock);
+        body.regulator.text =
+            by_us.map(|by_us| format!("the clock jumped by {by_us} microseconds"));
+        body.private.effects = vec![Effect::Jumped { by_us }];
+        self.note(body).map(drop)
     }
 
     /// Takes a look at the clocks.
@@ -785,6 +805,9 @@ impl Core {
                     meta,
                 };
                 body.private.effects = effects;
+                if let Some((mark, _)) = &mark {
+                    body.private.effects.push(Effect::Seen { mark: mark.0 });
+                }
                 body.regulator.key = Some(real);
                 body.regulator.stamp = Some(stamp);
                 body.regulator.actions = actions.list;

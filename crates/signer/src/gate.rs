@@ -85,7 +85,7 @@ impl Sealed {
             json!({ "entries": state.entries, "site": site.name }),
         );
         Ok(Self {
-            clock: Clock::new(reading, state.time),
+            clock: Clock::new(reading, state.time, state.jumped_us),
             site,
             checked,
             state,

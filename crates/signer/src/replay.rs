@@ -1,8 +1,9 @@
 //! What changes something is accepted once. The mark of a statement is the hash of virtual key, method, path and verified
 //! message; a repeat is told what became of the first.
 //!
-//! Kept in memory only: after a start nothing stamped before the start is accepted, so what was seen before it cannot
-//! come again.
+//! Kept in memory: after a start nothing stamped before the start is accepted. What had been accepted just before it and was
+//! stamped ahead of its time could come again; those marks stand in the log ([`portcullis_model::state::State::seen`]),
+//! and are kept here from the start on.
 
 use aws_lc_rs::digest;
 use portcullis_model::id::{EntryId, Timestamp, VirtualKeyId};
@@ -15,9 +16,9 @@ pub const STATEMENTS_MAX: usize = 300_000;
 
 const SECOND_US: u64 = 1_000_000;
 
-/// The hash of one statement.
+/// The hash of one statement, its first half.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Mark([u8; 32]);
+pub struct Mark(pub [u8; 16]);
 
 /// What a statement's mark is made of.
 #[must_use]
@@ -29,7 +30,7 @@ pub fn mark(key: VirtualKeyId, method: &str, path: &str, message: &[u8]) -> Mark
         hash.update(&(part.len() as u64).to_be_bytes());
         hash.update(part);
     }
-    let mut mark = [0; 32];
+    let mut mark = [0; 16];
     for (to, from) in mark.iter_mut().zip(hash.finish().as_ref()) {
         *to = *from;
     }

@@ -61,6 +61,7 @@ plain!(
     u64,
     String,
     AccountId,
+    EntryId,
     KeyId,
     StrategyId,
     VirtualKeyId,
@@ -111,7 +112,7 @@ fields! {
     }
     State {
         site, entries, time, release, accounts, keys, strategies, virtual_keys, by_api_key, halts,
-        usage, orders, by_client, by_order_id, prices, day, holders,
+        usage, orders, by_client, by_order_id, prices, day, seen, jumped_us, holders,
     }
 }
 
@@ -414,6 +415,8 @@ mod tests {
                 status: OrderStatus::Open,
                 quantity: None,
             },
+            Effect::Seen { mark: [3; 16] },
+            Effect::Jumped { by_us: Some(6) },
             Effect::Halted(Halt {
                 scope: Scope::Desk(name("mm")),
                 level: Level::CancelOnly,
@@ -469,6 +472,23 @@ mod tests {
         assert_eq!(one, other);
         assert_eq!(one.to_bytes(), other.to_bytes());
         assert_ne!(one.to_bytes(), bytes);
+    }
+
+    #[test]
+    fn statements_are_remembered_for_a_moment() {
+        let mut state = State::default();
+        for n in 0..10 {
+            let at = Timestamp(n * 1_000_000);
+            state.apply(
+                EntryId(n),
+                at,
+                &[Effect::Seen {
+                    mark: [n as u8; 16],
+                }],
+            );
+        }
+        let seen: Vec<u64> = state.seen.keys().map(|entry| entry.0).collect();
+        assert_eq!(seen, [6, 7, 8, 9]);
     }
 
     #[test]

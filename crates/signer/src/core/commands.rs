@@ -412,6 +412,7 @@ impl Core {
                 body.regulator.text = Some(format!(
                     "the time is right after a jump of {jump} microseconds: {reason}"
                 ));
+                body.private.effects = vec![Effect::Jumped { by_us: None }];
                 Ok(self
                     .note(body)
                     .map(|entry| Done::Recorded(entry, Answer::Done { entry })))

@@ -113,6 +113,7 @@ impl Core {
     /// What is due by the clock. The loop calls it each turn.
     pub fn tick(&mut self, reading: Reading, turn: &mut Turn) -> Result<(), CoreError> {
         self.look(reading);
+        self.record_jump()?;
         let now = self.clock.now();
         self.commands_tick(turn)?;
         if !self.own.told_mismatch

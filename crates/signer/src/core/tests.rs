@@ -1056,6 +1056,52 @@ fn nothing_that_was_stamped_before_a_start_is_accepted_reads_neither() {
 }
 
 #[test]
+fn what_was_stamped_ahead_and_accepted_before_a_start_is_not_accepted_again() {
+    let mut site = site();
+    // The program's clock is ahead by what the venue allows.
+    let ahead = site.signed(&format!("{ORDER}ahead"), site.at().plus_us(900_000));
+    assert_eq!(site.ask("POST", "/api/v3/order", &ahead, LOCAL).0.len(), 1);
+    site.restart();
+    assert!(site.core().started.0 < site.at().0 + 400_000);
+    let (sent, told) = site.ask("POST", "/api/v3/order", &ahead, LOCAL);
+    assert!(sent.is_empty(), "signed twice");
+    assert!(told.unwrap().starts_with("504"), "its status is unknown");
+    // Nor after a start from a snapshot.
+    site.core().snapshot();
+    site.restart();
+    assert!(
+        site.ask("POST", "/api/v3/order", &ahead, LOCAL)
+            .0
+            .is_empty()
+    );
+}
+
+#[test]
+fn a_jump_of_the_clock_waits_for_an_operator_over_a_restart_too() {
+    let mut site = site();
+    site.now.wall_us += 3_600_000_000;
+    site.turn();
+    assert!(site.order("a").1.unwrap().contains("clock jumped"));
+    let time = site.core().state.time;
+    site.restart();
+    assert!(site.core().clock().jumped_us().is_some());
+    assert!(
+        site.core().state.time <= time.plus_us(1_000_000),
+        "the wrong time is in no entry"
+    );
+    assert!(site.order("b").0.is_empty());
+    // The clock is put right, and somebody says so.
+    site.now.wall_us -= 3_600_000_000;
+    site.done(Command::ConfirmTime {
+        reason: "set by hand".to_owned(),
+    });
+    site.price();
+    assert_eq!(site.order("c").0.len(), 1);
+    site.restart();
+    assert_eq!(site.core().clock().jumped_us(), None);
+}
+
+#[test]
 fn on_a_nearly_full_disk_what_lowers_risk_passes_and_is_recorded() {
     let mut site = site();
     let open = site.order("open").0.remove(0);
