@@ -1,12 +1,14 @@
 //! `portcullis log`: the log as text and as JSON.
 
 use crate::Context;
-use crate::fail::{DONE, Done, Fail};
+use crate::fail::{DONE, Done, Fail, REFUSED};
 use crate::ledger::{self, Reader};
+use crate::operator::Signer;
 use crate::{show, verify, words};
+use portcullis_model::command::{Answer, Command};
 use portcullis_model::entry::{Body, What};
 use portcullis_model::id::EntryId;
-use portcullis_model::state::State;
+use portcullis_model::state::{STATE_VERSION, State};
 use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
@@ -63,6 +65,17 @@ Without --key the key in the folder is used, which whoever changed the log could
         /// Verifier key: the text of the file `vkey`, kept elsewhere
         #[arg(long)]
         key: Option<String>,
+    },
+    /// Fold the log from its first entry, and compare with the running signer's state
+    #[command(after_help = "Examples:
+  portcullis log fold
+  portcullis log fold --log /backup/log
+
+The signer's state is what its log adds up to. This adds it up again, from the first entry and without its snapshots; where the gate runs, exit 1 says that its state is another. Before an upgrade, the new program's fold must give the old one's hash.")]
+    Fold {
+        /// A log's folder [default: the site's]
+        #[arg(long, value_name = "DIR")]
+        log: Option<PathBuf>,
     },
     /// Verify, and write a C2SP tlog-tiles folder (checkpoint, tile/, vkey)
     #[command(after_help = "Example:
@@ -143,6 +156,7 @@ pub fn run(context: &Context, arguments: &Log) -> Done {
         Log::Export { to, log, key } => {
             verify::verify(context, &folder(log)?, key.as_deref(), Some(to))
         }
+        Log::Fold { log } => fold(context, log.as_ref()),
         Log::Show {
             from,
             to,
@@ -155,6 +169,63 @@ pub fn run(context: &Context, arguments: &Log) -> Done {
             filter,
         } => entries(context, &filter.wanted()?, 0, None, Some(*count), *follow),
     }
+}
+
+fn fold(context: &Context, log: Option<&PathBuf>) -> Done {
+    let (folder, running) = match log {
+        Some(folder) => (folder.clone(), None),
+        None => {
+            let site = context.open()?;
+            let running = match Signer::running(&site)? {
+                Some(mut signer) => match signer.ask(&Command::Usage)? {
+                    Answer::Shown { data } => Some(data),
+                    _ => return Err(crate::strategy::unexpected()),
+                },
+                None => None,
+            };
+            (site.log(), running)
+        }
+    };
+    let version = running
+        .as_ref()
+        .and_then(|data| data.get("state_version"))
+        .and_then(Value::as_u64);
+    if let Some(version) = version.filter(|version| *version != u64::from(STATE_VERSION)) {
+        return Err(Fail::untold(format!(
+            "the running signer's state is of version {version}, and this program's of {STATE_VERSION}"
+        ))
+        .hint("the two cannot be compared; the changelog says what changed"));
+    }
+    // The signer may have gone on: what it said is compared at the entry at which it said it.
+    let said = running.as_ref().and_then(|data| {
+        let entries = data.get("entries").and_then(Value::as_u64)?;
+        let hash = data.get("state_hash").and_then(Value::as_str)?;
+        Some((entries, hash.to_owned()))
+    });
+    let until = said.as_ref().map(|(entries, _)| EntryId(*entries));
+    let state = ledger::fold(&folder, until)?;
+    let hash = show::hex(&state.hash());
+    let same = said
+        .as_ref()
+        .map(|(entries, of)| *entries == state.entries && *of == hash);
+    let object = json!({
+        "entries": state.entries, "state_hash": hash, "state_version": STATE_VERSION,
+        "running": said.as_ref().map(|(entries, hash)| json!({ "entries": entries, "state_hash": hash })),
+        "same": same,
+    });
+    show::either(context.json, &object, || {
+        let entries = show::count(state.entries, "entry folds", "entries fold");
+        let mut words = format!("{entries} to {hash}\n");
+        words += match same {
+            Some(true) => "the running signer's state is the same\n",
+            Some(false) => {
+                "THE RUNNING SIGNER'S STATE IS ANOTHER: halt, keep the log, and report this\n"
+            }
+            None => "",
+        };
+        words
+    });
+    Ok(if same == Some(false) { REFUSED } else { DONE })
 }
 
 fn entries(

@@ -5,6 +5,7 @@
 //! then [`STATE_VERSION`] goes up, and snapshots of an older version are passed over.
 
 use super::*;
+use aws_lc_rs::digest;
 use minicbor::decode::Error as Unreadable;
 use minicbor::{Decoder, Encoder};
 use std::collections::hash_map;
@@ -20,6 +21,14 @@ impl State {
         let mut out = Encoder::new(Vec::new());
         self.put(&mut out);
         out.into_writer()
+    }
+
+    /// SHA-256 over the bytes: the same for every program of this [`STATE_VERSION`] that folds the same log.
+    #[must_use]
+    pub fn hash(&self) -> [u8; 32] {
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest::digest(&digest::SHA256, &self.to_bytes()).as_ref());
+        hash
     }
 
     /// Reads what [`State::to_bytes`] wrote.

@@ -7,7 +7,7 @@ use crate::releases;
 use portcullis_model::id::{KeyId, Name, Timestamp};
 use portcullis_model::mandate::{Limit, Mandate};
 use portcullis_model::release::Release;
-use portcullis_model::state::{LevelKey, State};
+use portcullis_model::state::{LevelKey, STATE_VERSION, State};
 use portcullis_model::wire::Venue;
 use portcullis_room::confine::SandboxReport;
 use portcullis_room::control::Peer;
@@ -299,6 +299,9 @@ pub(crate) fn usage(state: &State, release: Option<&Release>, now: Timestamp) ->
         .filter_map(|strategy| strategy.desk.as_ref())
         .collect();
     json!({
+        "entries": state.entries,
+        "state_hash": releases::hex(&state.hash()),
+        "state_version": STATE_VERSION,
         "firm": with(of(&LevelKey::Firm), json!({ "limits": limits(mandates.map(|of| &of.firm)) })),
         "accounts": state.accounts.iter().map(|(id, account)| with(of(&LevelKey::Account(*id)), json!({
             "id": id, "name": account.name,
