@@ -243,6 +243,7 @@ pub(super) static CALLS: &[Call] = &[
     call!(SYS_rename, SIGNER, "the same where libc calls it so"),
     call!(SYS_getdents64, FILES, "which segments and releases there are"),
     call!(SYS_flock, SIGNER, "one signer a site"),
+    call!(SYS_fstatfs, SIGNER, "how much room the disk has: below a bound only what lowers risk is recorded"),
 
     // Tried in good faith on the way of a panic or by a library at its start; both do without.
     call!(SYS_openat, NETWORK, Pass::Fails(libc::EACCES), "fails: EACCES", "a panic's backtrace looks for the program's file; no room on the network opens one"),
