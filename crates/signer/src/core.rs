@@ -113,6 +113,15 @@ struct Flight {
     reports: Vec<Report>,
 }
 
+/// A signed request whose outcome nobody will tell.
+#[derive(Debug)]
+struct Lost {
+    entry: EntryId,
+    /// Not known after a start: then it counts in every scope.
+    of: Option<(Caller, Vec<ActionKind>, bool)>,
+    until: Timestamp,
+}
+
 /// Compiles a release's authority. The signer's program gives the Cedar compiler; a test its own.
 pub trait Compile: std::marker::Send + Sync {
     /// What is wrong comes back as text for the operator.
@@ -222,6 +231,10 @@ pub struct Core {
     ingress_epoch: Option<u32>,
     egress_is_up: bool,
     flights: HashMap<RequestId, Flight>,
+    /// Requests from their approval to their outcome. Ingress may lie, and give one number twice.
+    live: HashSet<RequestId>,
+    /// Handed to a run of egress that is gone, or by a run of this signer that is: the venue may still accept them.
+    lost: Vec<Lost>,
     /// Requests of each lane between approval and outcome.
     in_lane: BTreeMap<Lane, u32>,
     /// Recorded, and not released before it survives a loss of power.
@@ -308,6 +321,8 @@ impl Core {
             ingress_epoch: None,
             egress_is_up: true,
             flights: HashMap::new(),
+            live: HashSet::new(),
+            lost: Vec::new(),
             in_lane: BTreeMap::new(),
             unsynced: VecDeque::new(),
             halting: Vec::new(),
@@ -329,6 +344,12 @@ impl Core {
             let until = at.plus_us(REMEMBERED_US);
             core.replay
                 .keep(Mark(*seen), First::Approved(*entry), until);
+            // The run before this one signed it, and its outcome may not have come.
+            core.lost.push(Lost {
+                entry: *entry,
+                of: None,
+                until: at.plus_us(ORDER_WINDOW_US_MAX),
+            });
         }
         core.failures.minute(core.clock.now());
         core.refresh();
@@ -479,8 +500,18 @@ impl Core {
     pub fn egress_awaited(&mut self) {
         self.egress_is_up = false;
         let now = self.clock.now();
-        for (_, flight) in std::mem::take(&mut self.flights) {
-            if flight.own.is_none() && flight.entry.is_some() {
+        for (id, flight) in std::mem::take(&mut self.flights) {
+            self.live.remove(&id);
+            if flight.own.is_none()
+                && let (Some(entry), Some(caller)) = (flight.entry, flight.caller)
+            {
+                if flight.until.plus_us(commands::CLOCK_DOUBT_US) > now {
+                    self.lost.push(Lost {
+                        entry,
+                        of: Some((caller, flight.kinds, flight.reserved)),
+                        until: flight.until,
+                    });
+                }
                 self.metrics
                     .outcomes
                     .entry("maybe_sent")
@@ -530,6 +561,11 @@ impl Core {
             .ingress_epoch
             .is_some_and(|epoch| epoch != request.id.epoch)
         {
+            self.metrics.foreign_frames += 1;
+            return Ok(());
+        }
+        if self.live.contains(&request.id) || self.flights.contains_key(&request.id) {
+            // An honest ingress never gives a number twice; what is under way must not be forgotten for it.
             self.metrics.foreign_frames += 1;
             return Ok(());
         }
@@ -815,6 +851,7 @@ impl Core {
                 if let Some((mark, until)) = mark {
                     self.replay.keep(mark, First::Approved(entry), until);
                 }
+                self.live.insert(request.id);
                 *self.in_lane.entry(lane).or_default() += 1;
                 *self.metrics.approved.entry(lane).or_default() += 1;
                 turn.queued.push(queued);
@@ -1244,6 +1281,7 @@ impl Core {
         turn: &mut Turn,
     ) -> Result<(), CoreError> {
         self.leave_lane(meta.lane);
+        self.live.remove(&meta.id);
         self.metrics.dropped += 1;
         let mut body = self.body(What::Dropped);
         body.public.of = Some(entry);
@@ -1335,6 +1373,7 @@ impl Core {
         let Some(flight) = self.flights.remove(&outcome.id) else {
             return Ok(());
         };
+        self.live.remove(&outcome.id);
         self.leave_lane(flight.lane);
         let word = match outcome.sent {
             Sent::NotSent => "not_sent",

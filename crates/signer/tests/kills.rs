@@ -112,7 +112,10 @@ fn nothing_is_lost_or_doubled_when_the_signer_is_killed() {
                 if kind != kind::SEND {
                     continue;
                 }
-                let send: Send<'_> = wire::message(&cbor).unwrap();
+                // A frame that the kill cut short goes on with the marker's bytes: egress would drop the link there.
+                let Ok(send) = wire::message::<Send<'_>>(&cbor) else {
+                    return;
+                };
                 let body = String::from_utf8(send.body.to_vec()).unwrap();
                 if let Some(entry) = send.entry {
                     tell.send((entry, body)).unwrap();

@@ -40,6 +40,8 @@ pub(super) struct Halting {
     halted: Halted,
     pub(super) until_boot_us: u64,
     pub(super) waits: bool,
+    /// Nobody can say what became of these.
+    lost: Vec<EntryId>,
 }
 
 /// A release that is being compiled beside the loop.
@@ -613,6 +615,20 @@ impl Core {
                 until = until.max(flight.until);
             }
         }
+        let mut lost = Vec::new();
+        self.lost
+            .retain(|one| one.until.plus_us(CLOCK_DOUBT_US) > now);
+        for one in &self.lost {
+            let refused = one.of.as_ref().is_none_or(|(caller, kinds, reserved)| {
+                self.covers(&scope, caller)
+                    && kinds.iter().any(|kind| refuses(&halt, *kind, *reserved))
+            });
+            if refused {
+                lost.push(one.entry);
+                until = until.max(one.until);
+            }
+        }
+        lost.sort_unstable();
         entries.sort_unstable();
         let mut halted = Halted {
             entry,
@@ -634,12 +650,17 @@ impl Core {
             let _ = wire::frame(&mut turn.to_egress, kind::DISCARD, &discard);
             halted.under_way = entries;
         }
+        if !lost.is_empty() {
+            halted.confirmed = false;
+            halted.none_after = until.plus_us(CLOCK_DOUBT_US);
+        }
         self.halting.push(Halting {
             token,
             discard: entry.0,
             halted,
             until_boot_us: self.clock.boot_us().saturating_add(HALT_WAIT_US),
             waits,
+            lost,
         });
         Ok(Done::Later)
     }
@@ -665,7 +686,7 @@ impl Core {
                 halting.halted.under_way.push(entry);
             }
         }
-        halting.halted.confirmed = true;
+        halting.halted.confirmed = halting.lost.is_empty();
     }
 
     pub(super) fn commands_egress_gone(&mut self) {
@@ -682,6 +703,8 @@ impl Core {
         self.halting = waiting;
         let now = self.clock.now();
         for mut halting in ready {
+            halting.halted.under_way.append(&mut halting.lost);
+            halting.halted.under_way.sort_unstable();
             if halting.halted.under_way.is_empty() {
                 // Everything was answered or dropped before this look at the clock.
                 halting.halted.none_after = now;

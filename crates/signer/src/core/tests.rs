@@ -1102,6 +1102,76 @@ fn a_jump_of_the_clock_waits_for_an_operator_over_a_restart_too() {
 }
 
 #[test]
+fn a_halt_lists_what_a_run_of_egress_or_of_the_signer_took_with_it() {
+    let mut site = site();
+    let sent = site.order("one").0.remove(0);
+    let entry = sent.entry.unwrap();
+    let signed = site.at();
+    site.core().egress_gone();
+    let mut turn = Turn::default();
+    site.core().egress_started(&mut turn);
+    site.pass(100_000);
+    let halt = site.halt(Scope::Strategy(QUOTER), Level::CancelOnly);
+    let (answer, turn) = site.command_with(halt, |site, _| site.pass(1_000));
+    assert!(discards(&turn).is_empty(), "the new run does not know it");
+    let Answer::Halted(halted) = answer else {
+        panic!("{answer:?}")
+    };
+    assert_eq!((halted.confirmed, &halted.under_way), (false, &vec![entry]));
+    assert!(halted.none_after >= signed.plus_us(ORDER_WINDOW_US_MAX));
+    // The same after a start; and once its window has passed, no more.
+    site.restart();
+    let halt = site.halt(Scope::Firm, Level::CancelOnly);
+    let (answer, _) = site.command_with(halt, |site, _| site.pass(1_000));
+    assert!(
+        matches!(&answer, Answer::Halted(halted) if halted.under_way == [entry] && !halted.confirmed),
+        "{answer:?}"
+    );
+    site.pass(1_500_000);
+    let halt = site.halt(Scope::Firm, Level::Lock);
+    let (answer, _) = site.command_with(halt, |site, _| site.pass(1_000));
+    assert!(matches!(&answer, Answer::Halted(halted) if halted.under_way.is_empty()));
+}
+
+#[test]
+fn a_number_that_ingress_gives_twice_hides_nothing_from_a_halt() {
+    let mut site = site();
+    let first = site.order("one").0.remove(0);
+    site.seq -= 1;
+    let (sent, told) = site.order("two");
+    assert!(sent.is_empty() && told.is_none(), "{told:?}");
+    let halt = site.halt(Scope::Firm, Level::CancelOnly);
+    let (answer, _) = site.command_with(halt, |site, _| site.pass(10_000));
+    assert!(
+        matches!(&answer, Answer::Halted(halted) if halted.under_way == [first.entry.unwrap()]),
+        "{answer:?}"
+    );
+    // Two at once, in one turn.
+    site.done(Command::Resume {
+        scope: Scope::Firm,
+        level: None,
+        reason: String::new(),
+    });
+    let mut turn = Turn::default();
+    let api_key = site.api_key.clone();
+    for client in ["three", "four"] {
+        let payload = site.signed(&format!("{ORDER}{client}"), site.at());
+        site.put(
+            &api_key,
+            "POST",
+            "/api/v3/order",
+            &payload,
+            LOCAL,
+            &mut turn,
+        );
+        site.seq -= 1;
+    }
+    let now = site.now;
+    site.core().finish(&mut turn, now).unwrap();
+    assert_eq!(sends(&turn.to_egress).len(), 1);
+}
+
+#[test]
 fn on_a_nearly_full_disk_what_lowers_risk_passes_and_is_recorded() {
     let mut site = site();
     let open = site.order("open").0.remove(0);
