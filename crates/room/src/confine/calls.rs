@@ -231,6 +231,7 @@ pub(super) static CALLS: &[Call] = &[
     call!(SYS_unlinkat, FILES, "releases and files left half written"),
     #[cfg(target_arch = "x86_64")]
     call!(SYS_unlink, FILES, "the same where libc calls it so"),
+    call!(SYS_fstatfs, SIGNER, "how much room the disk has"),
     call!(SYS_ftruncate, SIGNER, "a torn tail behind the last hash"),
     call!(SYS_mkdirat, SIGNER, "a release's folder"),
     #[cfg(target_arch = "x86_64")]
