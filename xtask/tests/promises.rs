@@ -100,6 +100,7 @@ fn the_operators_program_links_neither() {
 fn the_pure_crates_stay_pure() {
     reaches_none("portcullis-model", &NETWORK);
     reaches_none("portcullis-venues", &NETWORK);
+    reaches_none("portcullis-authority", &NETWORK);
     reaches_none("portcullis-venues", &KEYS);
 }
 

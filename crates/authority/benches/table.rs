@@ -8,7 +8,7 @@
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use portcullis_authority::{
-    Account, DEFAULT_POLICY, Governing, Oracle, Roster, SAMPLE_EVERY, Strategy, check, compile,
+    Account, DEFAULT_POLICY, Governing, Oracle, Roster, Strategy, check, compile,
 };
 use portcullis_model::action::{ActionKind, MarketKind, OrderType, Side};
 use portcullis_model::id::{AccountId, Name, StrategyId, Timestamp};
@@ -70,8 +70,8 @@ fn evaluate(criterion: &mut Criterion) {
             )
         })
     });
-    let governing = Governing::new(table, oracle, SAMPLE_EVERY).unwrap();
-    group.bench_function("judge, sampled", |b| {
+    let governing = Governing::new(table, oracle).unwrap();
+    group.bench_function("judge, Cedar looking on", |b| {
         b.iter(|| {
             governing.judge(
                 StrategyId(10_500),

@@ -328,3 +328,91 @@ fn run_one(
         why,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::roster;
+    use crate::{DEFAULT_POLICY, check, compile};
+
+    fn run_on_default(text: &str) -> Result<Vec<CaseResult>, CasesError> {
+        let rules = check(DEFAULT_POLICY).unwrap();
+        let table = compile(&rules, &roster()).unwrap();
+        run(text, &table, &Oracle::new(rules, roster()).unwrap())
+    }
+
+    const ORDER: &str = "[defaults]\nsource = \"10.0.0.5\"\n[[case]]\nname = \"c\"\nstrategy = \"mm\"\naccount = \"main\"\n\
+                         action = \"PlaceOrder\"\n\
+                         context = { market = \"BTCUSDT\", side = \"buy\", orderType = \"limit\", value = 5 }\n";
+
+    #[test]
+    fn a_case_passes_or_says_why_not() {
+        for (expect, why) in [
+            ("expect = \"permit\"", None),
+            ("expect = \"permit\"\npolicy = \"trade-own-accounts\"", None),
+            ("expect = \"forbid\"", Some("expected forbid, got permit")),
+            (
+                "expect = \"permit\"\npolicy = \"see-own-accounts\"",
+                Some("`see-own-accounts` did not decide"),
+            ),
+        ] {
+            let results = run_on_default(&format!("{ORDER}{expect}")).unwrap();
+            let [result] = results.as_slice() else {
+                panic!("{results:?}")
+            };
+            assert_eq!(result.why.as_deref(), why, "{expect}");
+            assert_eq!(result.passed, why.is_none());
+            assert_eq!(result.deciding, ["trade-own-accounts"]);
+        }
+        let other =
+            ORDER.replace("account = \"main\"", "account = \"side\"") + "expect = \"no-permit\"";
+        assert!(
+            run_on_default(&other)
+                .unwrap()
+                .iter()
+                .all(|result| result.passed)
+        );
+    }
+
+    #[test]
+    fn a_case_that_asks_something_else_than_it_says_is_refused() {
+        for (from, to, expected) in [
+            (
+                "\"mm\"",
+                "\"nm\"",
+                "case `c`: no strategy `nm`; correct the name",
+            ),
+            ("\"main\"", "\"mian\"", "case `c`: no account `mian`"),
+            ("PlaceOrder", "Trade", "case `c`: no action `Trade`"),
+            (
+                "side = \"buy\", ",
+                "",
+                "case `c`: PlaceOrder always has `side`; give it in `context`",
+            ),
+            (
+                "value = 5",
+                "value = 5, asset = \"BTC\"",
+                "case `c`: PlaceOrder has no `asset`; leave it out",
+            ),
+            ("value = 5", "notional = 5", "unknown field `notional`"),
+            ("\"buy\"", "\"bye\"", "unknown variant `bye`"),
+        ] {
+            let text = ORDER.replace(from, to) + "expect = \"permit\"";
+            let error = run_on_default(&text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+        let policy = format!("{ORDER}expect = \"permit\"\npolicy = \"nobody\"");
+        assert!(
+            run_on_default(&policy)
+                .unwrap_err()
+                .to_string()
+                .contains("no policy `nobody`")
+        );
+        assert!(
+            run_on_default("")
+                .unwrap_err()
+                .to_string()
+                .starts_with("no `[[case]]` in the file")
+        );
+    }
+}

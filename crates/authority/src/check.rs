@@ -2,6 +2,7 @@
 //! nothing that could fail at run time. Cedar skips a policy that fails, a forbid too, so what could fail is refused
 //! here. Every finding says where, what, and what to do.
 
+use crate::atoms::children;
 use crate::report::{CheckError, Finding, Findings, Report, Severity};
 use crate::residual::{self, Known, Problem, Thing, World};
 use crate::roster::{self, Roster};
@@ -46,7 +47,8 @@ pub(crate) struct Rule {
     pub kinds: Vec<ActionKind>,
     pub resource: Scope,
     pub clauses: Vec<Clause>,
-    pub reads: Reads,
+    /// Its conditions look at the action, or at whether something is there.
+    pub asks_kind: bool,
 }
 
 /// What a policy's scope asks of the strategy, or of the account.
@@ -67,15 +69,6 @@ impl Scope {
                 .as_ref()
                 .is_none_or(|group| world.is_in(thing, group))
     }
-}
-
-/// What a policy's conditions look at beside `context`: if they do not, it is specialised once for all.
-#[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Reads {
-    pub principal: bool,
-    pub resource: bool,
-    /// The action, or whether the context has something.
-    pub kind: bool,
 }
 
 /// Policies that passed: they parse, are of the language that compiles, and cannot fail.
@@ -312,7 +305,7 @@ fn rule(
         kinds,
         resource: resource_scope(&body.resource),
         clauses: body.clauses().clone(),
-        reads: walk.reads,
+        asks_kind: walk.asks_kind,
     })
 }
 
@@ -548,7 +541,7 @@ fn unlike_things(rules: &[Rule], findings: &mut Findings<'_>) {
 #[derive(Default)]
 struct Walk {
     problems: Vec<Problem>,
-    reads: Reads,
+    asks_kind: bool,
     /// Words that stand beside an attribute of the context.
     words: Vec<(String, String)>,
 }
@@ -556,41 +549,19 @@ struct Walk {
 impl Walk {
     fn expression(&mut self, expr: &Expr) {
         match expr {
-            Expr::Var(Var::Principal) => self.reads.principal = true,
-            Expr::Var(Var::Resource) => self.reads.resource = true,
-            Expr::Var(Var::Action) => self.reads.kind = true,
-            Expr::Var(Var::Context) | Expr::Literal(_) => {}
-            Expr::UnaryOp { op, expr } => {
-                self.unary(*op);
-                self.expression(expr);
-            }
+            Expr::UnaryOp { op, .. } => self.unary(*op),
             Expr::BinaryOp { op, left, right } => {
                 self.binary(*op);
                 self.word(*op, left, right);
-                self.expression(left);
-                self.expression(right);
             }
-            Expr::GetAttr { expr, .. } | Expr::Like { expr, .. } => self.expression(expr),
-            Expr::HasAttr { expr, .. } => {
-                self.reads.kind = true;
-                self.expression(expr);
-            }
-            Expr::Is { expr, in_expr, .. } => {
-                self.expression(expr);
-                if let Some(group) = in_expr {
-                    self.expression(group);
-                }
-            }
-            Expr::IfThenElse {
-                cond,
-                then_expr,
-                else_expr,
-            } => {
-                self.expression(cond);
-                self.expression(then_expr);
-                self.expression(else_expr);
-            }
-            Expr::Set(items) => items.iter().for_each(|item| self.expression(item)),
+            Expr::Var(Var::Action) | Expr::HasAttr { .. } => self.asks_kind = true,
+            Expr::Var(_)
+            | Expr::Literal(_)
+            | Expr::GetAttr { .. }
+            | Expr::Like { .. }
+            | Expr::Is { .. }
+            | Expr::IfThenElse { .. }
+            | Expr::Set(_) => {}
             Expr::Record(_) => self.refuse("", "a record", "compare the attributes one by one"),
             Expr::Slot(_) => self.refuse("?", "a template slot", "write a policy for each case"),
             _ => self.refuse(
@@ -598,6 +569,9 @@ impl Walk {
                 "a construct that this version does not know",
                 "write it with comparisons",
             ),
+        }
+        for child in children(expr) {
+            self.expression(child);
         }
     }
 

@@ -20,6 +20,7 @@
     )
 )]
 
+mod atoms;
 pub mod cases;
 mod check;
 mod compile;
@@ -37,9 +38,9 @@ mod tests;
 pub use check::{
     ID_BYTES_MAX, NESTING_MAX, OPERATORS_MAX, POLICIES_MAX, Rules, TEXT_BYTES_MAX, check,
 };
-pub use compile::compile;
+pub use compile::{DECISION_NS_MAX, compile};
 pub use oracle::{Decision, Explanation, Mismatch, Note, Oracle, OwnedFacts, Question};
-pub use release::{Governing, SAMPLE_EVERY, SAMPLES_WAITING_MAX, compile_release};
+pub use release::{Governing, PAUSE_MIN, PAUSE_TIMES, compile_release};
 pub use report::{CheckError, Finding, Report, Severity};
 pub use roster::{Account, Roster, RosterError, Strategy};
 pub use vocabulary::{DEFAULT_POLICY, SCHEMA};

@@ -209,8 +209,9 @@ impl From<&cedar_policy::pst::EntityUID> for Thing {
     }
 }
 
+/// What is known at load.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Value {
+pub(crate) enum Value {
     Bool(bool),
     Long(i64),
     Text(String),
@@ -228,6 +229,14 @@ enum Part {
     /// A condition on the context.
     Test(Test),
     Context,
+}
+
+/// The value of an expression that does not look at `context`; none if it has none.
+pub(crate) fn known(expr: &Expr, known: &Known<'_>) -> Option<Value> {
+    match specialise(expr, known) {
+        Ok(Part::Known(value)) => Some(value),
+        _ => None,
+    }
 }
 
 /// What is left of a policy's conditions.
@@ -898,6 +907,25 @@ fn any_of(left: Test, right: Test) -> Test {
                     Test::Any(inner) => tests.extend(inner),
                     test => tests.push(test),
                 }
+            }
+            // `market == "A" || market == "B"` asks for one of two words, and is found by either.
+            tests.dedup_by(|next, test| match (test, next) {
+                (
+                    Test::TextIn { slot, words },
+                    Test::TextIn {
+                        slot: of,
+                        words: more,
+                    },
+                ) if slot == of => {
+                    let both: BTreeSet<Box<str>> =
+                        words.iter().chain(more.iter()).cloned().collect();
+                    *words = both.into_iter().collect();
+                    true
+                }
+                _ => false,
+            });
+            if tests.len() == 1 {
+                return tests.remove(0);
             }
             Test::Any(tests.into())
         }

@@ -137,6 +137,116 @@ fn the_default_lets_strategies_trade_on_their_own_accounts_and_moves_no_value() 
     }
 }
 
+/// The examples in the default's comments are policies that pass, and do what their comment says.
+#[test]
+fn the_examples_in_the_default_hold() {
+    let (text, examples) = DEFAULT_POLICY.split_once("// ---- Examples.").unwrap();
+    let code = |line: &str| {
+        ["@id", "forbid", "permit", "when", "unless"]
+            .iter()
+            .any(|word| line.starts_with(word))
+    };
+    let uncommented: String = examples
+        .lines()
+        .filter_map(|line| line.strip_prefix("// "))
+        .filter(|line| code(line))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let rules = check(&format!("{text}{uncommented}")).unwrap();
+    assert_eq!(rules.report().policies, 10);
+    let mut roster = roster();
+    roster.strategies.push(Strategy {
+        id: StrategyId(13),
+        name: name("maker"),
+        desk: None,
+        accounts: vec![MAIN],
+    });
+    let table = compile(&rules, &roster).unwrap();
+    let judge =
+        |strategy, kind, facts: OwnedFacts| match table.judge(strategy, kind, MAIN, &facts.facts())
+        {
+            Judgement::Permit { policy } => format!("permit {policy}"),
+            Judgement::Forbid { policy } => format!("forbid {policy}"),
+            Judgement::NoPermit => "no permit".to_owned(),
+        };
+    let (place, maker) = (ActionKind::PlaceOrder, StrategyId(13));
+    let inside = || OwnedFacts {
+        source: [10, 20, 3, 4].into(),
+        minute_of_day: 600,
+        weekday: 3,
+        ..order()
+    };
+    let trade = "permit trade-own-accounts";
+    assert_eq!(judge(MM, place, inside()), trade);
+    assert_eq!(judge(MM, place, order()), "forbid desk-a-sources");
+    let night = || OwnedFacts {
+        minute_of_day: 1200,
+        ..inside()
+    };
+    assert_eq!(judge(MM, place, night()), "forbid desk-a-hours");
+    assert_eq!(
+        judge(
+            MM,
+            place,
+            OwnedFacts {
+                weekday: 6,
+                ..inside()
+            }
+        ),
+        "forbid desk-a-hours"
+    );
+    assert_eq!(
+        judge(
+            MM,
+            place,
+            OwnedFacts {
+                reduces: Some(true),
+                ..night()
+            }
+        ),
+        trade
+    );
+    assert_eq!(judge(MM, ActionKind::CancelOrder, night()), trade);
+    let rests = || OwnedFacts {
+        order_type: Some(OrderType::LimitMaker),
+        ..order()
+    };
+    assert_eq!(judge(maker, place, rests()), trade);
+    assert_eq!(judge(maker, place, order()), "forbid maker-only");
+    let other = OwnedFacts {
+        market: Some("DOGEUSDT".to_owned()),
+        ..rests()
+    };
+    assert_eq!(judge(maker, place, other), "forbid maker-markets");
+    for (value, verdict) in [
+        (50_000_000_000, trade),
+        (50_000_000_001, "forbid maker-value"),
+        (i64::MAX, "forbid maker-value"),
+    ] {
+        assert_eq!(
+            judge(
+                maker,
+                place,
+                OwnedFacts {
+                    value: Some(value),
+                    ..rests()
+                }
+            ),
+            verdict
+        );
+    }
+    let setting = |approvals| OwnedFacts {
+        approvals: Some(approvals),
+        ..said()
+    };
+    assert_eq!(judge(maker, ActionKind::Configure, setting(0)), "no permit");
+    assert_eq!(
+        judge(maker, ActionKind::Configure, setting(1)),
+        "permit settings-with-an-operator"
+    );
+    assert_eq!(judge(ARB, ActionKind::Configure, setting(2)), "no permit");
+}
+
 #[test]
 fn names_that_are_new_reach_compiled_policies() {
     let files = Files::from([("authority.cedar".to_owned(), DEFAULT_POLICY.to_owned())]);

@@ -67,11 +67,12 @@ fn authority() -> Table {
         })
         .collect();
     let cancel = builder.test(&Test::Always);
-    let row = builder.row(|kind| match kind {
+    let group = builder.group(|kind| match kind {
         ActionKind::PlaceOrder => all.clone(),
         ActionKind::CancelOrder => vec![(PolicyIndex(0), cancel)],
         _ => Vec::new(),
     });
+    let row = builder.row(&[group]);
     for strategy in strategies {
         builder.place(strategy, ACCOUNT, row);
     }

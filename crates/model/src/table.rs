@@ -19,6 +19,11 @@ pub const PAIRS_MAX: usize = 4_000_000;
 const KEYED_RULES_MIN: usize = 8;
 /// Longer lists of words are searched by halves.
 const LINEAR_WORDS_MAX: usize = 6;
+/// What a rule costs beside its test, and what finding rules by a text costs: see [`Test::cost_ns`].
+const RULE_NS: u32 = 2;
+const LOOK_UP_NS: u32 = 30;
+/// Longer texts are searched by an algorithm that is slow to start.
+const SHORT_TEXT_BYTES: usize = 64;
 const KINDS: usize = ActionKind::ALL.len();
 
 /// What an expression in a policy's `context` can name.
@@ -563,13 +568,21 @@ impl Pattern {
             return false;
         };
         for piece in &self.middle {
-            match rest.split_once(&**piece) {
-                Some((_, after)) => rest = after,
+            match find(rest, piece).and_then(|at| rest.get(at + piece.len()..)) {
+                Some(after) => rest = after,
                 None => return false,
             }
         }
         true
     }
+}
+
+fn find(text: &str, piece: &str) -> Option<usize> {
+    if text.len() > SHORT_TEXT_BYTES || piece.is_empty() {
+        return text.find(piece);
+    }
+    let mut windows = text.as_bytes().windows(piece.len());
+    windows.position(|window| window == piece.as_bytes())
 }
 
 impl fmt::Display for Pattern {
@@ -696,12 +709,58 @@ impl Test {
         }
     }
 
-    /// The words of which `slot` must be one for this test to hold, if the test says so outright.
-    fn keys(&self, slot: Slot) -> Option<&[Box<str>]> {
+    /// The words of which `slot` must be one for this test to hold, if the test says so outright. A rule that is found
+    /// by them is not looked at if the slot is absent, so a slot that may be absent must have been asked for before.
+    fn keys(&self, slot: Slot, presence: Presence) -> Option<&[Box<str>]> {
         match self {
-            Self::TextIn { slot: s, words } if *s == slot => Some(words),
-            Self::All(tests) => tests.iter().find_map(|test| test.keys(slot)),
+            Self::TextIn { slot: s, words } if *s == slot && presence == Presence::Required => {
+                Some(words)
+            }
+            Self::All(tests) => {
+                let at = tests
+                    .iter()
+                    .position(|test| matches!(test, Self::TextIn { slot: s, .. } if *s == slot))?;
+                let before = tests.get(..at)?;
+                if presence == Presence::Optional && !before.contains(&Self::Has(slot)) {
+                    return None;
+                }
+                match tests.get(at) {
+                    Some(Self::TextIn { words, .. }) => Some(words),
+                    _ => None,
+                }
+            }
             _ => None,
+        }
+    }
+
+    /// What looking at it costs at most, in about nanoseconds. A test of `benches/table.rs` in `authority` holds it to
+    /// the clock.
+    #[must_use]
+    pub fn cost_ns(&self) -> u32 {
+        let sum = |tests: &[Self]| {
+            let costs = tests.iter().map(Self::cost_ns);
+            costs.fold(1, u32::saturating_add)
+        };
+        match self {
+            Self::Always | Self::Never => 0,
+            Self::All(tests) | Self::Any(tests) => sum(tests),
+            Self::Not(test) => test.cost_ns(),
+            Self::If(branches) => {
+                let [condition, then, otherwise] = &**branches;
+                condition
+                    .cost_ns()
+                    .saturating_add(then.cost_ns().max(otherwise.cost_ns()))
+            }
+            Self::TextIn { words, .. } if words.len() <= LINEAR_WORDS_MAX => {
+                2 + 2 * u32::try_from(words.len()).unwrap_or(u32::MAX / 4)
+            }
+            Self::TextIn { words, .. } => 4 + 6 * words.len().ilog2(),
+            Self::TextLike { pattern, .. } => {
+                let pieces = u32::try_from(pattern.middle.len()).unwrap_or(u32::MAX);
+                pieces.saturating_mul(20).saturating_add(5)
+            }
+            Self::TextSame(_, _) => 4,
+            _ => 2,
         }
     }
 }
@@ -862,6 +921,8 @@ struct Rules {
     /// Looked at one after the other; those without a condition first.
     each: Box<[Rule]>,
     keyed: Option<Keyed>,
+    /// Of looking at them all.
+    cost_ns: u32,
 }
 
 /// Rules that ask for one text of `slot` each, found by that text.
@@ -886,8 +947,10 @@ pub struct Table {
     accounts: Box<[AccountId]>,
     /// For each strategy and account its row.
     pairs: Box<[u32]>,
-    /// For each kind of action its cell.
-    rows: Box<[[u32; KINDS]]>,
+    /// Groups of policies: those about everybody, about a desk, about one strategy. Many rows share a group.
+    rows: Box<[Box<[u32]>]>,
+    /// For each kind of action the group's cell.
+    groups: Box<[[u32; KINDS]]>,
     cells: Box<[Cell]>,
     tests: Box<[Test]>,
     required: [u32; KINDS],
@@ -908,20 +971,30 @@ impl Table {
         kind: ActionKind,
         facts: &Facts<'_>,
     ) -> Verdict {
-        let cell = match self.cell(strategy, account, kind, facts) {
-            Ok(cell) => cell,
-            Err(unfit) => return Verdict::Unfit(unfit),
-        };
-        match self.first(&cell.forbids, facts) {
-            Ok(None) => {}
-            Ok(Some(policy)) => return Verdict::Forbid { policy },
-            Err(unfit) => return Verdict::Unfit(unfit),
+        self.judge(strategy, account, kind, facts)
+            .unwrap_or_else(Verdict::Unfit)
+    }
+
+    fn judge(
+        &self,
+        strategy: StrategyId,
+        account: AccountId,
+        kind: ActionKind,
+        facts: &Facts<'_>,
+    ) -> Result<Verdict, Unfit> {
+        let row = self.row(strategy, account)?;
+        self.complete(kind, facts)?;
+        for group in row {
+            if let Some(policy) = self.first(&self.cell(*group, kind)?.forbids, facts)? {
+                return Ok(Verdict::Forbid { policy });
+            }
         }
-        match self.first(&cell.permits, facts) {
-            Ok(None) => Verdict::NoPermit,
-            Ok(Some(policy)) => Verdict::Permit { policy },
-            Err(unfit) => Verdict::Unfit(unfit),
+        for group in row {
+            if let Some(policy) = self.first(&self.cell(*group, kind)?.permits, facts)? {
+                return Ok(Verdict::Permit { policy });
+            }
         }
+        Ok(Verdict::NoPermit)
     }
 
     /// Every policy that decided: all forbids that hold, else all permits that hold. For explanations and the oracle;
@@ -933,13 +1006,17 @@ impl Table {
         kind: ActionKind,
         facts: &Facts<'_>,
     ) -> Result<Vec<PolicyIndex>, Unfit> {
-        let cell = self.cell(strategy, account, kind, facts)?;
-        let forbids = self.all(&cell.forbids, facts)?;
-        if forbids.is_empty() {
-            self.all(&cell.permits, facts)
-        } else {
-            Ok(forbids)
+        let row = self.row(strategy, account)?;
+        self.complete(kind, facts)?;
+        let (mut forbids, mut permits) = (Vec::new(), Vec::new());
+        for group in row {
+            let cell = self.cell(*group, kind)?;
+            self.all(&cell.forbids, facts, &mut forbids)?;
+            self.all(&cell.permits, facts, &mut permits)?;
         }
+        let mut deciding = if forbids.is_empty() { permits } else { forbids };
+        deciding.sort_unstable();
+        Ok(deciding)
     }
 
     /// What is left of `policy` for this strategy, account and kind: `None` if it cannot apply.
@@ -951,12 +1028,10 @@ impl Table {
         kind: ActionKind,
         policy: PolicyIndex,
     ) -> Option<&Test> {
-        let cell = self
-            .cells
-            .get(self.cell_index(strategy, account, kind).ok()?)?;
-        [&cell.forbids, &cell.permits]
-            .into_iter()
-            .flat_map(Rules::iter)
+        let row = self.row(strategy, account).ok()?;
+        row.iter()
+            .filter_map(|group| self.cell(*group, kind).ok())
+            .flat_map(|cell| cell.forbids.iter().chain(cell.permits.iter()))
             .find(|rule| rule.policy == policy)
             .and_then(|rule| self.tests.get(rule.test as usize))
     }
@@ -993,6 +1068,7 @@ impl Table {
             strategies: self.strategies.len(),
             accounts: self.accounts.len(),
             rows: self.rows.len(),
+            groups: self.groups.len(),
             cells: self.cells.len(),
             keyed_cells: self
                 .cells
@@ -1003,12 +1079,32 @@ impl Table {
         }
     }
 
-    fn cell_index(
-        &self,
-        strategy: StrategyId,
-        account: AccountId,
-        kind: ActionKind,
-    ) -> Result<usize, Unfit> {
+    /// What a decision costs at most, in about nanoseconds, and where. `authority` refuses policies that cost too much.
+    #[must_use]
+    pub fn dearest(&self) -> Option<Dearest> {
+        let cost = |row: &[u32], kind| -> u32 {
+            let cells = row.iter().filter_map(|group| self.cell(*group, kind).ok());
+            cells.fold(0, |sum, cell| {
+                sum.saturating_add(cell.forbids.cost_ns)
+                    .saturating_add(cell.permits.cost_ns)
+            })
+        };
+        let costs = self
+            .rows
+            .iter()
+            .enumerate()
+            .flat_map(|(at, row)| ActionKind::ALL.map(|kind| (cost(row, kind), at, kind)));
+        let (cost_ns, row, kind) = costs.max_by_key(|(cost, _, _)| *cost)?;
+        let pair = self.pairs.iter().position(|of| *of as usize == row)?;
+        Some(Dearest {
+            strategy: *self.strategies.get(pair / self.accounts.len())?,
+            account: *self.accounts.get(pair % self.accounts.len())?,
+            kind,
+            cost_ns,
+        })
+    }
+
+    fn row(&self, strategy: StrategyId, account: AccountId) -> Result<&[u32], Unfit> {
         let at = self
             .strategies
             .binary_search(&strategy)
@@ -1022,33 +1118,25 @@ impl Table {
             .get(at * self.accounts.len() + account)
             .ok_or(Unfit::Strategy)?;
         let row = self.rows.get(*row as usize).ok_or(Unfit::Strategy)?;
-        row.get(kind as usize)
-            .map(|cell| *cell as usize)
-            .ok_or(Unfit::Strategy)
+        Ok(row)
     }
 
-    fn cell(
-        &self,
-        strategy: StrategyId,
-        account: AccountId,
-        kind: ActionKind,
-        facts: &Facts<'_>,
-    ) -> Result<&Cell, Unfit> {
-        let cell = self.cell_index(strategy, account, kind)?;
-        let missing = self
-            .required
-            .get(kind as usize)
-            .copied()
-            .unwrap_or(u32::MAX)
-            & !facts.present_mask();
-        if missing != 0 {
-            let slot = Slot::ALL
-                .get(missing.trailing_zeros() as usize)
-                .copied()
-                .unwrap_or(Slot::Source);
-            return Err(Unfit::Missing(slot));
+    /// Refuses an action that does not say what it must.
+    fn complete(&self, kind: ActionKind, facts: &Facts<'_>) -> Result<(), Unfit> {
+        let required = self.required.get(kind as usize).copied();
+        let missing = required.unwrap_or(u32::MAX) & !facts.present_mask();
+        if missing == 0 {
+            return Ok(());
         }
-        self.cells.get(cell).ok_or(Unfit::Strategy)
+        let slot = Slot::ALL.get(missing.trailing_zeros() as usize).copied();
+        Err(Unfit::Missing(slot.unwrap_or(Slot::Source)))
+    }
+
+    fn cell(&self, group: u32, kind: ActionKind) -> Result<&Cell, Unfit> {
+        let cells = self.groups.get(group as usize);
+        cells
+            .and_then(|cells| self.cells.get(*cells.get(kind as usize)? as usize))
+            .ok_or(Unfit::Strategy)
     }
 
     fn first(&self, rules: &Rules, facts: &Facts<'_>) -> Result<Option<PolicyIndex>, Unfit> {
@@ -1060,15 +1148,18 @@ impl Table {
         Ok(None)
     }
 
-    fn all(&self, rules: &Rules, facts: &Facts<'_>) -> Result<Vec<PolicyIndex>, Unfit> {
-        let mut policies = Vec::new();
+    fn all(
+        &self,
+        rules: &Rules,
+        facts: &Facts<'_>,
+        found: &mut Vec<PolicyIndex>,
+    ) -> Result<(), Unfit> {
         for rule in rules.for_facts(facts) {
             if self.holds(*rule, facts)? {
-                policies.push(rule.policy);
+                found.push(rule.policy);
             }
         }
-        policies.sort_unstable();
-        Ok(policies)
+        Ok(())
     }
 
     fn holds(&self, rule: Rule, facts: &Facts<'_>) -> Result<bool, Unfit> {
@@ -1082,6 +1173,15 @@ impl Table {
     }
 }
 
+/// The decision of a [`Table`] that costs most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dearest {
+    pub strategy: StrategyId,
+    pub account: AccountId,
+    pub kind: ActionKind,
+    pub cost_ns: u32,
+}
+
 /// How much a [`Table`] holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size {
@@ -1089,6 +1189,7 @@ pub struct Size {
     pub strategies: usize,
     pub accounts: usize,
     pub rows: usize,
+    pub groups: usize,
     pub cells: usize,
     /// Those that are searched by a text.
     pub keyed_cells: usize,
@@ -1118,49 +1219,51 @@ impl Rules {
         let test = |rule: &Rule| tests.get(rule.test as usize);
         let always = |rule: &Rule| test(rule) == Some(&Test::Always);
         rules.sort_by_key(|rule| (!always(rule), rule.policy));
-        // Only a slot that is always there can be a key: without it a rule would be passed over silently.
-        let keys = |rule: &Rule, slot: Slot| {
-            test(rule)
-                .and_then(|test| test.keys(slot))
-                .map(<[_]>::to_vec)
+        let cost = |rules: &[Rule]| {
+            let costs = rules.iter().filter_map(test).map(Test::cost_ns);
+            costs.fold(0, |sum, cost| {
+                u32::saturating_add(sum, cost).saturating_add(RULE_NS)
+            })
         };
-        let best = slots(kind)
+        let texts = slots(kind)
             .iter()
-            .filter(|(slot, presence)| {
-                *presence == Presence::Required && slot.slot_type() == SlotType::Text
+            .filter(|(slot, _)| slot.slot_type() == SlotType::Text);
+        let best = texts
+            .map(|(slot, presence)| {
+                let keys =
+                    |rule: &&Rule| test(rule).is_some_and(|t| t.keys(*slot, *presence).is_some());
+                (rules.iter().filter(keys).count(), *slot, *presence)
             })
-            .map(|(slot, _)| {
-                (
-                    rules
-                        .iter()
-                        .filter(|rule| keys(rule, *slot).is_some())
-                        .count(),
-                    *slot,
-                )
-            })
-            .max_by_key(|(count, _)| *count)
-            .filter(|(count, _)| *count >= KEYED_RULES_MIN);
-        let Some((_, slot)) = best else {
+            .max_by_key(|(count, _, _)| *count)
+            .filter(|(count, _, _)| *count >= KEYED_RULES_MIN);
+        let Some((_, slot, presence)) = best else {
             return Self {
+                cost_ns: cost(&rules),
                 each: rules.into(),
                 keyed: None,
             };
         };
         let mut by_word: HashMap<Box<str>, Vec<Rule>> = HashMap::new();
-        rules.retain(|rule| match keys(rule, slot) {
-            None => true,
-            Some(words) => {
-                for word in words {
-                    by_word.entry(word).or_default().push(*rule);
+        rules.retain(
+            |rule| match test(rule).and_then(|test| test.keys(slot, presence)) {
+                None => true,
+                Some(words) => {
+                    for word in words {
+                        by_word.entry(word.clone()).or_default().push(*rule);
+                    }
+                    false
                 }
-                false
-            }
-        });
-        let by_word = by_word
+            },
+        );
+        let by_word: HashMap<Box<str>, Box<[Rule]>> = by_word
             .into_iter()
             .map(|(word, rules)| (word, rules.into()))
             .collect();
+        let longest = by_word.values().map(|rules| cost(rules)).max();
         Self {
+            cost_ns: cost(&rules)
+                .saturating_add(longest.unwrap_or(0))
+                .saturating_add(LOOK_UP_NS),
             each: rules.into(),
             keyed: Some(Keyed { slot, by_word }),
         }
@@ -1170,6 +1273,9 @@ impl Rules {
 /// A test's number in the table under construction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TestId(u32);
+/// A group's number in the table under construction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct GroupId(u32);
 /// A row's number in the table under construction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RowId(u32);
@@ -1179,12 +1285,14 @@ pub struct RowId(u32);
 pub struct Builder {
     table: Table,
     pairs: Vec<u32>,
-    rows: Vec<[u32; KINDS]>,
+    rows: Vec<Box<[u32]>>,
+    groups: Vec<[u32; KINDS]>,
     cells: Vec<Cell>,
     tests: Vec<Test>,
     test_ids: HashMap<Test, u32>,
     cell_ids: HashMap<(ActionKind, Vec<(PolicyIndex, TestId)>), u32>,
-    row_ids: HashMap<[u32; KINDS], u32>,
+    row_ids: HashMap<Box<[u32]>, u32>,
+    group_ids: HashMap<[u32; KINDS], u32>,
 }
 
 impl Builder {
@@ -1211,17 +1319,20 @@ impl Builder {
                 accounts: accounts.into(),
                 pairs: Box::default(),
                 rows: Box::default(),
+                groups: Box::default(),
                 cells: Box::default(),
                 tests: Box::default(),
                 required,
             },
             pairs,
-            rows: vec![[0; KINDS]],
+            rows: vec![Box::default()],
+            groups: vec![[0; KINDS]],
             cells: vec![Cell::default()],
             tests: Vec::new(),
             test_ids: HashMap::new(),
             cell_ids: HashMap::new(),
-            row_ids: HashMap::from([([0; KINDS], 0)]),
+            row_ids: HashMap::from([(Box::default(), 0)]),
+            group_ids: HashMap::from([([0; KINDS], 0)]),
         }
     }
 
@@ -1236,16 +1347,31 @@ impl Builder {
     }
 
     /// `rules` gives for each kind of action the policies that can apply, with what is left of each.
-    pub fn row(
+    pub fn group(
         &mut self,
         mut rules: impl FnMut(ActionKind) -> Vec<(PolicyIndex, TestId)>,
-    ) -> RowId {
-        let mut row = [0; KINDS];
-        for (place, kind) in row.iter_mut().zip(ActionKind::ALL) {
+    ) -> GroupId {
+        let mut group = [0; KINDS];
+        for (place, kind) in group.iter_mut().zip(ActionKind::ALL) {
             *place = self.cell(kind, rules(kind));
         }
+        let next = id_of(self.groups.len());
+        let id = *self.group_ids.entry(group).or_insert(next);
+        if id == next {
+            self.groups.push(group);
+        }
+        GroupId(id)
+    }
+
+    /// All that is looked at for a pair. Each group is looked up by itself, so they should be few.
+    pub fn row(&mut self, groups: &[GroupId]) -> RowId {
+        let row: Box<[u32]> = groups
+            .iter()
+            .map(|group| group.0)
+            .filter(|group| *group != 0)
+            .collect();
         let next = id_of(self.rows.len());
-        let id = *self.row_ids.entry(row).or_insert(next);
+        let id = *self.row_ids.entry(row.clone()).or_insert(next);
         if id == next {
             self.rows.push(row);
         }
@@ -1270,6 +1396,7 @@ impl Builder {
         Table {
             pairs: self.pairs.into(),
             rows: self.rows.into(),
+            groups: self.groups.into(),
             cells: self.cells.into(),
             tests: self.tests.into(),
             ..self.table
@@ -1355,13 +1482,14 @@ mod tests {
             .zip(rules)
             .map(|(at, (_, test))| (PolicyIndex(at), builder.test(test)))
             .collect();
-        let row = builder.row(|kind| {
+        let group = builder.group(|kind| {
             if kind == ActionKind::PlaceOrder {
                 ids.clone()
             } else {
                 Vec::new()
             }
         });
+        let row = builder.row(&[group]);
         builder.place(S, A, row);
         builder.finish()
     }
