@@ -40,8 +40,6 @@ use std::time::Duration;
 
 /// Requests decided in one turn, at most: so many entries go out with one write.
 pub const REQUESTS_PER_TURN: usize = 64;
-/// Frames of a neighbour taken in one turn, at most.
-const FRAMES_PER_TURN: usize = 512;
 /// Outcomes that come without a request are taken this late at most.
 pub const OUTCOMES_WITHIN: Duration = Duration::from_millis(2);
 /// A stop waits this long for what is under way, so that the next start need not ask the venue for it.
@@ -108,6 +106,8 @@ pub struct Serve {
     watches_egress: bool,
     operators: Operators,
     lanes: Lanes,
+    /// A request that came alone, for this turn.
+    single: Vec<u8>,
     /// Credits of ingress that it has not got back.
     owed: u32,
     turn: Turn,
@@ -144,6 +144,7 @@ impl Serve {
             watches_egress: false,
             operators: Operators::new(),
             lanes: Lanes::default(),
+            single: Vec::new(),
             owed: 0,
             turn: Turn::default(),
             opened,
@@ -314,16 +315,19 @@ impl Serve {
                 Gate::Closed => {}
             }
         }
+        if !self.single.is_empty() {
+            let cbor = std::mem::take(&mut self.single);
+            if !self.decide(&cbor, reading)? {
+                (self.line)(r#"{"room":"signer","event":"ingress-refused","alert":true}"#);
+                ingress_is_there = false;
+            }
+            self.single = cbor;
+            self.single.clear();
+        }
         for _ in 0..REQUESTS_PER_TURN {
             let Some(cbor) = self.lanes.pop() else { break };
-            self.owed += 1;
-            if let Ok(request) = wire::message::<Request<'_>>(&cbor) {
-                match &mut self.gate {
-                    Gate::Open(core) => core.request(&request, reading, &mut self.turn)?,
-                    Gate::Sealed(sealed) => sealed.request(&request, &mut self.turn),
-                    Gate::Closed => {}
-                }
-            }
+            // It was read once already, for its lane.
+            self.decide(&cbor, reading)?;
         }
         let mut answers = Vec::new();
         if let Gate::Open(core) = &mut self.gate {
@@ -424,7 +428,7 @@ impl Serve {
             return Ok(true);
         };
         let mut is_there = egress.link.receive().unwrap_or(false);
-        for _ in 0..FRAMES_PER_TURN {
+        loop {
             match egress.link.input.next() {
                 Ok(Some((kind, cbor))) => {
                     let known = from_egress(
@@ -452,16 +456,31 @@ impl Serve {
         Ok(is_there)
     }
 
-    /// Whether ingress is still there, and how many requests came.
+    /// Takes every frame that has come, so that none waits for another to wake us. A request that comes alone needs no
+    /// lane. Gives whether ingress is still there, and how many frames came.
     fn take_requests(&mut self) -> (bool, usize) {
         let Some(ingress) = &mut self.ingress else {
             return (true, 0);
         };
         let mut is_there = ingress.link.receive().unwrap_or(false);
-        let mut requests = 0;
-        for _ in 0..FRAMES_PER_TURN {
-            let taken = match ingress.link.input.next() {
-                Ok(Some((kind, cbor))) => from_ingress(
+        let mut frames = 0;
+        self.single.clear();
+        loop {
+            let (kind, cbor) = match ingress.link.input.next() {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break,
+                Err(_) => {
+                    is_there = false;
+                    break;
+                }
+            };
+            frames += 1;
+            if frames == 1 && kind == kind::REQUEST && ingress.greeted && self.lanes.is_empty() {
+                self.single.extend_from_slice(cbor);
+                continue;
+            }
+            let mut take = |kind, cbor: &[u8]| {
+                from_ingress(
                     &mut self.gate,
                     ingress.epoch,
                     &mut ingress.greeted,
@@ -470,18 +489,30 @@ impl Serve {
                     kind,
                     cbor,
                     &mut self.lanes,
-                ),
-                Ok(None) => break,
-                Err(_) => false,
+                )
             };
-            requests += 1;
-            if !taken {
+            let first = self.single.is_empty() || take(kind::REQUEST, &self.single);
+            self.single.clear();
+            if !first || !take(kind, cbor) {
                 (self.line)(r#"{"room":"signer","event":"ingress-refused","alert":true}"#);
                 is_there = false;
                 break;
             }
         }
-        (is_there, requests)
+        (is_there, frames)
+    }
+
+    fn decide(&mut self, cbor: &[u8], reading: Reading) -> Result<bool, CoreError> {
+        self.owed += 1;
+        let Ok(request) = wire::message::<Request<'_>>(cbor) else {
+            return Ok(false);
+        };
+        match &mut self.gate {
+            Gate::Open(core) => core.request(&request, reading, &mut self.turn)?,
+            Gate::Sealed(sealed) => sealed.request(&request, &mut self.turn),
+            Gate::Closed => {}
+        }
+        Ok(true)
     }
 
     /// Ingress is gone, and with it whoever asked.
