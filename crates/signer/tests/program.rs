@@ -472,3 +472,137 @@ fn a_malformed_command_is_refused_and_the_connection_goes_on() {
     program.status();
     program.stop();
 }
+
+/// A small file system of its own, if we may mount one.
+struct Mounted(Folder);
+
+impl Mounted {
+    fn new() -> Option<Self> {
+        let folder = Folder::new();
+        let done = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=100m", "tmpfs"])
+            .arg(&folder.0)
+            .output();
+        done.is_ok_and(|done| done.status.success())
+            .then_some(Self(folder))
+    }
+
+    /// Everything that is left.
+    fn fill(&self, name: &str) -> std::path::PathBuf {
+        let place = self.0.0.join(name);
+        let mut file = File::create(&place).unwrap();
+        let part = vec![1; 1 << 16];
+        while file.write_all(&part).is_ok() {}
+        while file.write_all(&[1]).is_ok() {}
+        place
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = std::process::Command::new("umount")
+            .arg("-l")
+            .arg(&self.0.0)
+            .output();
+    }
+}
+
+#[test]
+fn a_full_disk_lets_what_lowers_risk_pass_and_one_without_a_byte_left_ends_the_signer() {
+    let Some(disk) = Mounted::new() else {
+        println!("not tried: it takes the right to mount a file system");
+        return;
+    };
+    let folder = disk.0.0.clone();
+    let mut program = Program::start(&folder);
+    program.unseal(&[SITE_SECRET, LOG_KEY, TRADE_KEY]);
+    program.wait_for(|status| status["site"] == "fund");
+    let key = set_up(&mut program);
+    let mut neighbours = program.neighbours(1);
+    order(&mut neighbours, &key, 1, 1);
+    signed(&mut neighbours);
+    let reserve = folder.join("log/reserve");
+    let until = Instant::now() + PATIENCE;
+    while !reserve.exists() {
+        assert!(Instant::now() < until, "no reserve was taken");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    std::thread::sleep(Duration::from_millis(200));
+
+    let ballast = disk.fill("ballast");
+    // The reserve is given back, and from then on only what lowers risk passes.
+    order(&mut neighbours, &key, 1, 2);
+    signed(&mut neighbours);
+    while reserve.exists() {
+        program.done(Command::StrategyMode {
+            name: name("quoter"),
+            observe: false,
+        });
+    }
+    assert_eq!(program.status()["space"], "reserve");
+    order(&mut neighbours, &key, 1, 3);
+    let (_, text) = reply(&mut neighbours);
+    assert!(text.contains("disk"), "{text}");
+    let halted = program.ask(Command::Halt {
+        scope: Scope::Firm,
+        level: Level::CancelOnly,
+        reason: "full".to_owned(),
+    });
+    assert!(matches!(halted, Answer::Halted(_)), "{halted:?}");
+    program.done(Command::Resume {
+        scope: Scope::Firm,
+        level: None,
+        reason: String::new(),
+    });
+
+    // With room again the reserve comes back, and everything passes.
+    std::fs::remove_file(ballast).unwrap();
+    program.done(Command::StrategyMode {
+        name: name("quoter"),
+        observe: false,
+    });
+    program.wait_for(|status| status["space"] == "plenty");
+    assert!(reserve.exists());
+    order(&mut neighbours, &key, 1, 4);
+    signed(&mut neighbours);
+
+    // Somebody takes the reserve's place too: nothing can be recorded, nothing is signed, and it ends.
+    let ballast = disk.fill("ballast");
+    // What is left of the log's last page is no room.
+    while reserve.exists() {
+        program.done(Command::StrategyMode {
+            name: name("quoter"),
+            observe: false,
+        });
+    }
+    let more = disk.fill("more");
+    let Program {
+        mut running,
+        mut operator,
+    } = program;
+    let command = serde_json::to_vec(&Command::StrategyMode {
+        name: name("quoter"),
+        observe: false,
+    });
+    let command = command.unwrap();
+    for _ in 0..1_000 {
+        let sent = operator
+            .write_all(&(command.len() as u32).to_be_bytes())
+            .and_then(|()| operator.write_all(&command));
+        let mut head = [0; 4];
+        if sent.and_then(|()| operator.read_exact(&mut head)).is_err() {
+            break;
+        }
+        let mut answer = vec![0; u32::from_be_bytes(head) as usize];
+        operator.read_exact(&mut answer).unwrap();
+    }
+    let status = running.process.end_within(PATIENCE).unwrap();
+    assert_eq!(status.code(), Some(1));
+    std::fs::remove_file(ballast).unwrap();
+    std::fs::remove_file(more).unwrap();
+    let mut program = Program::start(&folder);
+    program.unseal(&[SITE_SECRET, LOG_KEY, TRADE_KEY]);
+    let status = program.wait_for(|status| status["sealed"] == false);
+    assert_eq!(status["open_orders"], 3);
+    program.stop();
+}
