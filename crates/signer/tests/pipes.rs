@@ -14,12 +14,14 @@ use portcullis_model::action::ActionKind;
 use portcullis_model::command::{Answer, Command};
 use portcullis_model::entry::What;
 use portcullis_model::halt::{Level, Scope};
-use portcullis_model::id::EntryId;
-use portcullis_model::wire::kind;
+use portcullis_model::id::{EntryId, RequestId};
+use portcullis_model::wire::{self, Reply, Request, kind};
 use portcullis_room::control::Peer;
+use portcullis_room::spawn::pipes;
 use portcullis_signer::releases;
 use portcullis_signer::serve::Ended;
 use std::collections::{HashMap, HashSet};
+use std::fs::File;
 use std::io::{Read, Write, pipe};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -202,4 +204,52 @@ fn a_neighbour_of_another_build_gets_nothing() {
     let mut got = Vec::new();
     ingress_in.read_to_end(&mut got).unwrap();
     assert!(got.is_empty());
+}
+
+#[test]
+fn a_burst_that_comes_at_once_is_answered_without_another_word() {
+    const BURST: u64 = 1_500;
+    let folder = Folder::new();
+    let (core, waker) = open(&folder.0);
+    let (theirs, ours) = pipes().unwrap();
+    let (mut operator, connection, operators) = operator();
+    // All of it lies in the pipe before the signer looks: more frames than one look takes bytes for.
+    let mut bytes = Vec::new();
+    wire::frame(&mut bytes, kind::HELLO, &hello("ingress")).unwrap();
+    for seq in 0..BURST {
+        let request = Request {
+            id: RequestId { epoch: 1, seq },
+            connection: 1,
+            listener: 0,
+            source: (&[127u8, 0, 0, 1][..]).into(),
+            method: "GET",
+            target: (&b"/api/v3/ping"[..]).into(),
+            headers: Vec::new(),
+            body: (&[][..]).into(),
+        };
+        wire::frame(&mut bytes, kind::REQUEST, &request).unwrap();
+    }
+    File::from(ours.to.try_clone().unwrap())
+        .write_all(&bytes)
+        .unwrap();
+    let signer = thread::spawn(move || {
+        let mut serve = serve(core, waker);
+        serve.operators(operators);
+        serve.operator(connection.into()).unwrap();
+        serve
+            .link(Peer::Ingress, 1, theirs.from, theirs.to)
+            .unwrap();
+        serve.run()
+    });
+    let mut from = File::from(ours.from);
+    let mut answered = HashSet::new();
+    while (answered.len() as u64) < BURST {
+        let (kind, cbor) = read_frame(&mut from).unwrap();
+        if kind == kind::REPLY {
+            let reply: Reply<'_> = wire::message(&cbor).unwrap();
+            assert!(answered.insert(reply.id.seq), "answered twice");
+        }
+    }
+    ask(&mut operator, &Command::Stop);
+    assert!(matches!(signer.join().unwrap(), Ended::Stopped));
 }
