@@ -6,6 +6,7 @@ open orders. It prints one line of JSON, the names of the steps that were answer
 
 import asyncio
 import json
+import pathlib
 import sys
 
 
@@ -78,7 +79,7 @@ def python_binance(url, key, secret, private=None):
 
     Client.API_URL = f"{url}/api"
     Client.MARGIN_API_URL = f"{url}/sapi"
-    binance = Client(key, None if private else secret, private_key=private)
+    binance = Client(key, None if private else secret, private_key=pathlib.Path(private) if private else None)
     yield "account", binance.get_account()["canTrade"]
     low = f"{prices(float(binance.get_symbol_ticker(symbol='BTCUSDT')['price'])):.2f}"
     order = binance.create_order(symbol="BTCUSDT", side="BUY", type="LIMIT", timeInForce="GTC", quantity="0.001", price=low)
@@ -98,7 +99,7 @@ def python_binance_async(url, key, secret, private=None):
     async def run():
         AsyncClient.API_URL = f"{url}/api"
         AsyncClient.MARGIN_API_URL = f"{url}/sapi"
-        binance = await AsyncClient.create(key, None if private else secret, private_key=private)
+        binance = await AsyncClient.create(key, None if private else secret, private_key=pathlib.Path(private) if private else None)
         try:
             ticker = await binance.get_symbol_ticker(symbol="ETHUSDT")
             low = f"{prices(float(ticker['price'])):.2f}"
