@@ -491,17 +491,28 @@ impl Core {
     }
 
     /// Egress is gone: what it had may have been sent.
-    pub fn egress_gone(&mut self) {
-        self.egress_awaited();
+    pub fn egress_gone(&mut self, turn: &mut Turn) {
+        self.egress_awaited(turn);
         self.events.alert("egress-gone", json!({}));
     }
 
     /// It is not there yet, which at a start is no alarm.
-    pub fn egress_awaited(&mut self) {
+    pub fn egress_awaited(&mut self, turn: &mut Turn) {
         self.egress_is_up = false;
         let now = self.clock.now();
         for (id, flight) in std::mem::take(&mut self.flights) {
             self.live.remove(&id);
+            if flight.own.is_none() {
+                // Ingress has told whom it knew to wait when its own link broke; this is for who came after.
+                let (class, text) = match flight.kinds.iter().all(|kind| kind.is_read()) {
+                    true => (Class::NotAvailable, "the way to the venue broke; ask again"),
+                    false => (
+                        Class::StatusUnknown,
+                        "the way to the venue broke and it may have been sent; ask for the order",
+                    ),
+                };
+                reply(turn, id, class, text, "egress-gone", flight.entry);
+            }
             if flight.own.is_none()
                 && let (Some(entry), Some(caller)) = (flight.entry, flight.caller)
             {

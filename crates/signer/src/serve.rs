@@ -551,7 +551,8 @@ impl Serve {
         self.egress = None;
         self.watches_egress = false;
         if let Gate::Open(core) = &mut self.gate {
-            core.egress_gone();
+            core.egress_gone(&mut self.turn);
+            self.hand_over();
         }
         Ok(())
     }
@@ -727,7 +728,7 @@ impl Serve {
                     }
                     match &self.egress {
                         Some(egress) if egress.greeted => core.egress_started(&mut self.turn),
-                        _ => core.egress_awaited(),
+                        _ => core.egress_awaited(&mut self.turn),
                     }
                 }
             }

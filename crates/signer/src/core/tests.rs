@@ -245,6 +245,17 @@ impl Site {
         self.core.as_mut().unwrap()
     }
 
+    /// Egress ends; gives the answers of who waited for it.
+    fn egress_gone(&mut self) -> Vec<u16> {
+        let mut turn = Turn::default();
+        self.core().egress_gone(&mut turn);
+        frames(&turn.to_ingress)
+            .iter()
+            .filter(|(kind, _)| *kind == kind::REPLY)
+            .map(|(_, cbor)| wire::message::<Reply<'_>>(cbor).unwrap().status)
+            .collect()
+    }
+
     fn at(&self) -> Timestamp {
         Timestamp(self.now.wall_us)
     }
@@ -1107,7 +1118,7 @@ fn a_halt_lists_what_a_run_of_egress_or_of_the_signer_took_with_it() {
     let sent = site.order("one").0.remove(0);
     let entry = sent.entry.unwrap();
     let signed = site.at();
-    site.core().egress_gone();
+    assert_eq!(site.egress_gone(), [504], "who waits is told to ask");
     let mut turn = Turn::default();
     site.core().egress_started(&mut turn);
     site.pass(100_000);
@@ -1400,7 +1411,7 @@ fn a_full_way_to_the_venue_refuses_before_anything_is_recorded() {
     );
     site.answer(&last.unwrap(), Sent::NotSent, 0, Vec::new());
     assert_eq!(site.order("again").0.len(), 1);
-    site.core().egress_gone();
+    site.egress_gone();
     assert!(site.order("gone").1.unwrap().starts_with("503"));
 }
 

@@ -570,6 +570,8 @@ fn with_snapshots() -> Folder {
             until(|| folder.0.join(format!("snapshots/{:020}", 20)).exists());
         }
     }
+    log.flush().unwrap();
+    until(|| folder.0.join(format!("snapshots/{:020}", 40)).exists());
     log.close().unwrap();
     folder
 }
