@@ -260,9 +260,15 @@ fn last_words(room: &mut spawn::Running) -> Option<Fail> {
                 return Some(fail);
             }
             Ok(Received::Message(..)) => {}
-            _ => return None,
+            _ => break,
         }
     }
+    // It said nothing: how it ended says something.
+    let status = room.process.wait_within(Duration::from_secs(1)).ok()??;
+    (!status.success()).then(|| {
+        Fail::untold(format!("portcullis-signer: {}", spawn::ending(status)))
+            .hint("what it said, if it said something, stands above")
+    })
 }
 
 /// What an opener that failed means for the site.
