@@ -5,6 +5,7 @@ use crate::fail::{DONE, Done, Fail, REFUSED};
 use crate::show;
 use portcullis_venues::binance::Binance;
 use std::io::{self, Read};
+use std::path::{Path, PathBuf};
 
 /// A request on standard input at most; head and body of the gate's own bounds fit.
 const REQUEST_BYTES_MAX: u64 = 65_536;
@@ -12,11 +13,17 @@ const REQUEST_BYTES_MAX: u64 = 65_536;
 #[derive(clap::Args)]
 #[command(after_help = "Example:
   portcullis decode --venue binance --json < request.txt
+  portcullis decode --venue binance --against new-ccxt.json
 
-The request is as it stands on the wire: lines end with CR LF, a blank line ends the head. The signature is not checked: this shows what a request means, not who sent it. Exit 0 understood, 1 refused, 2 could not be read.")]
+The request is as it stands on the wire: lines end with CR LF, a blank line ends the head. The signature is not checked: this shows what a request means, not who sent it. Exit 0 understood, 1 refused, 2 could not be read.
+
+--against reads captured requests of a client library instead, a JSON array of objects with `method`, `target`, `headers` and `body_b64`, and says which of them the gate would refuse: what a new version of it would lose.")]
 pub struct Decode {
     #[arg(long, value_enum)]
     venue: Venue,
+    /// Captured requests of a client library, to see beforehand what it would lose
+    #[arg(long, value_name = "FILE")]
+    against: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -25,6 +32,9 @@ enum Venue {
 }
 
 pub fn run(context: &Context, arguments: &Decode) -> Done {
+    if let Some(file) = &arguments.against {
+        return against(context, file);
+    }
     let mut bytes = Vec::new();
     io::stdin()
         .lock()
@@ -41,4 +51,41 @@ pub fn run(context: &Context, arguments: &Decode) -> Done {
     let (object, understood) = portcullis_venues::decode_json(venue, &bytes);
     show::either(context.json, &object, || format!("{object:#}"));
     Ok(if understood { DONE } else { REFUSED })
+}
+
+fn against(context: &Context, file: &Path) -> Done {
+    let text = std::fs::read_to_string(file)
+        .map_err(|why| Fail::untold(format!("{}: {why}", file.display())))?;
+    let venue = Binance::builtin().map_err(|why| Fail::untold(why.to_string()))?;
+    let found = portcullis_venues::against(venue, &text)
+        .map_err(|why| Fail::untold(format!("{}: {why}", file.display())))?;
+    let object = serde_json::json!(found);
+    show::either(context.json, &object, || {
+        let rows: Vec<[String; 4]> = found
+            .lost
+            .iter()
+            .map(|lost| {
+                [
+                    format!("{} {}", lost.client, lost.label),
+                    format!("{} {}", lost.method, lost.path),
+                    lost.code.to_owned(),
+                    lost.message.clone(),
+                ]
+            })
+            .collect();
+        let mut words = show::table(
+            ["request", "call", "refused as", "why"],
+            &rows,
+            "nothing lost",
+        );
+        words += &format!(
+            "\n{} requests: {} understood, {} lost, {} of other venues\n",
+            found.requests,
+            found.understood,
+            found.lost.len(),
+            found.skipped
+        );
+        words
+    });
+    Ok(if found.lost.is_empty() { DONE } else { REFUSED })
 }

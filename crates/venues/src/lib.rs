@@ -15,6 +15,7 @@
     )
 )]
 
+pub mod against;
 pub mod binance;
 pub mod catalog;
 pub mod error;
@@ -23,6 +24,7 @@ pub mod json;
 pub mod request;
 pub mod value;
 
+pub use against::{Against, AgainstError, Lost, against};
 pub use binance::{REFUSAL_HEADER, refuse, summarize};
 pub use catalog::{Catalog, CatalogError, Endpoint};
 pub use error::DecodeError;

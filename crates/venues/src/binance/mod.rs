@@ -17,6 +17,7 @@ pub use actions::Actions;
 pub use prepare::{Ready, Unsigned};
 pub use present::{Presented, RECEIVE_WINDOW_US_DEFAULT, RECEIVE_WINDOW_US_MAX};
 pub use refusals::{REFUSAL_HEADER, REFUSALS, RefusalCode, refusal_code, refuse};
+pub(crate) use signature::decode_base64;
 pub use signature::{Signature, VerifyKey, virtual_key_text};
 pub use summary::summarize;
 

@@ -155,7 +155,19 @@ fn base64(bytes: &[u8]) -> String {
 
 /// Standard alphabet, padded, no stray bits: one text for each signature.
 fn from_base64(text: &[u8]) -> Option<Vec<u8>> {
-    if text.is_empty() || !text.len().is_multiple_of(4) || text.len() > SIGNATURE_BYTES_MAX * 2 {
+    if text.is_empty() || text.len() > SIGNATURE_BYTES_MAX * 2 {
+        return None;
+    }
+    decode_base64(std::str::from_utf8(text).ok()?)
+}
+
+/// The same of any length, also none.
+pub(crate) fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    let text = text.as_bytes();
+    if text.is_empty() {
+        return Some(Vec::new());
+    }
+    if !text.len().is_multiple_of(4) {
         return None;
     }
     let mut out = Vec::with_capacity(text.len() / 4 * 3);
