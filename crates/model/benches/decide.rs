@@ -162,6 +162,7 @@ fn order(n: u64, client: &str) -> Action {
         reduce_only: false,
         borrows: false,
         pegged: false,
+        replaces: false,
     })
 }
 

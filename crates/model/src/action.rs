@@ -196,6 +196,10 @@ pub struct Order {
     #[n(16)]
     #[serde(default, skip_serializing_if = "is_false")]
     pub pegged: bool,
+    /// The venue places it only if the cancel before it in the same request took effect.
+    #[n(17)]
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub replaces: bool,
 }
 
 fn is_false(flag: &bool) -> bool {

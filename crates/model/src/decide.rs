@@ -175,6 +175,10 @@ struct Sofar {
     effects: Vec<Effect>,
     /// The other leg of the order list at hand: value and base units that it already counts.
     other_leg: Option<(i128, i128)>,
+    /// A cancel of an open order of ours stands before.
+    cancels: bool,
+    /// Open orders that are gone if what is asked now takes effect.
+    replaced: u64,
     /// Base units of the order list's working leg.
     working: Option<Quantity>,
     /// Every action so far is a cancel or known to reduce: it may use the reserves.
@@ -318,6 +322,7 @@ impl<'a> Judge<'a> {
                         ..self.said()
                     },
                 )?;
+                sofar.cancels = !order.list;
                 self.own(order)
             }
             Action::CancelAll(all) => {
@@ -684,6 +689,9 @@ impl<'a> Judge<'a> {
             (_, _, None) => last.unwrap_or(Price::ZERO),
         };
         self.id_is_free(order.client_order_id.as_ref())?;
+        if order.replaces && std::mem::take(&mut sofar.cancels) {
+            sofar.replaced += 1;
+        }
         if order.leg == Some(Leg::Working) {
             sofar.working = order.quantity;
         }
@@ -1011,6 +1019,7 @@ impl<'a> Judge<'a> {
             }
             if let Some(limit) = mandate.open_orders.and_then(crate::mandate::Limit::get) {
                 let asked = usage.map_or(0, |u| u.open_orders) + sofar.open + 1;
+                let asked = asked.saturating_sub(sofar.replaced);
                 if asked > limit {
                     return Err(Refusal::OpenOrdersAboveLimit {
                         rule: rule(),

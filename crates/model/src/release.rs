@@ -19,7 +19,7 @@ use crate::wire::{Host, Hosts};
 use aws_lc_rs::digest;
 use minicbor::bytes::ByteVec;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 /// A release's texts, by name.
@@ -227,6 +227,29 @@ impl Release {
             hosts: read_hosts(hosts).map_err(|what| wrong("hosts.toml", what))?,
             authority,
         })
+    }
+
+    /// Markets whose prices a decision may need: those of the firm's mandate, and those that value their quote assets.
+    #[must_use]
+    pub fn priced(&self) -> BTreeSet<Symbol> {
+        let mandated = self
+            .markets
+            .values()
+            .filter(|market| self.mandates.firm.market(market.symbol.as_str()).is_some());
+        let mut symbols = BTreeSet::new();
+        for market in mandated {
+            symbols.insert(market.symbol.clone());
+            if self.is_currency(&market.quote) {
+                continue;
+            }
+            let rates = self
+                .equal
+                .iter()
+                .chain([&self.currency])
+                .map(|currency| Symbol(format!("{}{currency}", market.quote)));
+            symbols.extend(rates.filter(|symbol| self.markets.contains_key(symbol)));
+        }
+        symbols
     }
 
     /// The asset is the site's currency, or declared equal to it.

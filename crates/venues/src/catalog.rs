@@ -105,6 +105,8 @@ pub enum Meaning {
     To,
     /// Chooses the action among [`Endpoint::actions`].
     Chooses,
+    /// Whether an order is placed only if what it replaces was cancelled.
+    ReplaceMode,
 }
 
 #[derive(Debug, Clone)]
@@ -556,7 +558,7 @@ fn fits(ty: &Type, meaning: Meaning) -> bool {
         Meaning::Asset | Meaning::ToAsset => matches!(ty, Type::Asset),
         Meaning::Address | Meaning::Network | Meaning::Memo | Meaning::From | Meaning::To => true,
         Meaning::Wallets => matches!(ty, Type::Token),
-        Meaning::Chooses => matches!(ty, Type::Words(_)),
+        Meaning::Chooses | Meaning::ReplaceMode => matches!(ty, Type::Words(_)),
     }
 }
 
@@ -579,6 +581,7 @@ fn meaning_of(text: &str) -> Option<Meaning> {
         "wallets" => Meaning::Wallets,
         "to" => Meaning::To,
         "chooses" => Meaning::Chooses,
+        "replace_mode" => Meaning::ReplaceMode,
         _ => {
             let (which, attribute) = text.split_once('.')?;
             let which = match which {

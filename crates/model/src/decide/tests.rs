@@ -153,6 +153,7 @@ fn action(text: &str) -> Action {
                 reduce_only: false,
                 borrows: false,
                 pegged: false,
+                replaces: false,
             })
         }
     }
@@ -1499,4 +1500,57 @@ fn an_answer_that_tells_nothing_new_changes_nothing() {
     fold(&mut state, &first);
     let read = EntryId(state.entries);
     assert_eq!(state.settle(ACCOUNT, read, Sent::Sent, &report, None), []);
+}
+
+#[test]
+fn an_order_that_replaces_another_is_no_open_order_more() {
+    let release = release(&format!("{FIRM}[strategy.quoter]\nopen_orders = \"1\"\n"));
+    let mut state = state();
+    let entry = place(&release, &mut state, "buy 0.1 BTCUSDT at 60000 a");
+    answer(&mut state, entry, 7, "a", "0", OrderStatus::Open);
+    let replace = |replaces: bool, cancel: &str| {
+        let mut order = order_of("buy 0.1 BTCUSDT at 60001 b");
+        order.replaces = replaces;
+        vec![action(cancel), Action::PlaceOrder(order)]
+    };
+    let refused = "open orders of strategy quoter: asked 2, limit 1";
+    let at = |actions: &[Action]| say(&decide_on(&release, &state, actions));
+    assert_eq!(at(&replace(true, "cancel BTCUSDT a")), "approved");
+    assert_eq!(
+        at(&replace(false, "cancel BTCUSDT a")),
+        refused,
+        "both may stand"
+    );
+    assert!(at(&replace(true, "cancel BTCUSDT nobodys")).contains("not known to be"));
+    assert_eq!(at(&replace(true, "cancel BTCUSDT a")[1..]), refused);
+    let mut two = replace(true, "cancel BTCUSDT a");
+    two.push(two[1].clone());
+    assert_eq!(at(&two), refused, "one cancel frees one");
+    // The old one is counted until its end is known; if it was not cancelled, the new one never was.
+    let entry = place_all(&release, &mut state, &replace(true, "cancel BTCUSDT a"));
+    assert_eq!(state.orders.len(), 2);
+    let failed = [
+        Report::ActionRefused {
+            position: 0,
+            code: -2011,
+        },
+        Report::ActionRefused {
+            position: 1,
+            code: -2022,
+        },
+    ];
+    settle(&mut state, entry, &failed);
+    assert_eq!(state.orders.len(), 1);
+    assert_eq!(state.usage[&LevelKey::Firm].open_orders, 1);
+}
+
+#[test]
+fn the_price_that_values_a_quote_asset_is_asked_for_too() {
+    let release = release(
+        &FIRM
+            .replace("\"BTC*\"", "\"ETHBTC\"")
+            .replace("floor = \"1000\"\n", ""),
+    );
+    let priced: Vec<String> = release.priced().into_iter().map(|s| s.0).collect();
+    assert_eq!(priced, ["BTCUSDC", "BTCUSDT", "ETHBTC"]);
 }

@@ -184,19 +184,12 @@ impl Core {
         self.note(body).map(drop)
     }
 
-    /// Markets that the firm's mandate names.
+    /// Markets that the firm's mandate names, and those that value their quote assets.
     fn mandated(&mut self) -> Vec<Symbol> {
         let Some(release) = &self.release else {
             return Vec::new();
         };
-        let firm = &release.mandates.firm;
-        let mut symbols: Vec<Symbol> = release
-            .markets
-            .keys()
-            .filter(|symbol| firm.market(symbol.as_str()).is_some())
-            .cloned()
-            .collect();
-        symbols.sort();
+        let mut symbols: Vec<Symbol> = release.priced().into_iter().collect();
         if symbols.len() > PRICES_MAX && !self.own.warned {
             self.own.warned = true;
             self.events.alert(
@@ -404,6 +397,7 @@ impl Core {
         let Some(release) = &self.release else {
             return Ok(());
         };
+        let priced = release.priced();
         let effects: Vec<Effect> = reports
             .iter()
             .filter_map(|report| match report {
@@ -412,7 +406,7 @@ impl Core {
             })
             .filter(|(symbol, price)| {
                 price.is_positive()
-                    && release.mandates.firm.market(symbol.as_str()).is_some()
+                    && priced.contains(*symbol)
                     && self.state.prices.get(*symbol).is_none_or(|(known, at)| {
                         known != price || now.since_us(*at) >= PRICE_AGAIN_US
                     })

@@ -214,6 +214,7 @@ impl Site {
             reduce_only: false,
             borrows: false,
             pegged: false,
+            replaces: false,
         };
         let Some((entry, _)) = self.decided(&Action::PlaceOrder(order)) else {
             return;

@@ -187,7 +187,15 @@ impl<'a> Draft<'a> {
                 Some("MARGIN_BUY" | "AUTO_BORROW_REPAY")
             ),
             pegged,
+            replaces: self.replaces(),
         })
+    }
+
+    fn replaces(&self) -> bool {
+        match find(self.named, Meaning::ReplaceMode) {
+            Some((field, Value::Word(at))) => field.ty.word(*at) == "STOP_ON_FAILURE",
+            _ => false,
+        }
     }
 
     /// Which of the old OCO call's legs stands above the price follows from its side.
