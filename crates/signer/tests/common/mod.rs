@@ -1,6 +1,8 @@
 //! A site whose ingress and egress are the test: it speaks the wire with what those hold.
 #![allow(dead_code, reason = "each test uses its part")]
 
+pub mod program;
+
 use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use portcullis_model::action::{ActionKind, Duty, Scheme};
