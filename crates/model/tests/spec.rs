@@ -160,6 +160,8 @@ fn effects() -> Vec<Effect> {
             order: number,
             client_order_id: ClientOrderId::from("b"),
         },
+        Effect::Seen { mark: [7; 16] },
+        Effect::Jumped { by_us: None },
     ];
     for effect in &all {
         match effect {
@@ -181,7 +183,9 @@ fn effects() -> Vec<Effect> {
             | Effect::Price { .. }
             | Effect::Day { .. }
             | Effect::Counted { .. }
-            | Effect::Renamed { .. } => {}
+            | Effect::Renamed { .. }
+            | Effect::Seen { .. }
+            | Effect::Jumped { .. } => {}
         }
     }
     all
