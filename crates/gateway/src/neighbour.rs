@@ -3,7 +3,7 @@
 //! it should be.
 
 use minicbor::bytes::ByteVec;
-use portcullis_model::wire::{self, Hello, kind};
+use portcullis_model::wire::{self, Hello, Log, kind};
 use portcullis_room::BUILD_ID;
 use portcullis_room::control::Peer;
 use portcullis_room::link::Link;
@@ -22,6 +22,8 @@ pub(crate) struct Neighbour {
     writes: bool,
     /// It reads no more; what it said before is still to be read.
     deaf: bool,
+    /// How far the signer's log was, over all its links.
+    log: Option<Log>,
 }
 
 /// What came of a look at the link.
@@ -44,6 +46,7 @@ impl Neighbour {
             greeted: false,
             writes: false,
             deaf: false,
+            log: None,
         }
     }
 
@@ -104,6 +107,13 @@ impl Neighbour {
                 Ok(_) if !there && !to_the_end => break,
                 Ok(None) => break,
                 Ok(Some((kind, cbor))) => {
+                    if kind == kind::LOG && self.greeted && self.peer == Peer::Signer {
+                        match goes_on(self.log.as_ref(), cbor) {
+                            Ok(log) => self.log = Some(log),
+                            Err(why) => return self.refuse(why),
+                        }
+                        continue;
+                    }
                     let fits = match (kind, self.greeted) {
                         (kind::HELLO, false) => {
                             self.greeted = is_greeting(cbor, self.peer);
@@ -178,9 +188,48 @@ impl Neighbour {
     }
 }
 
+/// The signer's log, if it did not go back.
+fn goes_on(before: Option<&Log>, cbor: &[u8]) -> Result<Log, String> {
+    let log = wire::message::<Log>(cbor).map_err(|error| error.to_string())?;
+    match before.filter(|before| !log.goes_on_from(before)) {
+        None => Ok(log),
+        Some(before) => Err(format!(
+            "its log went back from {} entries to {}: an older or another copy was put in its place; restore the newest \
+             one, or restart everything if that is what you want",
+            before.size, log.size
+        )),
+    }
+}
+
 /// The same build at the other end, and the room that it should be.
 fn is_greeting(cbor: &[u8], peer: Peer) -> bool {
     wire::message::<Hello>(cbor).is_ok_and(|hello| {
         hello.build.as_slice() == BUILD_ID.as_bytes() && hello.room == peer.name()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_goes_on_or_is_refused() {
+        let log = |size, root| Log {
+            size,
+            root: [root; 32],
+        };
+        let says = |before: Option<&Log>, now: &Log| {
+            goes_on(before, &minicbor::to_vec(now).unwrap()).is_ok()
+        };
+        assert!(says(None, &log(5, 1)));
+        let before = log(5, 1);
+        assert!(
+            says(Some(&before), &log(5, 1)),
+            "a new link to the same run"
+        );
+        assert!(says(Some(&before), &log(6, 2)));
+        assert!(!says(Some(&before), &log(5, 2)), "another log");
+        assert!(!says(Some(&before), &log(4, 1)), "an older one");
+        assert!(goes_on(None, b"x").is_err());
+    }
 }

@@ -45,6 +45,7 @@ pub const SUMMARY_BYTES_MAX: usize = 4 << 20;
 pub mod kind {
     pub const HELLO: u8 = 1;
     pub const CREDIT: u8 = 2;
+    pub const LOG: u8 = 3;
     pub const REQUEST: u8 = 16;
     pub const GONE: u8 = 17;
     pub const REPLY: u8 = 32;
@@ -95,6 +96,26 @@ pub struct Hello {
     /// The run of ingress (links with ingress), or of the sender.
     #[n(2)]
     pub epoch: u32,
+}
+
+/// How far the signer's log was when it was opened: the first frame that the signer sends once it may append. The other
+/// rooms remember it for as long as they run, and refuse a signer that goes back: then an older copy of the log was put in
+/// its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Log {
+    #[n(0)]
+    pub size: u64,
+    /// Root of the tree over so many entries.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub root: [u8; 32],
+}
+
+impl Log {
+    /// Whether a log that was `before` can be this one now.
+    #[must_use]
+    pub fn goes_on_from(&self, before: &Self) -> bool {
+        self.size > before.size || self == before
+    }
 }
 
 /// Gives credit for `frames` more frames of `lane`. Travels the other way on the pair of links.

@@ -1169,6 +1169,13 @@ impl Core {
         Ok(())
     }
 
+    /// How far the log was when it was opened, for the other rooms to remember.
+    #[must_use]
+    pub fn log_head(&self) -> wire::Log {
+        let (size, root) = self.log.opened();
+        wire::Log { size, root }
+    }
+
     /// Requests at egress without an outcome.
     #[must_use]
     pub fn under_way(&self) -> usize {

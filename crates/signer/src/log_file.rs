@@ -252,6 +252,8 @@ pub struct Log {
     folder: PathBuf,
     disk: Arc<dyn Disk>,
     term: u64,
+    /// Size and root when it was opened.
+    opened: (u64, Hash),
     file: Arc<dyn Segment>,
     next: u64,
     written: u64,
@@ -307,6 +309,7 @@ impl Checked {
         let term = self.term + 1;
         let seed = new_seed(&folder, term)?;
         let next = self.edge.size();
+        let opened = (next, self.edge.root());
         let segments = folder.join("segments");
         let file = disk
             .segment(&segments.join(segment::segment_name(EntryId(next))))
@@ -372,6 +375,7 @@ impl Checked {
             folder,
             disk,
             term,
+            opened,
             file,
             next,
             written: next,
@@ -391,6 +395,12 @@ impl Log {
     #[must_use]
     pub fn term(&self) -> u64 {
         self.term
+    }
+
+    /// Entries and root of the tree when it was opened.
+    #[must_use]
+    pub fn opened(&self) -> (u64, Hash) {
+        self.opened
     }
 
     /// The number that the next entry gets.

@@ -73,6 +73,8 @@ struct Neighbour {
     epoch: u32,
     /// It has said who it is.
     greeted: bool,
+    /// It was told how far the log is.
+    knows_log: bool,
     /// Its pipe is full, and watched.
     is_full: bool,
     /// It reads no more.
@@ -217,6 +219,7 @@ impl Serve {
             link,
             epoch,
             greeted: false,
+            knows_log: false,
             is_full: false,
             is_lost: false,
         });
@@ -559,6 +562,15 @@ impl Serve {
 
     /// Hands the turn's frames over, one write a neighbour. A neighbour that is not there gets nothing.
     fn hand_over(&mut self) {
+        if let Gate::Open(core) = &self.gate {
+            for it in [&mut self.egress, &mut self.ingress].into_iter().flatten() {
+                if it.greeted && !it.knows_log {
+                    it.knows_log = true;
+                    // It is a few bytes, and comes before anything that it should not take from a log that went back.
+                    let _ = wire::frame(it.link.out(), kind::LOG, &core.log_head());
+                }
+            }
+        }
         match &mut self.egress {
             Some(egress) if egress.greeted => egress.link.out().append(&mut self.turn.to_egress),
             _ => self.turn.to_egress.clear(),

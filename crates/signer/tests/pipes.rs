@@ -243,6 +243,11 @@ fn a_burst_that_comes_at_once_is_answered_without_another_word() {
     });
     let mut from = File::from(ours.from);
     let mut answered = HashSet::new();
+    // How far the log is comes before everything but the greeting.
+    assert_eq!(read_frame(&mut from).unwrap().0, kind::HELLO);
+    let (first, cbor) = read_frame(&mut from).unwrap();
+    assert_eq!(first, kind::LOG);
+    assert_eq!(wire::message::<wire::Log>(&cbor).unwrap().size, 0);
     while (answered.len() as u64) < BURST {
         let (kind, cbor) = read_frame(&mut from).unwrap();
         if kind == kind::REPLY {
