@@ -22,7 +22,7 @@ use serde_json::json;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const TRADE_KEY: (&str, &[u8]) = ("keys/main-trade-1.age", b"the real secret\n");
 

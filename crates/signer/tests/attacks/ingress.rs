@@ -62,7 +62,7 @@ fn log_of(folder: &std::path::Path) -> Vec<Body> {
     let folder = folder.join("log");
     let verifier = log_file::verifier(&folder).unwrap().unwrap();
     let mut entries = Vec::new();
-    log_file::check::<LogError>(&folder, verifier, |_, entry| {
+    log_file::check::<LogError>(&folder, verifier, None, |_, entry| {
         entries.push(Body::from_entry(&entry).unwrap());
         Ok(())
     })
