@@ -187,7 +187,15 @@ pub fn raw(
     body: &[u8],
     now_us: u64,
 ) -> (u16, String) {
-    let Outcome { answer, .. } = venue.handle(from, method, target, headers, body, now_us);
+    // Egress names the host of the release; the simulator takes no request without one.
+    let mut headers = headers.to_vec();
+    if !headers
+        .iter()
+        .any(|(name, _)| name.eq_ignore_ascii_case("host"))
+    {
+        headers.push(("host", b"api.binance.com"));
+    }
+    let Outcome { answer, .. } = venue.handle(from, method, target, &headers, body, now_us);
     let answer = answer.expect("no faults were asked for");
     (answer.status, answer.body)
 }
