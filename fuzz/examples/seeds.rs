@@ -49,6 +49,13 @@ fn main() {
         raw.push_str("\r\n");
         let raw = [raw.as_bytes(), &body].concat();
         seed("binance_request", &format!("capture-{at:03}"), &raw);
+        seed("strict", &format!("capture-{at:03}"), &raw);
+        let line = format!("{} {}\n", text("method"), text("target"));
+        seed(
+            "exchange",
+            &format!("capture-{at:03}"),
+            &[line.as_bytes(), &body].concat(),
+        );
         if at % 6 == 0 {
             seed("http_request", &format!("capture-{at:03}"), &raw);
         }
@@ -99,6 +106,7 @@ fn main() {
             seed("binance_answer", &format!("{at}-{endpoint}"), &bytes);
         }
     }
+    channels();
     messages();
     log();
     for (name, text) in [
@@ -133,6 +141,38 @@ fn main() {
     ] {
         seed("command", name, text.as_bytes());
     }
+}
+
+/// The channels between `up` and the rooms, and what `unseal` opens.
+fn channels() {
+    let settings =
+        r#"{"site":"fund","operators":[{"uid":0,"name":"root"}],"listeners":[],"seal":"key-file"}"#;
+    for (name, json) in [
+        ("start", format!(r#"{{"to":"start","settings":{settings},"fds":[]}}"#)),
+        ("link", r#"{"to":"link","peer":"egress","epoch":7}"#.to_owned()),
+        ("link-fds", r#"{"to":"link","peer":"ingress","epoch":1,"fds":["from","to"]}"#.to_owned()),
+        ("addresses", r#"{"to":"addresses","address":"api.binance.com:443","found":["192.0.2.1:443","[2001:db8::1]:443"]}"#.to_owned()),
+        ("secrets", r#"{"to":"secrets"}"#.to_owned()),
+        ("metrics", r#"{"to":"metrics","token":9}"#.to_owned()),
+        ("stop", r#"{"to":"stop"}"#.to_owned()),
+        ("resolve", r#"{"from":"resolve","address":"a:1"}"#.to_owned()),
+        ("page", r#"{"from":"metrics","token":9,"text":"a 1\n"}"#.to_owned()),
+        ("stopped", r#"{"from":"stopped","ok":false,"why":"x"}"#.to_owned()),
+    ] {
+        let length = u32::try_from(json.len()).unwrap().to_be_bytes();
+        seed("control", &format!("frame-{name}"), &[&length[..], json.as_bytes()].concat());
+        seed("control", name, json.as_bytes());
+    }
+    let identity = std::env::temp_dir().join(format!("portcullis-seeds-{}", std::process::id()));
+    fs::write(&identity, portcullis_fuzz::TOY_IDENTITY).unwrap();
+    let recipient = portcullis_unseal::seal::credential_recipient(&identity).unwrap();
+    fs::remove_file(&identity).unwrap();
+    let secret = zeroize::Zeroizing::new(b"a secret".to_vec());
+    seed(
+        "sealed",
+        "one",
+        &portcullis_unseal::seal::seal(&secret, &[recipient]).unwrap(),
+    );
 }
 
 fn messages() {

@@ -8,6 +8,7 @@
     reason = "a target fails by panicking"
 )]
 
+use aws_lc_rs::hmac;
 use minicbor::{Decode, Encode};
 use portcullis_gateway::{answer, request};
 use portcullis_model::action::Stamp;
@@ -21,14 +22,23 @@ use portcullis_model::wire::{
     self, AnswerAborted, AnswerChunk, AnswerHead, Close, Credit, Discard, Discarded, Gone, Header,
     Hello, Hosts, Outcome, Reply, Request, Send, Window,
 };
+use portcullis_room::control::{Control, FromRoom, Received, ToRoom};
+use portcullis_sim::decimal;
+use portcullis_sim::keys::{Key, Keys, Material};
+use portcullis_sim::strict;
+use portcullis_unseal::seal::Openers;
 use portcullis_venues::binance::{Binance, Signature, VerifyKey};
 use portcullis_venues::{RawRequest, raw_http};
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::sync::LazyLock;
 
 /// What a target does with its input.
 pub type Target = fn(&[u8]);
 
 /// Name and function of each target; the binaries in `fuzz_targets/` and `cargo xtask fuzz` go by this list.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 15] = [
     ("http_request", http_request),
     ("http_answer", http_answer),
     ("binance_request", binance_request),
@@ -40,6 +50,10 @@ pub const TARGETS: [(&str, Target); 11] = [
     ("mandates", mandates),
     ("catalog", catalog),
     ("command", command),
+    ("strict", strict_exchange),
+    ("exchange", exchange),
+    ("control", control),
+    ("sealed", sealed),
 ];
 
 /// Ingress: what a client sends. A whole request is no longer than what was given, and a prefix of it is never refused:
@@ -241,3 +255,235 @@ pub fn command(bytes: &[u8]) {
         let _ = serde_json::to_string(&answer).unwrap();
     }
 }
+
+/// The key that the toy exchange knows, and its secret.
+const TOY: (&str, &str) = (
+    "toytoytoytoytoytoytoytoytoytoytoytoytoytoytoytoytoytoytoytoytoyt",
+    "no secret of anybody",
+);
+/// The time at the toy exchange, in milliseconds.
+const TOY_NOW_MS: u64 = 1_790_000_000_000;
+
+static TOY_KEYS: LazyLock<Keys> = LazyLock::new(|| {
+    let mut keys = Keys::default();
+    keys.add(TOY.0, Key::new(0, 0, "all", Material::hmac(TOY.1)));
+    keys
+});
+
+fn toy_signature(message: &[u8]) -> [u8; 32] {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, TOY.1.as_bytes());
+    hmac::sign(&key, message).as_ref().try_into().unwrap()
+}
+
+/// Signer, against a strict exchange that parses on its own: where both understand a request, they understand the same;
+/// and the request that the gate would send means that to the exchange too. The toy key signs what was given, so that
+/// both get past the signature.
+pub fn strict_exchange(bytes: &[u8]) {
+    let venue = Binance::builtin().unwrap();
+    let Ok(raw) = raw_http(bytes) else { return };
+    let toy =
+        |name: &str, value: &'static [u8], sent: &[(String, Vec<u8>)]| -> Vec<(String, Vec<u8>)> {
+            let with = |(key, old): &(String, Vec<u8>)| {
+                let is_it = key.eq_ignore_ascii_case(name);
+                (
+                    key.clone(),
+                    if is_it { value.to_vec() } else { old.clone() },
+                )
+            };
+            sent.iter().map(with).collect()
+        };
+    let sent: Vec<(String, Vec<u8>)> = raw
+        .headers
+        .iter()
+        .map(|header| (header.name.to_owned(), header.value.to_vec()))
+        .collect();
+    let sent = toy("x-mbx-apikey", TOY.0.as_bytes(), &sent);
+    let headers: Vec<(&str, &[u8])> = sent
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.as_slice()))
+        .collect();
+    let Ok(read) = strict::read(raw.method, raw.target, &headers, raw.body) else {
+        return;
+    };
+    // The signature's own text, wherever it stands, becomes the toy key's.
+    let tag = portcullis_sim::keys::hex(&toy_signature(&read.payload));
+    let signed = |text: &[u8]| -> Vec<u8> {
+        let pieces = text.split(|byte| *byte == b'&').map(|piece| {
+            let is_it = piece.starts_with(b"signature=");
+            if is_it {
+                format!("signature={tag}").into_bytes()
+            } else {
+                piece.to_vec()
+            }
+        });
+        pieces.collect::<Vec<_>>().join(&b'&')
+    };
+    let target = match raw.target.iter().position(|byte| *byte == b'?') {
+        Some(at) => [&raw.target[..=at], &signed(&raw.target[at + 1..])].concat(),
+        None => raw.target.to_vec(),
+    };
+    let body = signed(raw.body);
+    let borrowed: Vec<Header<'_>> = sent
+        .iter()
+        .map(|(name, value)| Header {
+            name,
+            value: value.as_slice().into(),
+        })
+        .collect();
+    let request = RawRequest {
+        method: raw.method,
+        host: "api.binance.com",
+        target: &target,
+        headers: &borrowed,
+        body: &body,
+    };
+    let Ok(presented) = venue.present(&request) else {
+        return;
+    };
+    if !presented.is_public()
+        && presented
+            .verify(&VerifyKey::hmac(TOY.1.as_bytes()))
+            .is_err()
+    {
+        return;
+    }
+    let Ok(actions) = presented.decode(Some("pc-1")) else {
+        return;
+    };
+    let now_us = presented.timestamp_us.unwrap_or(TOY_NOW_MS * 1_000);
+    let theirs = strict::check(raw.method, &target, &headers, &body, &TOY_KEYS, now_us);
+    let stamp = Stamp {
+        venue_time_ms: TOY_NOW_MS,
+        receive_window_ms: 1_000,
+        at: Timestamp(TOY_NOW_MS * 1_000),
+    };
+    let unsigned = venue.prepare(&actions, stamp);
+    let ready = if presented.is_public() {
+        unsigned.finish_public().unwrap()
+    } else {
+        let tag = toy_signature(unsigned.message());
+        unsigned.finish(TOY.0, &Signature::HmacSha256(tag))
+    };
+    let rebuilt: Vec<(&str, &[u8])> = ready
+        .headers
+        .iter()
+        .map(|(name, value)| (*name, value.as_bytes()))
+        .collect();
+    let ours = strict::check(
+        ready.method,
+        ready.target.as_bytes(),
+        &rebuilt,
+        ready.body.as_bytes(),
+        &TOY_KEYS,
+        TOY_NOW_MS * 1_000,
+    );
+    match (theirs, ours) {
+        (Ok(theirs), Ok(ours)) => {
+            assert_eq!((theirs.method, theirs.path), (ours.method, ours.path));
+            let names: BTreeSet<&String> = theirs.params.keys().chain(ours.params.keys()).collect();
+            for name in names {
+                if ["timestamp", "recvWindow"].contains(&name.as_str()) {
+                    continue;
+                }
+                match (theirs.get(name), ours.get(name)) {
+                    (Some(a), Some(b)) => {
+                        assert!(means_the_same(a, b), "{name}: `{a}` became `{b}`")
+                    }
+                    // The gate gives every order an id.
+                    (None, Some(b)) => {
+                        assert!(
+                            name.ends_with("lientOrderId") && b.starts_with("pc-1"),
+                            "{name}=`{b}` came from nowhere"
+                        );
+                    }
+                    (a, _) => panic!("{name}={a:?} was lost"),
+                }
+            }
+        }
+        (Ok(theirs), Err(why)) => panic!("{theirs:?} became a request that is refused: {why:?}"),
+        // What the exchange would refuse may be refused later; never for how the gate wrote it.
+        (Err(_), Err(why)) => assert!(
+            ![-1022, -1021, -1101, -2014, -2015].contains(&why.code)
+                && ![404, 405, 413, 414, 415].contains(&why.status),
+            "{why:?}"
+        ),
+        (Err(_), Ok(_)) => {}
+    }
+}
+
+/// Numbers by their worth, truths without case.
+fn means_the_same(a: &str, b: &str) -> bool {
+    let number = |text: &str| decimal::parse(text.trim_end_matches('0').trim_end_matches('.')).ok();
+    let is_decimal = |text: &str| text.contains('.');
+    let truth = |text: &str| ["true", "false"].contains(&text.to_ascii_lowercase().as_str());
+    a == b
+        || (truth(b) && a.eq_ignore_ascii_case(b))
+        || decimal::parse(a).is_ok_and(|a| decimal::parse(b).is_ok_and(|b| a == b))
+        || (is_decimal(a) && number(a).is_some() && number(a) == number(b))
+}
+
+/// The simulated exchange: the first line is method and target, the rest a body.
+pub fn exchange(bytes: &[u8]) {
+    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or(bytes);
+    let body = bytes.get(line.len() + 1..).unwrap_or_default();
+    let Some(space) = line.iter().position(|byte| *byte == b' ') else {
+        return;
+    };
+    let Ok(method) = std::str::from_utf8(&line[..space]) else {
+        return;
+    };
+    let headers = [("x-mbx-apikey", TOY.0.as_bytes())];
+    let target = &line[space + 1..];
+    let Ok(read) = strict::read(method, target, &headers, body) else {
+        return;
+    };
+    let tag = portcullis_sim::keys::hex(&toy_signature(&read.payload));
+    let read = strict::Request {
+        signature: Some(tag),
+        ..read
+    };
+    if let Ok(understood) = strict::judge(&read, &TOY_KEYS, TOY_NOW_MS * 1_000) {
+        assert!(understood.endpoint().is_some());
+    }
+}
+
+/// Rooms and `up`: what arrives on the control channel. What decodes encodes to the same meaning.
+pub fn control(bytes: &[u8]) {
+    let Ok((mut ours, theirs)) = UnixStream::pair() else {
+        return;
+    };
+    let some = bytes.get(..bytes.len().min(60_000)).unwrap_or_default();
+    if ours.write_all(some).is_ok() {
+        drop(ours);
+        if let Ok(mut control) = Control::over(theirs.into()) {
+            while let Ok(Received::Message(..)) = control.receive() {}
+        }
+    }
+    if let Ok(message) = serde_json::from_slice::<ToRoom>(bytes) {
+        let text = serde_json::to_string(&message).unwrap();
+        assert!(serde_json::from_str::<ToRoom>(&text).is_ok());
+    }
+    if let Ok(message) = serde_json::from_slice::<FromRoom>(bytes) {
+        let text = serde_json::to_string(&message).unwrap();
+        assert_eq!(serde_json::from_str::<FromRoom>(&text).unwrap(), message);
+    }
+}
+
+/// Unseal: a sealed file.
+pub fn sealed(bytes: &[u8]) {
+    thread_local! {
+        static OPENERS: Openers = {
+            let mut openers = Openers::default();
+            let path = std::env::temp_dir().join(format!("portcullis-fuzz-{}", std::process::id()));
+            std::fs::write(&path, TOY_IDENTITY).unwrap();
+            openers.file(&path, None).unwrap();
+            std::fs::remove_file(&path).unwrap();
+            openers
+        };
+    }
+    let _ = OPENERS.with(|openers| openers.open(bytes));
+}
+
+/// An identity that seals nothing but the corpus.
+pub const TOY_IDENTITY: &str =
+    "AGE-SECRET-KEY-1QURSWPC8QURSWPC8QURSWPC8QURSWPC8QURSWPC8QURSWPC8QURSKMP32K";
