@@ -227,7 +227,7 @@ fn compare(options: &Options) -> io::Result<()> {
         true => None,
         false => Some(measure(options, &folder, &ca, None)?),
     };
-    std::fs::remove_dir_all(&folder)?;
+    remove(&folder);
     let report = table::Report::new(options.rounds, options.seconds, &pinned, free.as_ref());
     if options.json {
         println!("{}", serde_json::to_string(&report)?);
@@ -241,6 +241,16 @@ fn tempfile() -> io::Result<PathBuf> {
     let folder = std::env::temp_dir().join(format!("portcullis-bench-{}", std::process::id()));
     std::fs::create_dir_all(&folder)?;
     Ok(folder)
+}
+
+/// The rooms of the gate end on their own once `up` is gone, and write until then: a few tries.
+fn remove(folder: &Path) {
+    for _ in 0..50 {
+        if std::fs::remove_dir_all(folder).is_ok() {
+            return;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
 }
 
 /// A CA and a certificate for the origin; gives the CA.

@@ -2,7 +2,7 @@
 //! Snapshots fall in by themselves. What is reported is the tail: p99.9 and the slowest answer.
 
 use crate::load::{self, Load, Taken};
-use crate::{Options, certificates, gate, start_origin, tempfile};
+use crate::{Options, certificates, gate, remove, start_origin, tempfile};
 use serde_json::json;
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -67,7 +67,7 @@ pub fn run(options: &Options) -> io::Result<()> {
     ended.store(true, Ordering::Relaxed);
     let syncs = neighbour.join().unwrap_or(Ok(0))?;
     drop(standing);
-    std::fs::remove_dir_all(&folder)?;
+    remove(&folder);
     let fast = fast?.unwrap_or_default();
     let mut slow_requests = 0;
     let mut refused = fast.refused;
