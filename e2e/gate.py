@@ -92,7 +92,7 @@ class Failed(Exception):
 class Venue:
     """The simulated Binance, as a process of its own. Its limits are those of a large market maker."""
 
-    LIMITS = ("--weight-per-minute", "120000", "--orders-per-10s", "20000", "--open-orders", "20000")
+    LIMITS = ("--weight-per-minute", "600000", "--orders-per-10s", "100000", "--open-orders", "20000")
 
     def __init__(self, folder, *arguments):
         self.folder = folder
@@ -225,7 +225,7 @@ class Gate:
         der = base64.b64decode("".join(l for l in pathlib.Path(self.venue.ca_file).read_text().splitlines() if "-----" not in l))
         address = self.venue.url.removeprefix("https://")
         text = hosts.read_text().replace("public_roots = true", f'address = "{address}"\nroots = ["{der.hex()}"]\npublic_roots = false')
-        text = text.replace("weight_per_minute = 6000", "weight_per_minute = 120000").replace("orders_per_10s = 100", "orders_per_10s = 20000")
+        text = text.replace("weight_per_minute = 6000", "weight_per_minute = 600000").replace("orders_per_10s = 100", "orders_per_10s = 100000")
         hosts.write_text(text)
         self.cli("account", "add", "main", "--venue", "binance")
         for duty in self.duties:
