@@ -2,7 +2,8 @@
 //! and frames go out; the loop around it only moves bytes. Everything that changes the state is an entry first.
 //!
 //! Trusts nobody: ingress may lie about what it was sent (then no signature fits), egress about what became of a request
-//! (then the reservations of that strategy are wrong, never its mandate).
+//! (then the reservations of that strategy are wrong: what grows stays within its mandate, and what seems to reduce may
+//! go on beyond its turnover; SECURITY.md has the figures).
 //!
 //! Absent: sockets, files but the log's, clocks (each call is told the time), and release of anything unwritten.
 
