@@ -156,9 +156,11 @@ impl Roster {
             roster.venues.extend(Name::new(venue));
             // What does not read is `Release::load`'s to refuse.
             let markets: Vec<Market> = serde_json::from_str(text).unwrap_or_default();
-            roster
-                .markets
-                .extend(markets.into_iter().map(|market| market.symbol.0));
+            roster.markets.extend(
+                markets
+                    .into_iter()
+                    .map(|market| market.symbol.0.to_string()),
+            );
         }
         roster
     }

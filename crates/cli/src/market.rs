@@ -6,7 +6,6 @@ use crate::fail::{DONE, Done, Fail};
 use crate::https::{self, Trust};
 use crate::show::{self, count};
 use crate::site::Site;
-use portcullis_model::action::{Asset, Symbol};
 use portcullis_model::number::{Price, Quantity};
 use portcullis_model::release::{Authority, Judgement, Market as Facts, Release};
 use portcullis_model::{action, id, table};
@@ -138,9 +137,9 @@ fn binance(answer: &[u8]) -> Result<BTreeMap<String, Facts>, String> {
             .map_err(wrong)?
             .filter(|step| step.is_positive());
         let facts = Facts {
-            symbol: Symbol(symbol.symbol.clone()),
-            base: Asset(symbol.base_asset),
-            quote: Asset(symbol.quote_asset),
+            symbol: symbol.symbol.clone().into(),
+            base: symbol.base_asset.into(),
+            quote: symbol.quote_asset.into(),
             tick,
             step,
         };
@@ -287,7 +286,7 @@ fn known(site: &Site, venue: &str) -> Result<BTreeMap<String, Facts>, Fail> {
     })?;
     Ok(list
         .into_iter()
-        .map(|facts| (facts.symbol.0.clone(), facts))
+        .map(|facts| (facts.symbol.to_string(), facts))
         .collect())
 }
 

@@ -864,7 +864,9 @@ impl<'a> Judge<'a> {
             .equal
             .iter()
             .chain([&self.release.currency])
-            .find_map(|currency| self.reference(&Symbol(format!("{quote}{currency}"))))
+            .find_map(|currency| {
+                self.reference(&Symbol(smol_str::format_smolstr!("{quote}{currency}")))
+            })
     }
 
     /// At most so much base for an amount of quote.
@@ -1224,7 +1226,11 @@ pub fn lost_today(release: &Release, state: &State, usage: &Usage) -> Value {
             .equal
             .iter()
             .chain([&release.currency])
-            .find_map(|currency| state.prices.get(&Symbol(format!("{quote}{currency}"))))
+            .find_map(|currency| {
+                state
+                    .prices
+                    .get(&Symbol(smol_str::format_smolstr!("{quote}{currency}")))
+            })
             .map_or(Price(ONE), |(price, _)| *price)
     };
     let gained = usage.gained().fold(0i128, |sum, (quote, amount)| {

@@ -3,6 +3,7 @@
 
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
+use smol_str::SmolStr;
 use std::fmt;
 
 macro_rules! id {
@@ -78,9 +79,8 @@ impl Timestamp {
 }
 
 /// A label that people give: 1 to 64 of `a-z 0-9 - _ .`, starting with a letter or digit.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
-pub struct Name(Box<str>);
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(SmolStr);
 
 /// A name's length at most, in bytes.
 pub const NAME_BYTES_MAX: usize = 64;
@@ -118,6 +118,12 @@ impl std::str::FromStr for Name {
     type Err = NameError;
     fn from_str(text: &str) -> Result<Self, NameError> {
         Self::new(text)
+    }
+}
+
+impl Serialize for Name {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 

@@ -28,3 +28,6 @@ pub mod state;
 pub mod table;
 pub mod usage;
 pub mod wire;
+
+/// A map with short keys, seeded at random: a decision looks up some forty of them.
+pub type Map<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;

@@ -10,6 +10,7 @@
 //! | `markets/VENUE.json` | market facts, fetched and reviewed |
 //! | `catalog.d/*.toml` | what a site adds to a catalog |
 
+use crate::Map;
 use crate::action::{ActionKind, Asset, Symbol};
 use crate::id::{AccountId, Name, StrategyId};
 use crate::mandate::{MandateError, Mandates};
@@ -19,7 +20,7 @@ use crate::wire::{Host, Hosts};
 use aws_lc_rs::digest;
 use minicbor::bytes::ByteVec;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 /// A release's texts, by name.
@@ -111,7 +112,7 @@ pub struct Release {
     /// Whose net positions count as one; the first that fits holds. What is in none counts alone.
     pub hedge_groups: Vec<HedgeGroup>,
     pub mandates: Mandates,
-    pub markets: HashMap<Symbol, Market>,
+    pub markets: Map<Symbol, Market>,
     pub hosts: Hosts,
     pub authority: Box<dyn Authority>,
 }
@@ -203,7 +204,7 @@ impl Release {
             .transpose()?;
         let hosts: HostsFile =
             toml::from_str(file("hosts.toml")?).map_err(|e| wrong("hosts.toml", e.to_string()))?;
-        let mut markets = HashMap::new();
+        let mut markets = Map::default();
         for (name, text) in files
             .iter()
             .filter(|(name, _)| name.starts_with("markets/"))
@@ -246,7 +247,7 @@ impl Release {
                 .equal
                 .iter()
                 .chain([&self.currency])
-                .map(|currency| Symbol(format!("{}{currency}", market.quote)));
+                .map(|currency| Symbol(format!("{}{currency}", market.quote).into()));
             symbols.extend(rates.filter(|symbol| self.markets.contains_key(symbol)));
         }
         symbols

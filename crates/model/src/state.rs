@@ -5,6 +5,7 @@ mod snapshot;
 
 pub use snapshot::STATE_VERSION;
 
+use crate::Map;
 use crate::action::{Action, Asset, ClientOrderId, Duty, Scheme, Side, Symbol};
 use crate::halt::{Halt, Level, Scope};
 use crate::id::{AccountId, EntryId, KeyId, Name, StrategyId, Timestamp, VirtualKeyId};
@@ -14,7 +15,7 @@ use crate::usage::{Ring, WINDOWS};
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Statements accepted in the last moments are remembered over a start: one that is stamped ahead of its time could come
 /// again after it. A program's clock may be ahead by a second, and the venue's by half a second.
@@ -374,9 +375,9 @@ pub struct Usage {
     /// Minute and weight spent in it.
     pub weight: (u64, u64),
     pub open_orders: u64,
-    pub holdings: HashMap<Symbol, Holding>,
+    pub holdings: Map<Symbol, Holding>,
     /// By base asset and account.
-    pub positions: HashMap<Asset, BTreeMap<AccountId, Position>>,
+    pub positions: Map<Asset, BTreeMap<AccountId, Position>>,
     /// What the holdings gained since the UTC day began, summed by quote asset.
     gained: BTreeMap<Asset, i128>,
     /// Marks of repeated orders and their arrival times (strategies only).
@@ -391,8 +392,8 @@ impl Default for Usage {
             reserved_tat_us: 0,
             weight: (0, 0),
             open_orders: 0,
-            holdings: HashMap::new(),
-            positions: HashMap::new(),
+            holdings: Map::default(),
+            positions: Map::default(),
             gained: BTreeMap::new(),
             repeats: BTreeMap::new(),
         }
@@ -441,7 +442,7 @@ impl Usage {
 
 /// Does something to the value of a key that is nearly always there: the key is copied only if it is not.
 fn known_or_new<K: Clone + Eq + std::hash::Hash, V: Default>(
-    map: &mut HashMap<K, V>,
+    map: &mut Map<K, V>,
     key: &K,
     then: impl FnOnce(&mut V),
 ) {
@@ -464,20 +465,20 @@ pub struct State {
     pub keys: BTreeMap<KeyId, Key>,
     pub strategies: BTreeMap<StrategyId, Strategy>,
     pub virtual_keys: BTreeMap<VirtualKeyId, VirtualKey>,
-    pub by_api_key: HashMap<String, VirtualKeyId>,
+    pub by_api_key: Map<String, VirtualKeyId>,
     pub halts: BTreeMap<Scope, Halt>,
-    pub usage: HashMap<LevelKey, Usage>,
+    pub usage: Map<LevelKey, Usage>,
     pub orders: BTreeMap<OrderNumber, OpenOrder>,
-    by_client: HashMap<(AccountId, ClientOrderId), OrderNumber>,
-    by_order_id: HashMap<(AccountId, Symbol, u64), OrderNumber>,
-    pub prices: HashMap<Symbol, (Price, Timestamp)>,
+    by_client: Map<(AccountId, ClientOrderId), OrderNumber>,
+    by_order_id: Map<(AccountId, Symbol, u64), OrderNumber>,
+    pub prices: Map<Symbol, (Price, Timestamp)>,
     pub day: u64,
     /// Statements accepted within [`SEEN_US`] of the last one: when, and their marks.
     pub seen: BTreeMap<EntryId, (Timestamp, [u8; 16])>,
     /// The jump of the clock that waits for an operator.
     pub jumped_us: Option<u64>,
     /// Which levels have a holding in a market, and its quote asset.
-    holders: HashMap<Symbol, (Asset, BTreeSet<LevelKey>)>,
+    holders: Map<Symbol, (Asset, BTreeSet<LevelKey>)>,
 }
 
 impl State {
@@ -761,7 +762,7 @@ impl State {
         };
         if executed.0 != 0 || quote.0 != 0 {
             let price = self.prices.get(&order.symbol).map(|(price, _)| *price);
-            let asset = order.quote.clone().unwrap_or_else(|| Asset(String::new()));
+            let asset = order.quote.clone().unwrap_or_else(|| Asset::from(""));
             let held = self
                 .holders
                 .entry(order.symbol.clone())

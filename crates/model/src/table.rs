@@ -5,9 +5,9 @@
 //! It trusts whoever built it to have checked the policies: every rule is a comparison that cannot fail. If a rule still
 //! reads a fact that is absent, the answer is a refusal, never a rule skipped.
 
+use crate::Map;
 use crate::action::{ActionKind, MarketKind, OrderType, ReadOf, Side, TimeInForce};
 use crate::id::{AccountId, StrategyId, Timestamp};
-use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -935,7 +935,7 @@ struct Rules {
 #[derive(Debug)]
 struct Keyed {
     slot: Slot,
-    by_word: HashMap<Box<str>, Box<[Rule]>>,
+    by_word: Map<Box<str>, Box<[Rule]>>,
 }
 
 #[derive(Debug, Default)]
@@ -1249,7 +1249,7 @@ impl Rules {
                 keyed: None,
             };
         };
-        let mut by_word: HashMap<Box<str>, Vec<Rule>> = HashMap::new();
+        let mut by_word: Map<Box<str>, Vec<Rule>> = Map::default();
         rules.retain(
             |rule| match test(rule).and_then(|test| test.keys(slot, presence)) {
                 None => true,
@@ -1261,7 +1261,7 @@ impl Rules {
                 }
             },
         );
-        let by_word: HashMap<Box<str>, Box<[Rule]>> = by_word
+        let by_word: Map<Box<str>, Box<[Rule]>> = by_word
             .into_iter()
             .map(|(word, rules)| (word, rules.into()))
             .collect();
@@ -1295,10 +1295,10 @@ pub struct Builder {
     groups: Vec<[u32; KINDS]>,
     cells: Vec<Cell>,
     tests: Vec<Test>,
-    test_ids: HashMap<Test, u32>,
-    cell_ids: HashMap<(ActionKind, Vec<(PolicyIndex, TestId)>), u32>,
-    row_ids: HashMap<Box<[u32]>, u32>,
-    group_ids: HashMap<[u32; KINDS], u32>,
+    test_ids: Map<Test, u32>,
+    cell_ids: Map<(ActionKind, Vec<(PolicyIndex, TestId)>), u32>,
+    row_ids: Map<Box<[u32]>, u32>,
+    group_ids: Map<[u32; KINDS], u32>,
 }
 
 impl Builder {
@@ -1335,10 +1335,10 @@ impl Builder {
             groups: vec![[0; KINDS]],
             cells: vec![Cell::default()],
             tests: Vec::new(),
-            test_ids: HashMap::new(),
-            cell_ids: HashMap::new(),
-            row_ids: HashMap::from([(Box::default(), 0)]),
-            group_ids: HashMap::from([([0; KINDS], 0)]),
+            test_ids: Map::default(),
+            cell_ids: Map::default(),
+            row_ids: Map::from_iter([(Box::default(), 0)]),
+            group_ids: Map::from_iter([([0; KINDS], 0)]),
         }
     }
 

@@ -318,7 +318,7 @@ mod quotes;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use portcullis_model::action::{ClientOrderId, MarketKind, Side};
+    use portcullis_model::action::{MarketKind, Side};
     use portcullis_model::id::{EntryId, StrategyId};
     use portcullis_model::number::{Amount, Quantity};
     use portcullis_model::report::OrderReport;
@@ -335,7 +335,7 @@ mod tests {
                 symbol: "BTCUSDT".into(),
                 side: Side::Buy,
                 quantity: Quantity(10),
-                client_order_id: Some(ClientOrderId(format!("c{n}"))),
+                client_order_id: Some(format!("c{n}").into()),
                 list_client_order_id: None,
                 order_id: (status != OrderStatus::Unknown).then_some(n),
                 list_id: None,

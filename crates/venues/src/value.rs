@@ -3,6 +3,7 @@
 
 use crate::error::{DecodeError, quote};
 use portcullis_model::number::{Amount, NumberError, parse_units};
+use smol_str::SmolStr;
 use std::fmt::Write as _;
 
 /// A symbol at most; whether it is listed is the release's business.
@@ -54,7 +55,7 @@ pub enum Type {
 /// A parsed value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
-    Text(String),
+    Text(SmolStr),
     Units(i128),
     Integer(u64),
     Bool(bool),
@@ -115,13 +116,13 @@ impl Type {
             return Err(bad("is empty; send a value or leave the field out"));
         }
         Ok(match self {
-            Self::Symbol if is_name(text, SYMBOL_BYTES_MAX) => Value::Text(text.to_owned()),
+            Self::Symbol if is_name(text, SYMBOL_BYTES_MAX) => Value::Text(text.into()),
             Self::Symbol => {
                 return Err(bad(
                     "is no symbol; write it as the venue lists it, such as `BTCUSDT`",
                 ));
             }
-            Self::Asset if is_name(text, ASSET_BYTES_MAX) => Value::Text(text.to_owned()),
+            Self::Asset if is_name(text, ASSET_BYTES_MAX) => Value::Text(text.into()),
             Self::Asset => {
                 return Err(bad(
                     "is no asset; write it as the venue lists it, such as `BTC`",
@@ -137,7 +138,7 @@ impl Type {
                 {
                     return Err(bad("is no JSON array of 1 to 1000 symbols"));
                 }
-                Value::Text(format!("[\"{}\"]", list.join("\",\"")))
+                Value::Text(format!("[\"{}\"]", list.join("\",\"")).into())
             }
             Self::Assets => {
                 if text.split(',').count() > LIST_ITEMS_MAX
@@ -145,7 +146,7 @@ impl Type {
                 {
                     return Err(bad("is no list of assets such as `BTC,USDT`"));
                 }
-                Value::Text(text.to_owned())
+                Value::Text(text.into())
             }
             Self::Positive => match parse_units(text.as_bytes()).map_err(number)? {
                 0 => return Err(bad("is not more than zero")),
@@ -171,13 +172,13 @@ impl Type {
                         "is no client order id; use 1 to 36 of A-Z, a-z, 0-9, `.`, `:`, `/`, `_`, `-`",
                     ));
                 }
-                Value::Text(text.to_owned())
+                Value::Text(text.into())
             }
             Self::ClientIdRef => {
                 if text.len() > CLIENT_ID_BYTES_MAX * 4 {
                     return Err(bad("is too long for a client order id"));
                 }
-                Value::Text(text.to_owned())
+                Value::Text(text.into())
             }
             Self::Bool => Value::Bool(truth(text).ok_or(bad("is neither `true` nor `false`"))?),
             Self::Flag => Value::Flag(truth(text).ok_or(bad("is neither `TRUE` nor `FALSE`"))?),
@@ -188,7 +189,7 @@ impl Type {
                     None => return Err(bad(&format!("is not one of {}", words.join(", ")))),
                 }
             }
-            Self::Token if is_token(text) => Value::Text(text.to_owned()),
+            Self::Token if is_token(text) => Value::Text(text.into()),
             Self::Token => {
                 return Err(bad(
                     "is not one plain word of at most 64 letters, digits, `_`, `-`, `.`, `:`",
@@ -198,7 +199,7 @@ impl Type {
                 if text.len() > TEXT_BYTES_MAX {
                     return Err(bad("is longer than 4096 bytes"));
                 }
-                Value::Text(text.to_owned())
+                Value::Text(text.into())
             }
         })
     }

@@ -553,7 +553,7 @@ fn agrees(order: &Order, seen: &Understood) -> Result<(), String> {
         (Some(ours), Some(theirs)) if same(&ours, theirs) => Ok(()),
         (ours, theirs) => Err(format!("{prefix}{name}: {ours:?} and {theirs:?}")),
     };
-    check("symbol", Some(order.symbol.0.clone()), seen.get("symbol"))?;
+    check("symbol", Some(order.symbol.to_string()), seen.get("symbol"))?;
     let side = if order.side == Side::Buy {
         "BUY"
     } else {

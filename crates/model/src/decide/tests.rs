@@ -1551,6 +1551,10 @@ fn the_price_that_values_a_quote_asset_is_asked_for_too() {
             .replace("\"BTC*\"", "\"ETHBTC\"")
             .replace("floor = \"1000\"\n", ""),
     );
-    let priced: Vec<String> = release.priced().into_iter().map(|s| s.0).collect();
+    let priced: Vec<String> = release
+        .priced()
+        .into_iter()
+        .map(|s| s.0.to_string())
+        .collect();
     assert_eq!(priced, ["BTCUSDC", "BTCUSDT", "ETHBTC"]);
 }

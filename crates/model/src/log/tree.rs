@@ -2,7 +2,7 @@
 //! tiles of C2SP `tlog-tiles`.
 
 use super::Hash;
-use aws_lc_rs::digest::{Context, SHA256};
+use aws_lc_rs::digest::{SHA256, digest};
 use std::fmt::Write;
 
 /// Hashes in a whole tile.
@@ -11,27 +11,27 @@ pub const TILE_WIDTH: u64 = 256;
 /// `SHA-256(0x00 || leaf)`.
 #[must_use]
 pub fn leaf_hash(leaf: &[u8]) -> Hash {
-    sha(&[&[0], leaf])
+    sha(&[&[0], leaf].concat())
 }
 
 /// `SHA-256(0x01 || left || right)`.
 #[must_use]
 pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
-    sha(&[&[1], left, right])
+    let mut both = [1; 65];
+    for (to, from) in both.iter_mut().skip(1).zip(left.iter().chain(right)) {
+        *to = *from;
+    }
+    sha(&both)
 }
 
 /// The root of a tree without leaves: `SHA-256("")`.
 #[must_use]
 pub fn empty_root() -> Hash {
-    sha(&[])
+    sha(b"")
 }
 
-fn sha(parts: &[&[u8]]) -> Hash {
-    let mut context = Context::new(&SHA256);
-    for part in parts {
-        context.update(part);
-    }
-    super::into_hash(context.finish().as_ref())
+fn sha(bytes: &[u8]) -> Hash {
+    super::into_hash(digest(&SHA256, bytes).as_ref())
 }
 
 /// The right edge of a growing tree: the roots of its whole subtrees, largest first. An append costs two hashes on

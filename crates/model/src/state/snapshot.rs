@@ -8,7 +8,6 @@ use super::*;
 use aws_lc_rs::digest;
 use minicbor::decode::Error as Unreadable;
 use minicbor::{Decoder, Encoder};
-use std::collections::hash_map;
 use std::hash::Hash;
 
 /// Of the bytes, and of the fold: it goes up when either changes.
@@ -310,9 +309,9 @@ impl<K: Part + Ord, V: Part> Part for BTreeMap<K, V> {
 }
 
 /// In the order of its keys, so that equal maps have equal bytes.
-impl<K: Part + Ord + Hash, V: Part> Part for HashMap<K, V> {
+impl<K: Part + Ord + Hash, V: Part> Part for Map<K, V> {
     fn put(&self, out: &mut Out) {
-        let mut sorted: Vec<(&K, &V)> = hash_map::HashMap::iter(self).collect();
+        let mut sorted: Vec<(&K, &V)> = Map::iter(self).collect();
         sorted.sort_by(|a, b| a.0.cmp(b.0));
         (sorted.len() as u64).put(out);
         for (key, value) in sorted {
@@ -322,7 +321,7 @@ impl<K: Part + Ord + Hash, V: Part> Part for HashMap<K, V> {
     }
 
     fn take(from: &mut Decoder<'_>) -> Result<Self, Unreadable> {
-        let mut map = Self::new();
+        let mut map = Self::default();
         take_all(from, |(key, value)| {
             map.insert(key, value);
         })?;
@@ -348,7 +347,7 @@ mod tests {
             symbol: "BTCUSDT".into(),
             side,
             quantity: Quantity(10_i128.pow(18)),
-            client_order_id: Some(ClientOrderId(client.to_owned())),
+            client_order_id: Some(client.into()),
             list_client_order_id: None,
             order_id: None,
             list_id: Some(7),
@@ -356,8 +355,8 @@ mod tests {
             executed_quote: Amount::ZERO,
             status: OrderStatus::Open,
             alternative: false,
-            base: Some(Asset("BTC".to_owned())),
-            quote: Some(Asset("USDT".to_owned())),
+            base: Some("BTC".into()),
+            quote: Some("USDT".into()),
         };
         let effects = [
             Effect::SiteCreated { name: name("fund") },

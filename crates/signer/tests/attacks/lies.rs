@@ -109,9 +109,9 @@ fn report(signed: &Signed, status: OrderStatus, executed: i128, quote: i128) -> 
     let client = signed.field("newClientOrderId").unwrap();
     Report::Order(OrderReport {
         market: MarketKind::Spot,
-        symbol: Symbol("BTCUSDT".to_owned()),
+        symbol: Symbol::from("BTCUSDT"),
         order_id: 1_000_000 + signed.id.seq,
-        client_order_id: Some(ClientOrderId(client)),
+        client_order_id: Some(ClientOrderId::from(client)),
         list_id: None,
         status,
         side: None,
@@ -193,7 +193,7 @@ impl Lie {
         };
         if signed.path().contains("ticker/price") {
             let price = Price((said * 100.0) as i128 * (ONE / 100));
-            let symbol = Symbol("BTCUSDT".to_owned());
+            let symbol = Symbol::from("BTCUSDT");
             gate.say(
                 signed,
                 Sent::Sent,
@@ -464,7 +464,7 @@ fn garbage_from_egress() {
         status: 200,
         reports: (0..1_000)
             .map(|n| Report::Price {
-                symbol: Symbol(format!("S{n}")),
+                symbol: Symbol::from(format!("S{n}")),
                 price: Price(1),
             })
             .collect(),

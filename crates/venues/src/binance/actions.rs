@@ -12,6 +12,7 @@ use portcullis_model::action::{
     Symbol,
 };
 use portcullis_model::number::{Amount, Price, Quantity};
+use smol_str::SmolStr;
 
 /// Name of an unnamed field that may pass on a read, at most.
 const UNNAMED_NAME_BYTES_MAX: usize = 32;
@@ -212,7 +213,7 @@ fn actions(rule: &Endpoint, fields: &[(u8, Value)]) -> Result<Vec<Action>, Decod
     let symbol = || {
         find(&named, Meaning::Symbol).map(|(_, v)| match v {
             Value::Text(t) => Symbol(t.clone()),
-            _ => Symbol(String::new()),
+            _ => Symbol::from(""),
         })
     };
     let needed_symbol = || {
@@ -294,11 +295,16 @@ pub(super) fn find<'a>(named: &[Named<'a>], meaning: Meaning) -> Option<Named<'a
     named.iter().find(|(f, _)| f.meaning == meaning).copied()
 }
 
-fn text(named: &[Named<'_>], meaning: Meaning) -> Option<String> {
+fn text(named: &[Named<'_>], meaning: Meaning) -> Option<SmolStr> {
     let (field, value) = find(named, meaning)?;
-    let mut out = String::new();
-    field.ty.write(value, &mut out);
-    Some(out)
+    Some(match value {
+        Value::Text(text) => text.clone(),
+        other => {
+            let mut out = String::new();
+            field.ty.write(other, &mut out);
+            out.into()
+        }
+    })
 }
 
 fn units(named: &[Named<'_>], meaning: Meaning) -> Option<i128> {
@@ -330,10 +336,10 @@ fn movement(named: &[Named<'_>]) -> Movement {
     let mut movement = Movement {
         asset: text(named, Meaning::Asset).map(Asset),
         amount: units(named, Meaning::Amount).map(Amount),
-        address: text(named, Meaning::Address),
-        network: text(named, Meaning::Network),
-        memo: text(named, Meaning::Memo),
-        from: text(named, Meaning::From),
+        address: text(named, Meaning::Address).map(String::from),
+        network: text(named, Meaning::Network).map(String::from),
+        memo: text(named, Meaning::Memo).map(String::from),
+        from: text(named, Meaning::From).map(String::from),
         to_asset: text(named, Meaning::ToAsset).map(Asset),
     };
     if let Some(wallets) = text(named, Meaning::Wallets) {
@@ -360,7 +366,7 @@ fn split_wallets(text: &str) -> (&str, &str) {
 fn setting(named: &[Named<'_>], symbol: Option<Symbol>) -> Setting {
     Setting {
         symbol,
-        to: text(named, Meaning::To),
+        to: text(named, Meaning::To).map(String::from),
     }
 }
 

@@ -229,7 +229,7 @@ fn order(
         .map(ms);
     out.push(Report::Order(OrderReport {
         market,
-        symbol: Symbol(answer.symbol.0.clone().into_owned()),
+        symbol: Symbol(answer.symbol.0.as_ref().into()),
         order_id,
         client_order_id: answer.client_order_id.map(id),
         list_id: answer.order_list_id.and_then(|l| u64::try_from(l).ok()),
@@ -264,7 +264,7 @@ fn order(
         let (price, quantity) = (Price(units(&fill.price)?), Quantity(units(&fill.qty)?));
         out.push(Report::Trade(TradeReport {
             market,
-            symbol: Symbol(answer.symbol.0.clone().into_owned()),
+            symbol: Symbol(answer.symbol.0.as_ref().into()),
             trade_id,
             order_id,
             side,
@@ -272,7 +272,7 @@ fn order(
             quantity,
             quote: price.times(quantity, Round::Up)?,
             commission: Amount(units(&fill.commission)?),
-            commission_asset: Asset(fill.commission_asset.0.clone().into_owned()),
+            commission_asset: Asset(fill.commission_asset.0.as_ref().into()),
             time_ms: time.unwrap_or(0),
         }));
     }
@@ -283,7 +283,7 @@ fn trade(market: MarketKind, answer: &TradeAnswer<'_>) -> Option<TradeReport> {
     let (price, quantity) = (Price(units(&answer.price)?), Quantity(units(&answer.qty)?));
     Some(TradeReport {
         market,
-        symbol: Symbol(answer.symbol.0.clone().into_owned()),
+        symbol: Symbol(answer.symbol.0.as_ref().into()),
         trade_id: answer.id,
         order_id: answer.order_id,
         side: if answer.is_buyer {
@@ -298,7 +298,7 @@ fn trade(market: MarketKind, answer: &TradeAnswer<'_>) -> Option<TradeReport> {
             None => price.times(quantity, Round::Up)?,
         },
         commission: Amount(units(&answer.commission)?),
-        commission_asset: Asset(answer.commission_asset.0.clone().into_owned()),
+        commission_asset: Asset(answer.commission_asset.0.as_ref().into()),
         time_ms: ms(answer.time),
     })
 }
@@ -312,7 +312,7 @@ fn price(answer: &PriceAnswer<'_>, out: &mut Vec<Report>) {
         && out.len() < REPORTS_MAX
     {
         out.push(Report::Price {
-            symbol: Symbol(answer.symbol.0.clone().into_owned()),
+            symbol: Symbol(answer.symbol.0.as_ref().into()),
             price: Price(units),
         });
     }
@@ -335,7 +335,7 @@ fn ms(time: u64) -> u64 {
 }
 
 fn id(text: Text<'_>) -> ClientOrderId {
-    ClientOrderId(text.0.into_owned())
+    ClientOrderId(text.0.as_ref().into())
 }
 
 fn number(text: Option<Text<'_>>) -> Option<Option<i128>> {
@@ -370,7 +370,7 @@ fn symbol_of(target: &[u8]) -> Option<Option<Symbol>> {
     };
     for part in query.split('&') {
         if let Some(value) = part.strip_prefix("symbol=") {
-            return Some(Some(Symbol(form::decode(value).ok()?.into_owned())));
+            return Some(Some(Symbol(form::decode(value).ok()?.as_ref().into())));
         }
     }
     Some(None)
