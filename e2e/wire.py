@@ -13,6 +13,10 @@ class Closed(Exception):
     """The connection ended before a whole answer came."""
 
 
+class Unanswered(Closed):
+    """Nobody answered in time: what no program should ever see."""
+
+
 class Answer:
     """Status, headers (names in lower case) and body of one answer."""
 
@@ -69,6 +73,9 @@ class Client:
                 self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self.socket.sendall(request)
             return self.read()
+        except TimeoutError as error:
+            self.close()
+            raise Unanswered(f"no answer within {self.timeout} s") from error
         except (OSError, Closed) as error:
             self.close()
             raise Closed(str(error)) from error
@@ -134,12 +141,14 @@ class Client:
 
 
 class Load:
-    """Threads that send orders and cancels until told to stop. What each request was answered is kept by client order id."""
+    """Threads that send orders and cancels until told to stop. What each request was answered is kept by client order id,
+    and how long the slowest answer took."""
 
     def __init__(self, url, keys, symbol, price, threads=8, quantity="0.001", tag="l", cancel_every=3, pause=0.0):
         self.stopped = threading.Event()
         self.answers = {}
         self.refusals = {}
+        self.slowest = (0.0, None, None)
         self.lock = threading.Lock()
         self.threads = [
             threading.Thread(target=self.work, args=(url, *keys[n % len(keys)], symbol, price, quantity, f"{tag}{n}", cancel_every, pause), daemon=True)
@@ -162,6 +171,7 @@ class Load:
         while not self.stopped.is_set():
             number += 1
             name = f"{tag}-{number}"
+            begun = time.monotonic()
             try:
                 if number % cancel_every == 0:
                     answer = client.call("DELETE", "/api/v3/order", {"symbol": symbol, "origClientOrderId": f"{tag}-{number - 1}"})
@@ -169,10 +179,14 @@ class Load:
                 else:
                     answer = client.order(symbol, "BUY", quantity, price, newClientOrderId=name)
                 said = (answer.status, answer.refusal)
+            except Unanswered:
+                said = ("unanswered", None)
             except Closed:
                 said = ("closed", None)
                 time.sleep(0.01)
+            took = time.monotonic() - begun
             with self.lock:
+                self.slowest = max(self.slowest, (took, name, said), key=lambda slow: slow[0])
                 self.answers[name] = said
                 self.refusals[said] = self.refusals.get(said, 0) + 1
             if pause or said[0] != 200:

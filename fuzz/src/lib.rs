@@ -162,7 +162,7 @@ pub fn wire_message(bytes: &[u8]) {
             assert_eq!(length as usize, out.len() - 4);
         }
     }
-    match kind % 15 {
+    match kind % 16 {
         0 => same::<Request<'_>>(cbor),
         1 => same::<Send<'_>>(cbor),
         2 => same::<Reply<'_>>(cbor),
@@ -177,7 +177,8 @@ pub fn wire_message(bytes: &[u8]) {
         11 => same::<Window>(cbor),
         12 => same::<Close>(cbor),
         13 => same::<Credit>(cbor),
-        _ => same::<Gone>(cbor),
+        14 => same::<Gone>(cbor),
+        _ => same::<Orphans>(cbor),
     }
 }
 

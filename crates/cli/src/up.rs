@@ -36,9 +36,11 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 use webhook::Webhook;
 
-/// A room that ends is started again after this, doubled each time it ends soon, up to [`AGAIN_MAX`]: the gate is back
-/// within a second however often somebody kills a room, and one that cannot start costs little while it tries.
+/// A room that ends is started again after this, doubled each time it ends soon: up to [`AGAIN_MAX`] if it could not start,
+/// so that it costs little while it tries, and up to [`AGAIN_SERVED_MAX`] if it had served: the gate is back within a second
+/// however often somebody kills a room.
 const AGAIN_FIRST: Duration = Duration::from_millis(25);
+const AGAIN_SERVED_MAX: Duration = Duration::from_millis(200);
 const AGAIN_MAX: Duration = Duration::from_millis(800);
 /// A room that ran so long did not end "soon".
 const STEADY: Duration = Duration::from_secs(2);

@@ -13,7 +13,7 @@ use portcullis_model::id::RequestId;
 use portcullis_model::refusal::Class;
 use portcullis_model::report::Sent;
 use portcullis_model::wire::{
-    self, ANSWER_WINDOW_BYTES, AnswerAborted, AnswerChunk, AnswerHead, Close, Header,
+    self, ANSWER_WINDOW_BYTES, AnswerAborted, AnswerChunk, AnswerHead, Close, Header, Orphans,
     REQUESTS_WAITING_MAX, Reply, Request, Window, kind,
 };
 use portcullis_room::poll::Interest;
@@ -46,8 +46,6 @@ pub const HANDSHAKE_US_MAX: u64 = 10_000_000;
 pub const STALL_US_MAX: u64 = 30_000_000;
 /// The other rooms answer well before this; it is the last resort.
 pub const ANSWER_US_MAX: u64 = 60_000_000;
-/// After the signer is gone, egress still answers what it has sent; what is unanswered after this never will be.
-pub const ORPHAN_US_MAX: u64 = 2_000_000;
 /// A client that was refused in the middle of its request is listened to for this long, and to so many bytes, so that
 /// it reads why: closing at once would reset the connection, and its answer with it.
 pub const LINGER_US_MAX: u64 = 3_000_000;
@@ -152,8 +150,8 @@ pub struct Downstream {
     /// Egress has greeted: it knows which run of ingress its answers are for.
     egress_is_there: bool,
     is_ending: bool,
-    /// After this moment requests below this number, which a signer that is gone may have had, have no answer.
-    orphans: Option<(u64, u64)>,
+    /// Of requests below this number egress was asked whether it has them, or they are answered.
+    asked_below: u64,
     pub counts: IngressCounts,
 }
 
@@ -176,7 +174,7 @@ impl Downstream {
             credits: 0,
             egress_is_there: false,
             is_ending: false,
-            orphans: None,
+            asked_below: 0,
             counts: IngressCounts::default(),
         }
     }
@@ -879,12 +877,24 @@ impl Downstream {
         }
     }
 
-    /// The signer is gone. Egress still answers what it sent, and says of the rest of what it had that it was not sent; so
-    /// there is a moment before the others are told that nobody knows.
-    pub fn signer_lost(&mut self) {
+    /// The signer is gone, and with it what it had not handed on. Egress answers what it holds, and is asked which of the
+    /// requests in flight it does not: their programs are told at once.
+    pub fn signer_lost(&mut self, turn: &mut Turn) {
         self.credits = 0;
-        if !self.flights.is_empty() {
-            self.orphans = Some((self.now_us.saturating_add(ORPHAN_US_MAX), self.next_seq));
+        let before = std::mem::replace(&mut self.asked_below, self.next_seq);
+        let seqs: Vec<u64> = self
+            .flights
+            .iter()
+            .map(|(seq, _)| *seq)
+            .filter(|seq| *seq >= before)
+            .collect();
+        if !seqs.is_empty() {
+            // `IN_FLIGHT_MAX` numbers of nine bytes fit a frame.
+            let orphans = Orphans {
+                epoch: self.epoch,
+                seqs,
+            };
+            put(&mut turn.to_egress, kind::ORPHANS, &orphans);
         }
     }
 
@@ -920,14 +930,7 @@ impl Downstream {
         let mut ended = Vec::new();
         let mut late = Vec::new();
         let mut unanswered = Vec::new();
-        let orphans_below = match self.orphans {
-            Some((until, seq)) if now >= until => {
-                self.orphans = None;
-                seq
-            }
-            _ => 0,
-        };
-        let mut soon = self.orphans.is_some();
+        let mut soon = false;
         let mut idle_since: Option<u64> = None;
         for (key, connection) in &self.connections {
             let age = now.saturating_sub(connection.since_us);
@@ -949,10 +952,7 @@ impl Downstream {
                     late.push(*key)
                 }
                 State::Reading if age > IDLE_US_MAX => ended.push((*key, false)),
-                State::Waiting { seq } if seq < orphans_below => unanswered.push((seq, *key, true)),
-                State::Waiting { seq } if age > ANSWER_US_MAX => {
-                    unanswered.push((seq, *key, false))
-                }
+                State::Waiting { seq } if age > ANSWER_US_MAX => unanswered.push((seq, *key)),
                 State::Answering { .. } | State::Draining | State::Ending if age > STALL_US_MAX => {
                     ended.push((*key, true))
                 }
@@ -974,18 +974,10 @@ impl Downstream {
             let text = "the request did not arrive whole within 10 seconds; send it at once";
             self.answer_here(key, Some(408), Class::BadRequest, text, true, turn);
         }
-        for (seq, key, orphan) in unanswered {
+        for (seq, key) in unanswered {
             self.landed(seq);
-            let text = match orphan {
-                true => RESTARTED,
-                false => {
-                    "no answer within 60 seconds; the request may have reached the exchange, ask for the order"
-                }
-            };
-            match orphan {
-                true => self.counts.aborted += 1,
-                false => self.counts.timed_out += 1,
-            }
+            self.counts.timed_out += 1;
+            let text = "no answer within 60 seconds; the request may have reached the exchange, ask for the order";
             self.answer_here(key, None, Class::StatusUnknown, text, false, turn);
         }
         match (soon, idle_since) {

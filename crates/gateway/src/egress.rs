@@ -11,7 +11,7 @@ use crate::neighbour::{Neighbour, State};
 use crate::start::{Begun, Ended, settings, stopped};
 use crate::timer::Timer;
 use crate::upstream::{INGRESS_BYTES_MAX, Line, TICK_US, Turn, Upstream, Watch};
-use portcullis_model::wire::{self, Discard, Hosts, Send, Window, kind};
+use portcullis_model::wire::{self, Discard, Hosts, Orphans, Send, Window, kind};
 use portcullis_room::clock::{self, Monotonic};
 use portcullis_room::control::{self, Control, EgressSettings, FromRoom, Peer, Received, ToRoom};
 use portcullis_room::poll::{EVENTS_MAX, Event, Interest, Poll, Token, Trigger};
@@ -273,13 +273,24 @@ impl Room {
 
     fn hear_ingress(&mut self) {
         let (upstream, turn) = (&mut self.upstream, &mut self.turn);
+        let mut orphans = Vec::new();
         let state = self.ingress.receive(false, |kind, cbor| match kind {
             kind::HELLO => true,
             kind::WINDOW => wire::message::<Window>(cbor)
                 .map(|window| upstream.window(window, turn))
                 .is_ok(),
+            kind::ORPHANS => wire::message::<Orphans>(cbor)
+                .map(|asked| orphans.push(asked))
+                .is_ok(),
             _ => false,
         });
+        if !orphans.is_empty() {
+            // What a signer that is gone had handed on lies in its pipe, and counts.
+            self.hear_signer();
+        }
+        for asked in &orphans {
+            self.upstream.orphans(asked, &mut self.turn);
+        }
         self.ingress_is(state);
     }
 

@@ -230,7 +230,7 @@ impl Room {
         match peer {
             Peer::Signer => {
                 self.hear_signer();
-                self.downstream.signer_lost();
+                self.downstream.signer_lost(&mut self.turn);
                 self.signer
                     .replace(&self.poll, pipes, Peer::Ingress, self.epoch)?;
             }
@@ -270,7 +270,7 @@ impl Room {
 
     fn signer_is(&mut self, state: State) {
         if told(&mut self.lines, Peer::Signer, state) {
-            self.downstream.signer_lost();
+            self.downstream.signer_lost(&mut self.turn);
         }
     }
 

@@ -14,12 +14,12 @@ use portcullis_model::id::{AccountId, EntryId, RequestId, StrategyId};
 use portcullis_model::report::{Report, Sent};
 use portcullis_model::wire::{
     self, ANSWER_WINDOW_BYTES, AnswerAborted, AnswerChunk, AnswerHead, CHUNK_BYTES_MAX, Discard,
-    Discarded, Header, Hosts, Lane, Outcome, SUMMARY_BYTES_MAX, Send, Venue, Window, kind,
+    Discarded, Header, Hosts, Lane, Orphans, Outcome, SUMMARY_BYTES_MAX, Send, Venue, Window, kind,
 };
 use portcullis_room::poll::Interest;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -298,6 +298,30 @@ impl Upstream {
         self.counts.discarded += jobs.len() as u64;
         for job in jobs {
             self.fail(job, Sent::NotSent, "signer_restarted", turn);
+        }
+    }
+
+    /// Ingress has lost its signer and asks for these. What is held has its answer in time; of the rest nobody will say more.
+    pub fn orphans(&mut self, asked: &Orphans, turn: &mut Turn) {
+        let waiting = self
+            .places
+            .iter()
+            .flat_map(|place| &place.waiting)
+            .flatten();
+        let under_way = self.connections.values().filter_map(|it| it.job.as_ref());
+        let held: HashSet<RequestId> = waiting
+            .chain(under_way)
+            .map(|job| job.id)
+            .chain(self.held.keys().copied())
+            .collect();
+        for seq in &asked.seqs {
+            let id = RequestId {
+                epoch: asked.epoch,
+                seq: *seq,
+            };
+            if !held.contains(&id) {
+                self.abort(id, Sent::MaybeSent, "signer_restarted", turn);
+            }
         }
     }
 

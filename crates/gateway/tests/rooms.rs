@@ -708,6 +708,7 @@ fn a_new_signer_finds_nothing_of_the_old_one_waiting_and_the_connections_kept() 
     waiting.host = 1;
     gate.with_egress.put(kind::SEND, &waiting);
     std::thread::sleep(Duration::from_millis(100));
+    let begun = Instant::now();
     // The old signer is gone: both its links close.
     let (theirs, ours) = spawn::pipes().unwrap();
     gate.with_ingress = {
@@ -727,8 +728,14 @@ fn a_new_signer_finds_nothing_of_the_old_one_waiting_and_the_connections_kept() 
     );
     let (status, text) = clients[2].hear();
     assert!(
-        status >= 500 && text.contains("ask for the order"),
+        status == 504 && text.contains("ask for the order"),
         "{status} {text}"
+    );
+    // Nobody waits for a room that is gone.
+    assert!(
+        begun.elapsed() < Duration::from_millis(900),
+        "{:?}",
+        begun.elapsed()
     );
     // The same hosts again: the connection is kept.
     gate.with_egress.put(kind::HOSTS, &hosts);

@@ -98,10 +98,6 @@ fn bounds_are_those_of_the_code() {
         ),
         ("SUMMARY_BYTES_MAX", mib(wire::SUMMARY_BYTES_MAX)),
         ("LINK_BYTES_MAX", mib(portcullis_room::link::LINK_BYTES_MAX)),
-        (
-            "ORPHAN_US_MAX",
-            format!("{} s", downstream::ORPHAN_US_MAX / 1_000_000),
-        ),
     ] {
         let line = PAGE
             .lines()

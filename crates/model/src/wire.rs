@@ -5,7 +5,7 @@
 //! ingress ── Request ──▶ signer ── Send, Discard, Hosts ──▶ egress
 //! ingress ◀─ Reply ───── signer ◀─ Outcome, Discarded ──── egress
 //! ingress ◀─ AnswerHead, AnswerChunk, AnswerAborted ──────── egress
-//! ingress ── Window ───────────────────────────────────────▶ egress
+//! ingress ── Window, Orphans ──────────────────────────────▶ egress
 //! ```
 //!
 //! No room waits to write to another. Ingress spends a credit for each request ([`REQUESTS_WAITING_MAX`]), the signer keeps
@@ -60,6 +60,7 @@ pub mod kind {
     pub const ANSWER_CHUNK: u8 = 81;
     pub const ANSWER_ABORTED: u8 = 82;
     pub const WINDOW: u8 = 96;
+    pub const ORPHANS: u8 = 97;
 }
 
 /// Lanes, in the order in which they are served.
@@ -382,6 +383,15 @@ pub struct Window {
     pub id: RequestId,
     #[n(1)]
     pub bytes: u32,
+}
+
+/// The signer is gone, and these requests were on their way: of those that egress does not hold, it says so at once.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Orphans {
+    #[n(0)]
+    pub epoch: u32,
+    #[n(1)]
+    pub seqs: Vec<u64>,
 }
 
 /// Appends a frame to `out`. An encoding longer than [`FRAME_BYTES_MAX`] leaves `out` as it was.

@@ -2,8 +2,9 @@
 
 use super::doors::{listener_settings, spawn_named};
 use super::{
-    AGAIN_FIRST, AGAIN_MAX, CONTROL, END_WITHIN, EVENTS, Happened, LINE_BYTES_MAX, LISTEN_WITHIN,
-    MESSAGES_PER_TURN, PROCESS, READY_WITHIN, ROOMS, Running, STEADY, Up, program, token,
+    AGAIN_FIRST, AGAIN_MAX, AGAIN_SERVED_MAX, CONTROL, END_WITHIN, EVENTS, Happened,
+    LINE_BYTES_MAX, LISTEN_WITHIN, MESSAGES_PER_TURN, PROCESS, READY_WITHIN, ROOMS, Running,
+    STEADY, Up, program, token,
 };
 use crate::fail::Fail;
 use crate::operator;
@@ -71,12 +72,12 @@ impl Up<'_> {
                     wants_secrets: peer == Peer::Signer,
                 });
             }
-            Err(fail) => self.again(peer, &fail.fact),
+            Err(fail) => self.again(peer, &fail.fact, false),
         }
     }
 
-    /// A room has ended, or did not start.
-    pub(super) fn again(&mut self, peer: Peer, why: &str) {
+    /// A room has ended, or did not start. `served`: it had done its work before.
+    pub(super) fn again(&mut self, peer: Peer, why: &str, served: bool) {
         if !self.is_ready && !self.is_ending {
             // A site that never came up has something wrong that a person must see to.
             self.failed = Some(
@@ -91,7 +92,7 @@ impl Up<'_> {
         slot.soon = slot.soon.saturating_add(1);
         let wait = AGAIN_FIRST
             .saturating_mul(1 << (slot.soon - 1).min(16))
-            .min(AGAIN_MAX);
+            .min(if served { AGAIN_SERVED_MAX } else { AGAIN_MAX });
         slot.again_at = Some(Monotonic::now().after(wait));
         let soon = slot.soon;
         self.alert(
@@ -115,6 +116,7 @@ impl Up<'_> {
         let Some(running) = self.slot(peer).running.take() else {
             return;
         };
+        let served = running.is_ready && (peer != Peer::Signer || self.signs);
         if peer == Peer::Signer {
             self.signs = false;
         }
@@ -136,7 +138,7 @@ impl Up<'_> {
         if Monotonic::now().since(running.since) >= STEADY {
             self.slot(peer).soon = 0;
         }
-        self.again(peer, &why);
+        self.again(peer, &why, served);
     }
 
     /// Sends; a room that does not listen is killed.
