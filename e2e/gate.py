@@ -223,8 +223,7 @@ class Gate:
         self.edit("site.toml", r'bind = "127.0.0.1:\d+"', 'bind = "127.0.0.1:0"')
         hosts = self.site / "release/hosts.toml"
         der = base64.b64decode("".join(l for l in pathlib.Path(self.venue.ca_file).read_text().splitlines() if "-----" not in l))
-        address = self.venue.url.removeprefix("https://")
-        text = hosts.read_text().replace("public_roots = true", f'address = "{address}"\nroots = ["{der.hex()}"]\npublic_roots = false')
+        text = hosts.read_text().replace("public_roots = true", f'address = "{self.address()}"\nroots = ["{der.hex()}"]\npublic_roots = false')
         text = text.replace("weight_per_minute = 6000", "weight_per_minute = 600000").replace("orders_per_10s = 100", "orders_per_10s = 100000")
         hosts.write_text(text)
         self.cli("account", "add", "main", "--venue", "binance")
@@ -242,6 +241,10 @@ class Gate:
         self.cli("policy", "check")
         applied = self.cli("policy", "apply")
         self.tell("portcullis policy apply", f"release {applied['hash'][:16]}…, entry {applied['entry']}")
+
+    def address(self):
+        """Where the gate finds the venue."""
+        return self.venue.url.removeprefix("https://")
 
     def up(self):
         begun = time.monotonic()
