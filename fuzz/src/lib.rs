@@ -20,7 +20,7 @@ use portcullis_model::log::{Entry, segment};
 use portcullis_model::mandate::Mandates;
 use portcullis_model::wire::{
     self, AnswerAborted, AnswerChunk, AnswerHead, Close, Credit, Discard, Discarded, Gone, Header,
-    Hello, Hosts, Outcome, Reply, Request, Send, Window,
+    Hello, Hosts, Orphans, Outcome, Reply, Request, Send, Window,
 };
 use portcullis_room::control::{Control, FromRoom, Received, ToRoom};
 use portcullis_sim::decimal;
