@@ -11,7 +11,7 @@ use portcullis_gateway::downstream::{Downstream, Listener, Turn, Watch};
 use portcullis_model::id::RequestId;
 use portcullis_model::report::Sent;
 use portcullis_model::wire::{
-    self, AnswerAborted, AnswerChunk, AnswerHead, Reply, Request, Window, kind,
+    self, AnswerAborted, AnswerChunk, AnswerHead, Orphans, Reply, Request, Window, kind,
 };
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -252,13 +252,50 @@ fn what_may_have_been_sent_is_never_answered_as_a_plain_refusal() {
 fn without_credit_a_request_is_refused_before_anything_is_recorded() {
     let mut ingress = Ingress::new();
     let mut client = ingress.client();
-    ingress.downstream.signer_lost();
+    ingress.downstream.signer_lost(&mut ingress.turn);
+    assert!(ingress.turn.to_egress.is_empty(), "nobody waits");
     client.write_all(ORDER.as_bytes()).unwrap();
     assert_eq!(ingress.handed(), []);
     assert!(read(&mut client, "nothing was sent").starts_with("HTTP/1.1 503"));
     ingress.downstream.signer_is_there();
     client.write_all(ORDER.as_bytes()).unwrap();
     assert_eq!(ingress.handed().len(), 1);
+}
+
+#[test]
+fn when_the_signer_is_gone_egress_is_asked_once_for_each_request_under_way() {
+    let mut ingress = Ingress::new();
+    let asked = |ingress: &mut Ingress| -> Vec<u64> {
+        ingress.downstream.signer_lost(&mut ingress.turn);
+        let bytes = std::mem::take(&mut ingress.turn.to_egress);
+        match bytes.split_at_checked(5) {
+            Some((head, cbor)) => {
+                assert_eq!(head[4], kind::ORPHANS);
+                let asked: Orphans = wire::message(cbor).unwrap();
+                assert_eq!(asked.epoch, 7);
+                asked.seqs
+            }
+            None => Vec::new(),
+        }
+    };
+    let mut clients: Vec<TcpStream> = (0..2).map(|_| ingress.client()).collect();
+    for client in &mut clients {
+        client.write_all(ORDER.as_bytes()).unwrap();
+    }
+    assert_eq!(ingress.handed().len(), 2);
+    ingress.reply(0, "{}");
+    assert_eq!(asked(&mut ingress), [1], "the answered one is over");
+    assert!(asked(&mut ingress).is_empty());
+    let aborted = AnswerAborted {
+        id: RequestId { epoch: 7, seq: 1 },
+        sent: Sent::MaybeSent,
+        why: "signer_restarted".to_owned(),
+    };
+    ingress
+        .downstream
+        .answer_aborted(&aborted, &mut ingress.turn);
+    let text = read(&mut clients[1], "ask for the order");
+    assert!(text.starts_with("HTTP/1.1 504"), "{text}");
 }
 
 #[test]
