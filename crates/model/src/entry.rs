@@ -202,7 +202,7 @@ impl Body {
         // Encoding into a `Vec` cannot fail.
         fn text(part: &impl Encode<()>) -> ByteVec {
             let mut bytes = Vec::with_capacity(TEXT_BYTES_USUAL);
-            let _ = minicbor::encode(part, &mut bytes);
+            let _ = crate::wire::encode(&mut bytes, part);
             bytes.into()
         }
         Entry {

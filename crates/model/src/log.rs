@@ -86,7 +86,7 @@ impl Entry {
         let texts = self.public.len() + self.regulator.len() + self.private.len();
         let mut bytes = Vec::with_capacity(texts + HEADER_BYTES_USUAL);
         bytes.push(ENTRY_VERSION);
-        minicbor::encode(self, &mut bytes).map_err(|_| EntryError::Malformed)?;
+        crate::wire::encode(&mut bytes, self).map_err(|_| EntryError::Malformed)?;
         if bytes.len() > ENTRY_BYTES_MAX {
             Err(EntryError::TooLong)
         } else {
@@ -151,7 +151,7 @@ fn leaf_of(header: &Header, texts: [&[u8]; 3], index: EntryId, seed: &hmac::Key)
     let mut leaf = Vec::with_capacity(128);
     leaf.push(ENTRY_VERSION);
     // Encoding a header into a `Vec` cannot fail.
-    let _ = minicbor::encode(header, &mut leaf);
+    let _ = crate::wire::encode(&mut leaf, header);
     let secret = entry_secret(seed, index);
     for (group, text) in (0..).zip(texts) {
         salted.clear();

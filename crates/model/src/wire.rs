@@ -394,12 +394,33 @@ pub struct Orphans {
     pub seqs: Vec<u64>,
 }
 
+/// Where encodings go. minicbor writes single bytes mostly, and its own writer for `Vec` is a call for each.
+struct Appending<'a>(&'a mut Vec<u8>);
+
+impl minicbor::encode::Write for Appending<'_> {
+    type Error = std::convert::Infallible;
+
+    #[inline(always)]
+    fn write_all(&mut self, bytes: &[u8]) -> Result<(), Self::Error> {
+        match bytes {
+            [byte] => self.0.push(*byte),
+            bytes => self.0.extend_from_slice(bytes),
+        }
+        Ok(())
+    }
+}
+
+/// Appends the canonical encoding of a message. It fails only where the message's own encoding does.
+pub fn encode<T: Encode<()>>(out: &mut Vec<u8>, message: &T) -> Result<(), FrameTooLong> {
+    minicbor::encode(message, Appending(out)).map_err(|_| FrameTooLong)
+}
+
 /// Appends a frame to `out`. An encoding longer than [`FRAME_BYTES_MAX`] leaves `out` as it was.
 pub fn frame<T: Encode<()>>(out: &mut Vec<u8>, kind: u8, message: &T) -> Result<(), FrameTooLong> {
     let start = out.len();
     out.extend([0, 0, 0, 0, kind]);
     // Encoding into a `Vec` cannot fail but by a length that the message cannot have.
-    let encoded = minicbor::encode(message, &mut *out);
+    let encoded = encode(out, message);
     let length = out.len() - start - 4;
     if encoded.is_err() || length > FRAME_BYTES_MAX {
         out.truncate(start);

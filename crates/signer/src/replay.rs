@@ -23,15 +23,17 @@ pub struct Mark(pub [u8; 16]);
 /// What a statement's mark is made of.
 #[must_use]
 pub fn mark(key: VirtualKeyId, method: &str, path: &str, message: &[u8]) -> Mark {
-    let mut hash = digest::Context::new(&digest::SHA256);
-    hash.update(&key.0.to_be_bytes());
+    let parts = [method.as_bytes(), path.as_bytes(), message];
+    let mut text = Vec::with_capacity(parts.iter().map(|part| part.len() + 8).sum::<usize>() + 8);
+    text.extend_from_slice(&key.0.to_be_bytes());
     // Lengths keep `a` + `bc` apart from `ab` + `c`.
-    for part in [method.as_bytes(), path.as_bytes(), message] {
-        hash.update(&(part.len() as u64).to_be_bytes());
-        hash.update(part);
+    for part in parts {
+        text.extend_from_slice(&(part.len() as u64).to_be_bytes());
+        text.extend_from_slice(part);
     }
     let mut mark = [0; 16];
-    for (to, from) in mark.iter_mut().zip(hash.finish().as_ref()) {
+    let hash = digest::digest(&digest::SHA256, &text);
+    for (to, from) in mark.iter_mut().zip(hash.as_ref()) {
         *to = *from;
     }
     Mark(mark)

@@ -9,12 +9,15 @@ pub const FIELDS_MAX: usize = 64;
 /// A field's value at most, decoded.
 pub const VALUE_BYTES_MAX: usize = 8_192;
 
-/// One field, decoded. `raw` is its part `name=value` as it was sent.
+/// One field, decoded.
 #[derive(Debug, Clone)]
 pub struct Field<'a> {
     pub name: &'a str,
     pub value: Cow<'a, str>,
+    /// As it was sent.
     pub raw_value: &'a str,
+    /// Where its part `name=value` begins.
+    start: usize,
 }
 
 /// Splits and decodes a query or body, in order. The field called `opaque` (the signature) keeps its value as sent.
@@ -26,10 +29,18 @@ pub fn fields<'a>(
     if text.is_empty() {
         return Ok(());
     }
-    for part in text.split('&') {
-        let (name, raw_value) = part.split_once('=').ok_or(DecodeError::Encoding {
-            why: "a part is not `name=value`",
-        })?;
+    let bytes = text.as_bytes();
+    let mut start = 0;
+    loop {
+        let rest = bytes.get(start..).unwrap_or_default();
+        let end = start + memchr::memchr(b'&', rest).unwrap_or(rest.len());
+        // `=` and `&` are ASCII: the cuts lie between characters.
+        let part = text.get(start..end).unwrap_or_default();
+        let (name, raw_value) = memchr::memchr(b'=', part.as_bytes())
+            .and_then(|at| Some((part.get(..at)?, part.get(at + 1..)?)))
+            .ok_or(DecodeError::Encoding {
+                why: "a part is not `name=value`",
+            })?;
         if name.is_empty() || !name.bytes().all(is_name_byte) {
             return Err(DecodeError::Encoding {
                 why: "a name has other characters than letters, digits, `_`, `-` and `.`",
@@ -50,41 +61,79 @@ pub fn fields<'a>(
             name,
             value,
             raw_value,
+            start,
         });
+        if end == bytes.len() {
+            return Ok(());
+        }
+        start = end + 1;
     }
-    Ok(())
+}
+
+/// What the text says without this part.
+pub fn without<'a>(text: &'a str, field: &Field<'_>) -> Cow<'a, str> {
+    let end = field.start + field.name.len() + 1 + field.raw_value.len();
+    let before = text.get(..field.start).unwrap_or_default();
+    match text.get(end + 1..) {
+        // It is the last one, as usual.
+        None => Cow::Borrowed(before.strip_suffix('&').unwrap_or(before)),
+        Some(after) => Cow::Owned([before, after].concat()),
+    }
+}
+
+/// A letter, digit, `_`, `-` or `.`: what a name is made of.
+const NAME: u8 = 1;
+/// `%` and `+`: the value has to be decoded.
+const ESCAPE: u8 = 2;
+/// `=`, `;` and `#`: another reader could cut the value there.
+const CUT: u8 = 4;
+const CONTROL: u8 = 8;
+
+/// What each byte is.
+const BYTES: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut at = 0;
+    while at < 256 {
+        table[at] = match at as u8 {
+            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'_' | b'-' | b'.' => NAME,
+            b'%' | b'+' => ESCAPE,
+            b'=' | b';' | b'#' => CUT,
+            0..0x20 | 0x7f => CONTROL,
+            _ => 0,
+        };
+        at += 1;
+    }
+    table
+};
+
+fn class(b: u8) -> u8 {
+    BYTES.get(usize::from(b)).copied().unwrap_or(CONTROL)
 }
 
 fn is_name_byte(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.')
+    class(b) == NAME
 }
 
 /// Decodes one value: `%XX` is a byte, `+` a space (as forms have it); the result is UTF-8 without control characters.
 pub fn decode(raw: &str) -> Result<Cow<'_, str>, DecodeError> {
     let bytes = raw.as_bytes();
-    let mut plain = true;
-    for &b in bytes {
-        match b {
-            b'%' | b'+' => plain = false,
-            b'=' | b';' | b'#' => {
-                return Err(DecodeError::Encoding {
-                    why: "a value holds `=`, `;` or `#`; percent-encode it",
-                });
-            }
-            0..0x20 | 0x7f => {
-                return Err(DecodeError::Encoding {
-                    why: "a value holds a control character",
-                });
-            }
-            _ => {}
-        }
+    let found = bytes.iter().fold(0, |found, b| found | class(*b));
+    if found & CUT != 0 {
+        return Err(DecodeError::Encoding {
+            why: "a value holds `=`, `;` or `#`; percent-encode it",
+        });
+    }
+    if found & CONTROL != 0 {
+        return Err(DecodeError::Encoding {
+            why: "a value holds a control character",
+        });
     }
     if bytes.len() > VALUE_BYTES_MAX * 3 {
         return Err(DecodeError::Encoding {
             why: "a value is longer than 8192 bytes",
         });
     }
-    if plain {
+    if found & ESCAPE == 0 {
         return Ok(Cow::Borrowed(raw));
     }
     let mut out = Vec::with_capacity(bytes.len());
@@ -130,7 +179,7 @@ const HEX: &[u8; 16] = b"0123456789ABCDEF";
 /// Appends `text`, everything percent-encoded but letters, digits and `-._~` (RFC 3986), so that there is one form.
 pub fn encode_into(out: &mut String, text: &str) {
     for &b in text.as_bytes() {
-        if b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'~') {
+        if is_name_byte(b) || b == b'~' {
             out.push(b as char);
         } else {
             out.push('%');
@@ -209,6 +258,22 @@ mod tests {
             .collect::<Vec<_>>()
             .join("&");
         check(&many, None);
+    }
+
+    #[test]
+    fn a_part_is_left_out() {
+        for (text, rest) in [
+            ("signature=1", ""),
+            ("a=1&signature=1", "a=1"),
+            ("signature=1&a=1", "a=1"),
+            ("a=1&signature=1&b=2", "a=1&b=2"),
+            ("xsignature=2&signature=", "xsignature=2"),
+        ] {
+            let mut out = Vec::new();
+            fields(text, "signature", &mut out).unwrap();
+            let signature = out.iter().find(|f| f.name == "signature").unwrap();
+            assert_eq!(without(text, signature), rest, "{text}");
+        }
     }
 
     #[test]

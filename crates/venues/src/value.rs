@@ -208,9 +208,7 @@ impl Type {
     pub fn write(&self, value: &Value, out: &mut String) {
         match value {
             Value::Text(text) => out.push_str(text),
-            Value::Units(units) => {
-                let _ = write!(out, "{}", Amount(*units));
-            }
+            Value::Units(units) => Amount(*units).push_to(out),
             Value::Integer(n) => {
                 let _ = write!(out, "{n}");
             }

@@ -14,6 +14,8 @@ use portcullis_model::action::{
 use portcullis_model::number::{Amount, Price, Quantity};
 use smol_str::SmolStr;
 
+/// Fields of an order fit without growing.
+const FIELDS_USUAL: usize = 12;
 /// Name of an unnamed field that may pass on a read, at most.
 const UNNAMED_NAME_BYTES_MAX: usize = 32;
 /// Unnamed fields of one read at most.
@@ -56,7 +58,7 @@ impl Presented<'_> {
                 action: rule.action.name(),
             });
         }
-        let (mut fields, unnamed) = values(rule, &self.fields)?;
+        let (mut fields, unnamed) = values(rule, self.fields())?;
         if let Some(mint) = mint {
             mint_ids(rule, mint, &mut fields)?;
         }
@@ -77,8 +79,11 @@ impl Presented<'_> {
 type Values = Vec<(u8, Value)>;
 type Unnamed = Vec<(String, String)>;
 
-fn values(rule: &Endpoint, sent: &[Field<'_>]) -> Result<(Values, Unnamed), DecodeError> {
-    let mut fields: Values = Vec::with_capacity(sent.len() + 2);
+fn values<'a, 'b: 'a>(
+    rule: &Endpoint,
+    sent: impl Iterator<Item = &'a Field<'b>>,
+) -> Result<(Values, Unnamed), DecodeError> {
+    let mut fields: Values = Vec::with_capacity(FIELDS_USUAL);
     let mut unnamed: Unnamed = Vec::new();
     for field in sent {
         if let Some((at, known)) = rule.field(field.name) {

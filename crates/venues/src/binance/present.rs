@@ -30,11 +30,10 @@ pub struct Presented<'a> {
     /// The program's own time.
     pub timestamp_us: Option<u64>,
     pub receive_window_us: u64,
-    /// Every field but the scheme's, query first.
-    pub(super) fields: Vec<Field<'a>>,
-    /// Fields of the query, as opposed to the body, in `all`.
-    query_fields: usize,
+    /// Every field, query first.
     all: Vec<Field<'a>>,
+    /// How many of them stood in the query.
+    query_fields: usize,
     as_sent: Cow<'a, str>,
     pub(super) time_unit: Option<&'static str>,
 }
@@ -43,6 +42,13 @@ impl<'a> Presented<'a> {
     #[must_use]
     pub fn rule(&self) -> &'a Endpoint {
         self.rule
+    }
+
+    /// Every field but the scheme's, query first.
+    pub(super) fn fields(&self) -> impl Iterator<Item = &Field<'a>> {
+        self.all
+            .iter()
+            .filter(|field| !matches!(field.name, "signature" | "timestamp" | "recvWindow"))
     }
 
     /// The venue does not ask for a signature, nor does the gate.
@@ -143,13 +149,12 @@ pub(super) fn present<'a>(
     form::fields(body, "signature", &mut all)?;
 
     let (mut signature, mut timestamp, mut window) = (None, None, None);
-    let mut fields = Vec::with_capacity(all.len());
     for field in &all {
         match field.name {
             "signature" => signature = Some(field.raw_value),
             "timestamp" => timestamp = Some(&*field.value),
             "recvWindow" => window = Some(&*field.value),
-            _ => fields.push(field.clone()),
+            _ => {}
         }
     }
     let timestamp_us = timestamp.map(time_us).transpose()?;
@@ -172,7 +177,7 @@ pub(super) fn present<'a>(
             Some(key)
         }
     };
-    let as_sent = without_signature(query, body);
+    let as_sent = without_signature(query, body, &all, query_fields);
     Ok(Presented {
         endpoint,
         rule,
@@ -180,9 +185,8 @@ pub(super) fn present<'a>(
         signature,
         timestamp_us,
         receive_window_us,
-        fields,
-        query_fields,
         all,
+        query_fields,
         as_sent,
         time_unit: headers.time_unit,
     })
@@ -287,34 +291,25 @@ fn contains(value: &[u8], word: &[u8]) -> bool {
         .any(|w| w.eq_ignore_ascii_case(word))
 }
 
-/// Query followed by body, each without its `signature` part.
-fn without_signature<'a>(query: &'a str, body: &'a str) -> Cow<'a, str> {
-    match (strip(query), strip(body)) {
+/// Query followed by body, without the `signature` in one of them.
+fn without_signature<'a>(
+    query: &'a str,
+    body: &'a str,
+    all: &[Field<'_>],
+    query_fields: usize,
+) -> Cow<'a, str> {
+    let signature = all.iter().position(|field| field.name == "signature");
+    let (query, body) = match signature.and_then(|at| Some((at, all.get(at)?))) {
+        None => (Cow::Borrowed(query), Cow::Borrowed(body)),
+        Some((at, field)) if at < query_fields => {
+            (form::without(query, field), Cow::Borrowed(body))
+        }
+        Some((_, field)) => (Cow::Borrowed(query), form::without(body, field)),
+    };
+    match (query, body) {
         (query, body) if body.is_empty() => query,
         (query, body) if query.is_empty() => body,
         (query, body) => Cow::Owned(query.into_owned() + &body),
-    }
-}
-
-fn strip(text: &str) -> Cow<'_, str> {
-    const NAME: &str = "signature=";
-    match text.rfind(NAME) {
-        None => Cow::Borrowed(text),
-        // The usual place: last.
-        Some(at) if !text.get(at..).unwrap_or_default().contains('&') => {
-            match text.get(..at).unwrap_or_default() {
-                "" => Cow::Borrowed(""),
-                before => match before.strip_suffix('&') {
-                    Some(before) => Cow::Borrowed(before),
-                    // Another name that ends in `signature`.
-                    None => Cow::Borrowed(text),
-                },
-            }
-        }
-        Some(_) => {
-            let parts: Vec<&str> = text.split('&').filter(|p| !p.starts_with(NAME)).collect();
-            Cow::Owned(parts.join("&"))
-        }
     }
 }
 

@@ -84,7 +84,9 @@ impl Signature {
             Self::HmacSha256(tag) => {
                 for b in tag {
                     for nibble in [b >> 4, b & 15] {
-                        out.extend(char::from_digit(u32::from(nibble), 16));
+                        // The digits, then the letters.
+                        let ascii = nibble + if nibble < 10 { b'0' } else { b'a' - 10 };
+                        out.push(char::from(ascii));
                     }
                 }
             }
@@ -96,6 +98,11 @@ impl Signature {
 
 /// The bytes of a signature parameter as it was sent, in the form that the key's scheme has.
 pub(super) fn read(key: &VerifyKey, sent: &str) -> Result<Vec<u8>, DecodeError> {
+    if key.scheme() == Scheme::HmacSha256
+        && let Some(tag) = from_hex(sent.as_bytes())
+    {
+        return Ok(tag);
+    }
     let mut text = Vec::with_capacity(sent.len());
     let mut rest = sent.bytes();
     while let Some(b) = rest.next() {
@@ -123,12 +130,12 @@ fn from_hex(text: &[u8]) -> Option<Vec<u8>> {
     if text.len() != 64 {
         return None;
     }
-    text.chunks_exact(2)
-        .map(|pair| match pair {
-            [high, low] => Some(hex(*high)? << 4 | hex(*low)?),
-            _ => None,
-        })
-        .collect()
+    let mut bytes = Vec::with_capacity(32);
+    for pair in text.chunks_exact(2) {
+        let [high, low] = pair else { return None };
+        bytes.push(hex(*high)? << 4 | hex(*low)?);
+    }
+    Some(bytes)
 }
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
