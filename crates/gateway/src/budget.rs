@@ -3,7 +3,9 @@
 //! it counted (which shows strangers on the same address too), keeps a reserve for cancels, reducing orders, operators
 //! and the gate's own reads, sheds public calls and reads first, gives each strategy its share, and stops short.
 //!
-//! Source: Binance spot API, "Limits" (`X-MBX-USED-WEIGHT-1M`, `X-MBX-ORDER-COUNT-10S`, `Retry-After`).
+//! Source: Binance spot API, "Limits" (`X-MBX-USED-WEIGHT-1M`, `X-MBX-ORDER-COUNT-10S`, `Retry-After`). Beside spot (`/sapi`) each
+//! endpoint has limits of its own: 12,000 a minute for an address, or 180,000 for an account. The catalog writes a weight of
+//! the second kind as its fifteenth, so that both are counted against 12,000.
 
 use portcullis_model::id::{AccountId, StrategyId};
 use portcullis_model::wire::Lane;
@@ -18,6 +20,8 @@ const HOLD_429_US: u64 = MINUTE_US;
 const HOLD_418_US: u64 = 2 * MINUTE_US;
 /// A `Retry-After` beyond three days is read as three days, the longest ban the venue documents.
 const HOLD_MAX_US: u64 = 3 * 24 * 3600 * 1_000_000;
+/// What the venue grants an address each minute for an endpoint that it counts apart.
+const APART_WEIGHT_PER_MINUTE: u32 = 12_000;
 /// Until the venue has answered once, this many thousandths of the limit at most: a run of egress that has just started
 /// does not know what the one before it sent within this minute.
 const UNHEARD: u64 = 250;
@@ -179,8 +183,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    #[must_use]
-    pub fn new(weight_per_minute: u32, orders_per_10s: u32) -> Self {
+    fn new(weight_per_minute: u32, orders_per_10s: u32) -> Self {
         Self {
             weight_per_minute: weight_per_minute.into(),
             orders_per_10s: orders_per_10s.into(),
@@ -336,6 +339,82 @@ impl Budget {
     }
 }
 
+/// The budgets of one host: what shares one limit, and each endpoint that the venue counts apart.
+#[derive(Debug)]
+pub struct Budgets {
+    shared: Budget,
+    /// By position in the catalog, which bounds their number.
+    apart: HashMap<u16, Budget>,
+    /// The venue asked for a pause of all that is counted apart.
+    apart_until_us: u64,
+    orders_per_10s: u32,
+}
+
+impl Budgets {
+    #[must_use]
+    pub fn new(weight_per_minute: u32, orders_per_10s: u32) -> Self {
+        Self {
+            shared: Budget::new(weight_per_minute, orders_per_10s),
+            apart: HashMap::new(),
+            apart_until_us: 0,
+            orders_per_10s,
+        }
+    }
+
+    /// Other limits for the same counts: the release changed.
+    pub fn set_limits(&mut self, weight_per_minute: u32, orders_per_10s: u32) {
+        self.orders_per_10s = orders_per_10s;
+        self.shared.set_limits(weight_per_minute, orders_per_10s);
+        for budget in self.apart.values_mut() {
+            budget.set_limits(APART_WEIGHT_PER_MINUTE, orders_per_10s);
+        }
+    }
+
+    /// The budget of an endpoint that is counted apart, or the shared one.
+    pub fn of(&mut self, apart: Option<u16>) -> &mut Budget {
+        let Some(endpoint) = apart else {
+            return &mut self.shared;
+        };
+        let (orders, until_us) = (self.orders_per_10s, self.apart_until_us);
+        self.apart.entry(endpoint).or_insert_with(|| {
+            let mut fresh = Budget::new(APART_WEIGHT_PER_MINUTE, orders);
+            fresh.banned_until_us = until_us;
+            fresh
+        })
+    }
+
+    /// The venue answered 429 or 418. Whatever is counted apart waits together, since the venue counts refused calls by
+    /// address; a 418 is of the address, whatever it was earned with.
+    pub fn refused(
+        &mut self,
+        apart: Option<u16>,
+        status: u16,
+        retry_after_s: Option<u64>,
+        now_us: u64,
+    ) {
+        if apart.is_none() || status == 418 {
+            self.shared.refused(status, retry_after_s, now_us);
+        }
+        if apart.is_some() || status == 418 {
+            let mut longest = Budget::new(0, 0);
+            longest.refused(status, retry_after_s, now_us);
+            self.apart_until_us = self.apart_until_us.max(longest.banned_until_us);
+            for budget in self.apart.values_mut() {
+                budget.banned_until_us = budget.banned_until_us.max(self.apart_until_us);
+            }
+        }
+    }
+
+    /// Forgets what was not used for a minute. Called from the room's timer.
+    pub fn tidy(&mut self, now_us: u64) {
+        self.shared.tidy(now_us);
+        self.apart.retain(|_, budget| {
+            budget.tidy(now_us);
+            budget.used(now_us) > 0
+        });
+    }
+}
+
 /// The entry of `key`, or the one that all share once there are [`KEYS_MAX`].
 fn bounded<K: std::hash::Hash + Eq, V>(
     map: &mut HashMap<K, V>,
@@ -417,6 +496,38 @@ mod tests {
                 .is_ok(),
             "a minute later"
         );
+    }
+
+    #[test]
+    fn endpoints_beside_spot_have_limits_of_their_own_and_wait_together() {
+        let mut budgets = Budgets::new(6000, 100);
+        for endpoint in [None, Some(1), Some(2)] {
+            budgets.of(endpoint).reported(None, None, NOON, NOON);
+        }
+        let long = ask(Lane::Read, 1, 1200);
+        assert_eq!(passes(budgets.of(Some(1)), long, NOON), 5);
+        for endpoint in [None, Some(2), Some(3)] {
+            assert!(
+                budgets.of(endpoint).take(long, NOON).is_ok(),
+                "{endpoint:?}"
+            );
+        }
+        let late = NOON + 1_000_000;
+        budgets.refused(Some(1), 429, Some(2), NOON);
+        assert!(budgets.of(None).take(ask(Lane::Read, 1, 1), late).is_ok());
+        for endpoint in [1, 2, 4] {
+            assert!(
+                budgets.of(Some(endpoint)).banned_until_us() > late,
+                "{endpoint}"
+            );
+        }
+        budgets.refused(Some(1), 418, Some(60), NOON);
+        assert!(budgets.of(None).banned_until_us() > late);
+        for (endpoint, weight) in [(1, 6000), (2, 1200), (3, 1200)] {
+            budgets.of(Some(endpoint)).finished(weight);
+        }
+        budgets.tidy(NOON + 3 * MINUTE_US);
+        assert!(budgets.apart.is_empty());
     }
 
     #[test]

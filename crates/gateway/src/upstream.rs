@@ -3,7 +3,7 @@
 //! exactly one [`Outcome`], which is queued before the answer is.
 
 use crate::answer::{self, Body, Broken, Head};
-use crate::budget::{Ask, Budget, Hold};
+use crate::budget::{Ask, Budgets, Hold};
 use crate::metrics::EgressCounts;
 use crate::table::Table;
 use crate::tls;
@@ -78,7 +78,8 @@ struct Job {
     summarize: bool,
     /// Path and query, where the answer is summarized: which symbol a list was asked for.
     target: Vec<u8>,
-    sapi: bool,
+    /// The endpoint, if the venue counts it apart.
+    apart: Option<u16>,
     bytes: Vec<u8>,
     /// When its first byte was handed to a connection.
     started_us: u64,
@@ -146,9 +147,7 @@ struct Place {
     /// By lane, served in lane order.
     waiting: [VecDeque<Job>; 6],
     waiting_bytes: usize,
-    budget: Budget,
-    /// The venue counts `/sapi` apart.
-    sapi_budget: Budget,
+    budgets: Budgets,
 }
 
 impl Place {
@@ -176,13 +175,6 @@ impl Place {
     fn take_all(&mut self) -> Vec<Job> {
         self.waiting_bytes = 0;
         self.waiting.iter_mut().flat_map(std::mem::take).collect()
-    }
-
-    fn budget(&mut self, sapi: bool) -> &mut Budget {
-        match sapi {
-            true => &mut self.sapi_budget,
-            false => &mut self.budget,
-        }
     }
 }
 
@@ -361,14 +353,10 @@ impl Upstream {
                         .flatten()
                         .find(|before| before.facts.name == host.name);
                     if let Some(before) = before {
-                        std::mem::swap(&mut place.budget, &mut before.budget);
-                        std::mem::swap(&mut place.sapi_budget, &mut before.sapi_budget);
+                        std::mem::swap(&mut place.budgets, &mut before.budgets);
                         place
-                            .budget
+                            .budgets
                             .set_limits(host.weight_per_minute, host.orders_per_10s);
-                        place
-                            .sapi_budget
-                            .set_limits(SAPI_WEIGHT_PER_MINUTE, host.orders_per_10s);
                     }
                     places.push(place);
                 }
@@ -447,8 +435,7 @@ impl Upstream {
             retry_us: 0,
             waiting: Default::default(),
             waiting_bytes: 0,
-            budget: Budget::new(host.weight_per_minute, host.orders_per_10s),
-            sapi_budget: Budget::new(SAPI_WEIGHT_PER_MINUTE, host.orders_per_10s),
+            budgets: Budgets::new(host.weight_per_minute, host.orders_per_10s),
             facts: host.clone(),
         })
     }
@@ -488,7 +475,7 @@ impl Upstream {
         if send.not_after_us != 0 && self.now_us > send.not_after_us {
             return self.refuse(send, "too_late", turn);
         }
-        let sapi = send.target.starts_with(b"/sapi/");
+        let apart = send.target.starts_with(b"/sapi/").then_some(send.endpoint);
         let ask = Ask {
             lane: send.lane,
             strategy: send.strategy,
@@ -497,7 +484,7 @@ impl Upstream {
             orders: send.orders,
             share: send.share,
         };
-        if let Err(hold) = place.budget(sapi).take(ask, self.now_us) {
+        if let Err(hold) = place.budgets.of(apart).take(ask, self.now_us) {
             self.counts.hold(hold);
             return self.refuse(send, hold.name(), turn);
         }
@@ -521,7 +508,7 @@ impl Upstream {
             orders: send.orders,
             not_after_us: send.not_after_us,
             summarize: send.summarize,
-            sapi,
+            apart,
             bytes,
             started_us: 0,
             retried: false,
@@ -557,7 +544,7 @@ impl Upstream {
             let Some(job) = place.pop() else { return };
             let why = if job.not_after_us != 0 && self.now_us > job.not_after_us {
                 "too_late"
-            } else if place.budget(job.sapi).banned_until_us() > self.now_us {
+            } else if place.budgets.of(job.apart).banned_until_us() > self.now_us {
                 // It was let through before the venue asked to wait.
                 "venue_asked_to_wait"
             } else if let Some(key) = place.idle.pop() {
@@ -817,37 +804,35 @@ impl Upstream {
                     .parse::<u64>()
                     .ok()
             };
-            let sapi = job.sapi;
-            let budget = place.budget(sapi);
+            let apart = job.apart;
+            let budget = place.budgets.of(apart);
             budget.finished(std::mem::take(&mut job.weight));
-            let used = if sapi {
-                None
-            } else {
-                number("x-mbx-used-weight-1m")
+            let used = match apart {
+                Some(_) => None,
+                None => number("x-mbx-used-weight-1m"),
             };
             let orders = job.account.zip(number("x-mbx-order-count-10s"));
             budget.reported(used, orders, self.now_us, self.wall_us);
             if matches!(head.status, 429 | 418) {
                 let after = number("retry-after");
-                budget.refused(head.status, after, self.now_us);
-                if head.status == 418 {
-                    // A ban is of the address, whatever it was earned with.
-                    place.budget(!sapi).refused(418, after, self.now_us);
-                }
+                place
+                    .budgets
+                    .refused(apart, head.status, after, self.now_us);
                 self.counts.venue_waits += 1;
                 turn.lines.push(Line::AskedToWait {
                     host: place.facts.name.clone(),
                     status: head.status,
                     wait_us: place
-                        .budget(sapi)
+                        .budgets
+                        .of(apart)
                         .banned_until_us()
                         .saturating_sub(self.now_us),
                 });
                 let venue = Venue {
                     host: u16::try_from(connection.host).unwrap_or(u16::MAX),
-                    weight_used: u32::try_from(place.budget(sapi).used(self.now_us))
+                    weight_used: u32::try_from(place.budgets.of(apart).used(self.now_us))
                         .unwrap_or(u32::MAX),
-                    banned_until_us: place.budget(sapi).banned_until_us(),
+                    banned_until_us: place.budgets.of(apart).banned_until_us(),
                     connections: u32::try_from(place.connections).unwrap_or(u32::MAX),
                 };
                 put(&mut turn.to_signer, kind::VENUE, &venue);
@@ -1248,7 +1233,7 @@ impl Upstream {
 
     fn fail(&mut self, job: Job, sent: Sent, why: &str, turn: &mut Turn) {
         if let Some(place) = self.places.get_mut(job.host) {
-            let budget = place.budget(job.sapi);
+            let budget = place.budgets.of(job.apart);
             match sent {
                 Sent::NotSent => {
                     budget.returned(
@@ -1451,8 +1436,7 @@ impl Upstream {
         }
         for at in 0..self.places.len() {
             if let Some(place) = self.places.get_mut(at) {
-                place.budget.tidy(now);
-                place.sapi_budget.tidy(now);
+                place.budgets.tidy(now);
             }
             self.serve(at, turn);
             soon |= self.places.get(at).is_some_and(|place| place.waiting() > 0);
@@ -1556,9 +1540,6 @@ pub const TICK_US: u64 = 1_000_000;
 const LOOK_UP_US_MAX: u64 = 1_000_000;
 /// Addresses of one host that are used.
 const ADDRESSES_MAX: usize = 16;
-
-/// The venue's own limit for `/sapi` endpoints that count by address.
-const SAPI_WEIGHT_PER_MINUTE: u32 = 12_000;
 
 /// The bytes of a request, from the parts that the signer made. Nothing in them came from a client as it was.
 fn render(send: &Send<'_>, host: &str) -> Vec<u8> {

@@ -101,7 +101,10 @@ pub struct Outcome {
 struct Address {
     minute: u64,
     used: u64,
-    sapi_used: u64,
+    /// By endpoint: each has a limit of its own there.
+    sapi_used: HashMap<&'static str, u64>,
+    /// What the control API used up, at every endpoint.
+    sapi_used_up: u64,
     refused: u64,
     banned_until: u64,
     bans: u32,
@@ -160,8 +163,8 @@ pub struct Venue {
     pub clock_offset_us: i64,
     effect_number: u64,
     addresses: HashMap<IpAddr, Address>,
-    /// Weight that accounts used in `/sapi`, by account: minute and weight.
-    account_weights: HashMap<usize, (u64, u64)>,
+    /// Weight that accounts used in `/sapi`, by account and endpoint: minute and weight.
+    account_weights: HashMap<(usize, &'static str), (u64, u64)>,
     random: Random,
     next_key: usize,
 }
@@ -494,15 +497,21 @@ impl Venue {
         Ok(())
     }
 
-    /// What `/sapi` counts for an account wherever it asks from.
+    /// What `/sapi` counts for an account wherever it asks from, each endpoint on its own.
     fn account_weight(&mut self, understood: &Understood) -> Result<(), Refusal> {
-        let Some(Weight::Account(weight)) = understood.endpoint().map(|e| e.weight) else {
+        let Some((endpoint, weight)) = understood.endpoint().and_then(|e| match e.weight {
+            Weight::Account(weight) => Some((e, weight)),
+            _ => None,
+        }) else {
             return Ok(());
         };
         let account = api::owner(self, understood)?;
         let minute = self.exchange.now / 60_000;
         let limit = self.options.sapi_weight_per_minute.saturating_mul(15);
-        let used = self.account_weights.entry(account).or_default();
+        let used = self
+            .account_weights
+            .entry((account, endpoint.path))
+            .or_default();
         if used.0 != minute {
             *used = (minute, 0);
         }
@@ -545,14 +554,17 @@ impl Venue {
                 ..Address::default()
             };
         }
-        let sapi = path.starts_with("/sapi");
-        let (used, limit) = if sapi {
-            (&mut address.sapi_used, sapi_limit)
+        let weight = u64::from(weight);
+        let (used, limit) = if path.starts_with("/sapi") {
+            let path = request.map_or("", |(endpoint, _)| endpoint.path);
+            let used = address.sapi_used.entry(path).or_default();
+            *used += weight;
+            (*used + address.sapi_used_up, sapi_limit)
         } else {
-            (&mut address.used, limit)
+            address.used += weight;
+            (address.used, limit)
         };
-        *used += u64::from(weight);
-        if *used <= limit {
+        if used <= limit {
             return Ok(());
         }
         address.refused += 1;
@@ -593,7 +605,7 @@ impl Venue {
             };
         }
         address.used += weight;
-        address.sapi_used += weight;
+        address.sapi_used_up += weight;
     }
 
     /// Lifts bans and forgets what was used.
@@ -622,9 +634,12 @@ impl Venue {
     ) {
         if let Some(address) = self.addresses.get(&from) {
             if path.starts_with("/sapi") {
+                let path = endpoint.map_or("", |e| e.path);
+                let used =
+                    address.sapi_used.get(path).copied().unwrap_or_default() + address.sapi_used_up;
                 answer
                     .headers
-                    .push(("x-sapi-used-ip-weight-1m", address.sapi_used.to_string()));
+                    .push(("x-sapi-used-ip-weight-1m", used.to_string()));
             } else {
                 answer
                     .headers
