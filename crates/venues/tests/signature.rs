@@ -156,6 +156,19 @@ fn a_signature_may_stand_anywhere_once() {
     }
 }
 
+/// Clients ask for a listen key with their API key alone: that a signature is missing would be no help.
+#[test]
+fn a_stream_key_is_refused_for_what_it_is() {
+    for (method, path) in [
+        ("POST", "/api/v3/userDataStream"),
+        ("PUT", "/api/v3/userDataStream?listenKey=abc"),
+        ("POST", "/sapi/v1/userDataStream"),
+        ("POST", "/sapi/v1/margin/listen-key"),
+    ] {
+        assert_eq!(verify(method, path, ""), Err("secret-in-answer"), "{path}");
+    }
+}
+
 #[test]
 fn decoded_values_are_taken_where_they_are_clear() {
     let withdraw = |tail_sent: &str, signed: &str| {

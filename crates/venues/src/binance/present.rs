@@ -169,7 +169,15 @@ pub(super) fn present<'a>(
         Security::Signed | Security::Key => {
             let key = headers.api_key.ok_or(DecodeError::KeyMissing)?;
             if signature.is_none() {
-                return Err(DecodeError::SignatureMissing);
+                // Clients send these with a key alone, and no signature would help them.
+                return Err(match &rule.secret {
+                    Some(why) => DecodeError::Secret {
+                        method: rule.method.name().to_owned(),
+                        path: rule.path.clone(),
+                        why: why.clone(),
+                    },
+                    None => DecodeError::SignatureMissing,
+                });
             }
             if timestamp.is_none() {
                 return Err(DecodeError::TimestampMissing);
