@@ -1,5 +1,8 @@
-"""While one strategy and a stranger poll flat out, another's cancels pass, and the venue never answers 418."""
+"""While one strategy and a stranger poll flat out, another's cancels pass, and the venue never answers 418. When it does, the
+gate keeps to it, whatever of the gate is killed meanwhile."""
 
+import os
+import signal
 import threading
 import time
 import unittest
@@ -52,6 +55,40 @@ class NoBan(unittest.TestCase):
         self.assertEqual(counted["answered_418"], 0, counted)
         self.assertGreater(counts["shed"], 0, "the polling never met a bound: this proves nothing")
         print(f"\n{cancels} cancels passed, the slowest in {longest * 1000:.0f} ms, beside {counts['polls']} polls of which {counts['shed']} were shed; venue {counted}")
+
+    def test_a_ban_outlives_egress_and_up(self):
+        gate = Gate()
+        gate.start()
+        self.addCleanup(gate.stop)
+        seconds = 20
+        gate.venue.ask("/ban", {"ip": "127.0.0.1", "seconds": seconds})
+        begun = time.monotonic()
+
+        def told():
+            return gate.venue.counts()["answered_418"]
+
+        def asks(count):
+            client = Client(gate.url, *gate.keys["maker"])
+            for _ in range(count):
+                try:
+                    client.call("GET", "/api/v3/openOrders", {})
+                except Closed:
+                    client = Client(gate.url, *gate.keys["maker"])
+                time.sleep(0.02)
+
+        while told() == 0:
+            asks(1)
+        time.sleep(0.5)  # what was under way at that moment meets the ban, too
+        first = told()
+        os.kill(gate.pids()["egress"], signal.SIGKILL)
+        asks(100)
+        self.assertEqual(told(), first, "a new egress went on")
+        gate.process.kill()
+        gate.process.wait()
+        self.assertLess(time.monotonic() - begun, seconds - 2, "too slow to show anything")
+        gate.up()  # and waits until a request passes
+        self.assertGreaterEqual(time.monotonic() - begun, seconds - 0.5)
+        self.assertEqual(told(), first, "after a start of everything")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@
 
 mod asked;
 mod doors;
+mod limits;
 mod lines;
 mod page;
 mod rooms;
@@ -22,7 +23,7 @@ use doors::{bind, lock, signals, tell_systemd};
 use lines::Lines;
 use portcullis_room::clock::Monotonic;
 use portcullis_room::confine::SandboxReport;
-use portcullis_room::control::{Peer, ToRoom};
+use portcullis_room::control::{Peer, ToRoom, VenueLimits};
 use portcullis_room::poll::{Interest, Poll, Token, Trigger, Waker};
 use portcullis_room::spawn;
 use serde_json::{Value, json};
@@ -194,6 +195,8 @@ struct Up<'a> {
     pages: Vec<Page>,
     tokens: u64,
     lookups: usize,
+    /// What egress said last of the venues' limits.
+    limits: Vec<VenueLimits>,
     epoch: u32,
     begun: Monotonic,
     /// Opened by a passphrase at the start, for the first signer.
@@ -252,6 +255,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Done {
         pages: Vec::new(),
         tokens: 0,
         lookups: 0,
+        limits: Vec::new(),
         epoch: fs::read_to_string(site.run("epoch"))
             .ok()
             .and_then(|text| text.trim().parse().ok())
@@ -265,6 +269,7 @@ pub fn run(context: &Context, arguments: &Arguments) -> Done {
         is_ending: false,
         failed: None,
     };
+    up.read_limits();
     let done = up.serve(&waker);
     for name in ["operator.sock", "up.sock"] {
         let _ = fs::remove_file(site.run(name));

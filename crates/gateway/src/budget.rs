@@ -9,9 +9,10 @@
 
 use portcullis_model::id::{AccountId, StrategyId};
 use portcullis_model::wire::Lane;
+use portcullis_room::control::VenueLimits;
 use std::collections::HashMap;
 
-const MINUTE_US: u64 = 60_000_000;
+pub(crate) const MINUTE_US: u64 = 60_000_000;
 const TEN_SECONDS_US: u64 = 10_000_000;
 /// A report of the venue counts until its minute is over, and this much longer for clocks that differ.
 const REPORT_GRACE_US: u64 = 1_000_000;
@@ -22,8 +23,8 @@ const HOLD_418_US: u64 = 2 * MINUTE_US;
 const HOLD_MAX_US: u64 = 3 * 24 * 3600 * 1_000_000;
 /// What the venue grants an address each minute for an endpoint that it counts apart.
 const APART_WEIGHT_PER_MINUTE: u32 = 12_000;
-/// Until the venue has answered once, this many thousandths of the limit at most: a run of egress that has just started
-/// does not know what the one before it sent within this minute.
+/// Until the venue has answered once, a run of egress sends this many thousandths of a limit at most: of what the run before
+/// it sent last it knows all but the last second.
 const UNHEARD: u64 = 250;
 /// Thousandths of the limit below which any strategy may use more than its share.
 const SPARE: u64 = 500;
@@ -173,6 +174,8 @@ pub struct Budget {
     weight_per_minute: u64,
     orders_per_10s: u64,
     sent: Sliding,
+    /// What runs before this one sent.
+    before: Sliding,
     under_way: u64,
     reported: Report,
     banned_until_us: u64,
@@ -188,6 +191,7 @@ impl Budget {
             weight_per_minute: weight_per_minute.into(),
             orders_per_10s: orders_per_10s.into(),
             sent: Sliding::new(),
+            before: Sliding::new(),
             under_way: 0,
             reported: Report::default(),
             banned_until_us: 0,
@@ -212,11 +216,9 @@ impl Budget {
         }
         let weight = u64::from(ask.weight);
         let used = self.used(now_us);
-        let ceiling_now = match self.heard {
-            true => ceiling(ask.lane),
-            false => ceiling(ask.lane).min(UNHEARD),
-        };
-        if (used + weight) * 1000 > self.weight_per_minute * ceiling_now {
+        let is_unheard =
+            !self.heard && (self.sent.sum + weight) * 1000 > self.weight_per_minute * UNHEARD;
+        if is_unheard || (used + weight) * 1000 > self.weight_per_minute * ceiling(ask.lane) {
             return Err(Hold::Weight);
         }
         let strategy = bounded(
@@ -315,10 +317,21 @@ impl Budget {
         self.banned_until_us = self.banned_until_us.max(now_us.saturating_add(hold));
     }
 
+    /// What the run of egress before this one knew: how long the venue asked to wait, and the weight that was used at some
+    /// moment. All of that weight counts as used then, which is never too early to forget it.
+    pub fn recall(&mut self, before: &VenueLimits, now_us: u64) {
+        self.banned_until_us = before
+            .banned_until_us
+            .min(now_us.saturating_add(HOLD_MAX_US));
+        self.before.advance(before.at_us.min(now_us), MINUTE_US);
+        self.before.add(before.weight_used);
+    }
+
     /// Weight used now: the larger of our own count and the venue's, and what is under way.
     pub fn used(&mut self, now_us: u64) -> u64 {
         self.sent.advance(now_us, MINUTE_US);
-        self.sent.sum.max(self.reported.at(now_us) + self.under_way)
+        self.before.advance(now_us, MINUTE_US);
+        (self.sent.sum + self.before.sum).max(self.reported.at(now_us) + self.under_way)
     }
 
     #[must_use]
@@ -368,6 +381,22 @@ impl Budgets {
         for budget in self.apart.values_mut() {
             budget.set_limits(APART_WEIGHT_PER_MINUTE, orders_per_10s);
         }
+    }
+
+    /// What the next run must know of this host. Limits that are counted apart are not told one by one.
+    pub fn limits(&mut self, host: &str, now_us: u64) -> VenueLimits {
+        VenueLimits {
+            host: host.to_owned(),
+            banned_until_us: self.shared.banned_until_us.max(self.apart_until_us),
+            weight_used: u32::try_from(self.shared.used(now_us)).unwrap_or(u32::MAX),
+            at_us: now_us,
+        }
+    }
+
+    /// What the run before this one told. Which limits the venue asked to wait for is not said: all wait.
+    pub fn recall(&mut self, before: &VenueLimits, now_us: u64) {
+        self.shared.recall(before, now_us);
+        self.apart_until_us = self.apart_until_us.max(self.shared.banned_until_us);
     }
 
     /// The budget of an endpoint that is counted apart, or the shared one.
@@ -536,6 +565,32 @@ mod tests {
         assert_eq!(passes(&mut budget, ask(Lane::Cancel, 1, 1), NOON), 1500);
         budget.reported(Some(5800), None, NOON, NOON);
         assert_eq!(passes(&mut budget, ask(Lane::Cancel, 1, 1), NOON), 20);
+    }
+
+    #[test]
+    fn what_the_run_before_used_still_counts() {
+        let mut budget = Budget::new(6000, 100);
+        let before = |banned_until_us| VenueLimits {
+            host: "h".to_owned(),
+            banned_until_us,
+            weight_used: 5000,
+            at_us: NOON - 30_000_000,
+        };
+        budget.recall(&before(NOON + 5_000_000), NOON);
+        assert_eq!(
+            budget.take(ask(Lane::Operator, 0, 1), NOON + 4_999_999),
+            Err(Hold::Banned {
+                until_us: NOON + 5_000_000
+            })
+        );
+        let now = NOON + 5_000_000;
+        assert_eq!(budget.take(ask(Lane::Read, 1, 1), now), Err(Hold::Weight));
+        assert_eq!(passes(&mut budget, ask(Lane::Cancel, 1, 1), now), 820);
+        // Its minute is over; the venue has not answered this run.
+        let later = now + 30_000_000;
+        assert_eq!(passes(&mut budget, ask(Lane::Cancel, 1, 1), later), 680);
+        budget.recall(&before(u64::MAX), NOON);
+        assert_eq!(budget.banned_until_us(), NOON + HOLD_MAX_US);
     }
 
     #[test]

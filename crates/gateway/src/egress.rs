@@ -61,13 +61,13 @@ impl Room {
         let Some((settings, _)) = settings(control)? else {
             return Ok(None);
         };
-        let EgressSettings {} = control::settings(settings)?;
+        let EgressSettings { limits } = control::settings(settings)?;
         let poll = Poll::new()?;
         poll.add(&*control, CONTROL, Interest::Read, Trigger::Level)?;
         Ok(Some(Self {
             poll,
             lines,
-            upstream: Upstream::new(FIRST_CONNECTION),
+            upstream: Upstream::new(FIRST_CONNECTION, limits),
             signer: Neighbour::new(Peer::Signer, FROM_SIGNER, TO_SIGNER),
             ingress: Neighbour::new(Peer::Ingress, FROM_INGRESS, TO_INGRESS),
             ingress_was_full: false,
@@ -127,6 +127,11 @@ impl Room {
 
     /// Everything of this turn leaves: first the summaries, then the answers, one write each.
     fn leave(&mut self, control: &mut Control) -> Result<(), Ended> {
+        // Before anything else: a run that ends now must not be followed by one that knows nothing of it.
+        if std::mem::take(&mut self.turn.limits) {
+            let limits = self.upstream.limits();
+            control.send(&FromRoom::Limits { limits })?;
+        }
         loop {
             self.signer.put(&mut self.turn.to_signer);
             let state = self.signer.flush(&self.poll);

@@ -3,7 +3,7 @@
 //! exactly one [`Outcome`], which is queued before the answer is.
 
 use crate::answer::{self, Body, Broken, Head};
-use crate::budget::{Ask, Budgets, Hold};
+use crate::budget::{Ask, Budgets, Hold, MINUTE_US};
 use crate::metrics::EgressCounts;
 use crate::table::Table;
 use crate::tls;
@@ -16,6 +16,7 @@ use portcullis_model::wire::{
     self, ANSWER_WINDOW_BYTES, AnswerAborted, AnswerChunk, AnswerHead, CHUNK_BYTES_MAX, Discard,
     Discarded, Header, Hosts, Lane, Orphans, Outcome, SUMMARY_BYTES_MAX, Send, Venue, Window, kind,
 };
+use portcullis_room::control::VenueLimits;
 use portcullis_room::poll::Interest;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
@@ -176,6 +177,21 @@ impl Place {
         self.waiting_bytes = 0;
         self.waiting.iter_mut().flat_map(std::mem::take).collect()
     }
+
+    /// What the signer is told of it.
+    fn venue(&mut self, host: usize, now_us: u64) -> Venue {
+        let limits = self.limits(now_us);
+        Venue {
+            host: u16::try_from(host).unwrap_or(u16::MAX),
+            weight_used: limits.weight_used,
+            banned_until_us: limits.banned_until_us,
+            connections: u32::try_from(self.connections).unwrap_or(u32::MAX),
+        }
+    }
+
+    fn limits(&mut self, now_us: u64) -> VenueLimits {
+        self.budgets.limits(&self.facts.name, now_us)
+    }
 }
 
 /// An answer that is held whole in memory until its client has taken it.
@@ -208,6 +224,8 @@ pub struct Turn {
     pub ingress_waiting: usize,
     /// What an operator should read.
     pub lines: Vec<Line>,
+    /// What the next run must know has changed: [`Upstream::limits`] is to be told.
+    pub limits: bool,
 }
 
 /// Something that happened at a venue's side.
@@ -234,6 +252,10 @@ pub struct Upstream {
     ingress_epoch: u32,
     places: Vec<Place>,
     roots: Vec<Vec<u8>>,
+    /// Limits of hosts that there is no place for: of the run before this one, or of a release before.
+    before: Vec<VenueLimits>,
+    /// Requests taken when the limits were told last.
+    told_at: u64,
     connections: Table<Connection>,
     next_key: Key,
     /// Which connection carries the answer of a request, for windows.
@@ -246,14 +268,17 @@ pub struct Upstream {
 }
 
 impl Upstream {
+    /// `before`: what the run before this one told.
     #[must_use]
-    pub fn new(first_key: Key) -> Self {
+    pub fn new(first_key: Key, before: Vec<VenueLimits>) -> Self {
         Self {
             now_us: 0,
             wall_us: 0,
             ingress_epoch: 0,
             places: Vec::new(),
             roots: Vec::new(),
+            before,
+            told_at: 0,
             connections: Table::default(),
             next_key: first_key,
             streams: HashMap::new(),
@@ -371,6 +396,14 @@ impl Upstream {
             old.extend(places.drain(..).map(Some));
             moved = vec![None; old.len()];
         }
+        let now = self.now_us;
+        let mut left: Vec<VenueLimits> = old
+            .iter_mut()
+            .flatten()
+            .map(|place| place.limits(now))
+            .filter(|left| !places.iter().any(|place| place.facts.name == left.host))
+            .collect();
+        self.before.append(&mut left);
         let gone = |host: usize| moved.get(host).copied().flatten().is_none();
         let keys: Vec<Key> = self
             .connections
@@ -407,11 +440,27 @@ impl Upstream {
             job.host = usize::MAX;
             self.fail(job, Sent::NotSent, "release_changed", turn);
         }
+        for (host, place) in self.places.iter_mut().enumerate() {
+            let venue = place.venue(host, now);
+            if venue.banned_until_us > now {
+                put(&mut turn.to_signer, kind::VENUE, &venue);
+            }
+        }
         made
     }
 
+    /// What the next run of egress must know. Bounded by the hosts of the releases that this run saw within the last minute,
+    /// or while a venue asked to wait.
+    pub fn limits(&mut self) -> Vec<VenueLimits> {
+        let now = self.now_us;
+        self.before
+            .retain(|before| before.banned_until_us.max(before.at_us + MINUTE_US) > now);
+        let places = self.places.iter_mut().map(|place| place.limits(now));
+        places.chain(self.before.iter().cloned()).collect()
+    }
+
     fn place(
-        &self,
+        &mut self,
         host: &wire::Host,
         roots: &[Vec<u8>],
         turn: &mut Turn,
@@ -421,8 +470,17 @@ impl Upstream {
         if !is_literal {
             turn.resolve.push(host.address.clone());
         }
+        let mut budgets = Budgets::new(host.weight_per_minute, host.orders_per_10s);
+        let (now, tls) = (self.now_us, tls::client(host, roots)?);
+        self.before.retain(|before| {
+            let is_other = before.host != host.name;
+            if !is_other {
+                budgets.recall(before, now);
+            }
+            is_other
+        });
         Ok(Place {
-            tls: tls::client(host, roots)?,
+            tls,
             name: ServerName::try_from(host.name.clone()).ok(),
             addresses,
             is_literal,
@@ -435,7 +493,7 @@ impl Upstream {
             retry_us: 0,
             waiting: Default::default(),
             waiting_bytes: 0,
-            budgets: Budgets::new(host.weight_per_minute, host.orders_per_10s),
+            budgets,
             facts: host.clone(),
         })
     }
@@ -819,6 +877,7 @@ impl Upstream {
                     .budgets
                     .refused(apart, head.status, after, self.now_us);
                 self.counts.venue_waits += 1;
+                turn.limits = true;
                 turn.lines.push(Line::AskedToWait {
                     host: place.facts.name.clone(),
                     status: head.status,
@@ -828,13 +887,7 @@ impl Upstream {
                         .banned_until_us()
                         .saturating_sub(self.now_us),
                 });
-                let venue = Venue {
-                    host: u16::try_from(connection.host).unwrap_or(u16::MAX),
-                    weight_used: u32::try_from(place.budgets.of(apart).used(self.now_us))
-                        .unwrap_or(u32::MAX),
-                    banned_until_us: place.budgets.of(apart).banned_until_us(),
-                    connections: u32::try_from(place.connections).unwrap_or(u32::MAX),
-                };
+                let venue = place.venue(connection.host, self.now_us);
                 put(&mut turn.to_signer, kind::VENUE, &venue);
             }
         }
@@ -1374,6 +1427,8 @@ impl Upstream {
     /// idle connection ends otherwise, and not at all without connections.
     pub fn tick(&mut self, turn: &mut Turn) -> Option<u64> {
         let now = self.now_us;
+        turn.limits |= self.told_at != self.counts.taken;
+        self.told_at = self.counts.taken;
         let mut ended: Vec<(Key, &str)> = Vec::new();
         let mut soon = !self.held.is_empty();
         let mut idle_since: Option<u64> = None;

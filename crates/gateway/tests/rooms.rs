@@ -639,17 +639,70 @@ fn a_new_egress_takes_over_and_nobody_is_told_what_is_not_known() {
         "{status} {text}"
     );
     assert_eq!(gate.ingress.event("link-lost")["peer"], "egress");
-    gate.egress = start_egress();
-    gate.with_egress = with_signer(&gate.egress, 1);
-    between(&gate.ingress, &gate.egress, 7);
-    gate.with_egress.put(kind::HOSTS, &venue.hosts());
-    gate.settle();
+    gate.restart_egress(&venue.hosts(), Vec::new());
     client.say(&post("/x", ""));
     let (request, _, _) = gate.with_ingress.request();
     gate.with_egress
         .put(kind::SEND, &send(request, "POST", b"/x", b""));
     assert_eq!(client.hear().0, 200);
     assert_eq!(venue.requests(), 2, "nothing was sent twice");
+}
+
+#[test]
+fn a_ban_outlives_the_egress_that_was_told() {
+    let venue = venue(|_, line, _| match line.contains("first") {
+        true => Does::Answers(answer_with(418, "Retry-After: 6\r\n", b"{}")),
+        false => Does::Answers(answer("{}")),
+    });
+    let mut gate = Gate::new(&venue.hosts());
+    gate.with_egress
+        .put(kind::SEND, &send(id(1), "GET", b"/first", b""));
+    assert_eq!(gate.with_egress.outcome().status, 418);
+    let begun = Instant::now();
+    let mut seq = 10;
+    let mut sent = |gate: &Gate| {
+        seq += 1;
+        let mut send = send(id(seq), "GET", b"/again", b"");
+        send.lane = Lane::Operator;
+        gate.with_egress.put(kind::SEND, &send);
+        let outcome = gate.with_egress.outcome();
+        let is_sent = outcome.sent == Sent::Sent;
+        assert!(is_sent || outcome.why.as_deref() == Some("venue_asked_to_wait"));
+        is_sent
+    };
+    let limits = gate.egress.limits(|of| of.banned_until_us > 0);
+    gate.egress.kill();
+    gate.restart_egress(&venue.hosts(), limits);
+    let mut held = 0;
+    while !sent(&gate) {
+        held += 1;
+        assert_eq!(venue.requests(), 1);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let waited = begun.elapsed();
+    assert!(waited >= Duration::from_millis(5_900), "{waited:?}");
+    assert!(held > 0, "the ban was over before the new run was there");
+}
+
+#[test]
+fn the_weight_that_was_used_outlives_egress() {
+    let venue =
+        venue(|_, _, _| Does::Answers(answer_with(200, "x-mbx-used-weight-1m: 5000\r\n", b"{}")));
+    let mut hosts = venue.hosts();
+    hosts.hosts[0].weight_per_minute = 6_000;
+    let mut gate = Gate::new(&hosts);
+    gate.with_egress
+        .put(kind::SEND, &send(id(1), "GET", b"/first", b""));
+    assert_eq!(gate.with_egress.outcome().sent, Sent::Sent);
+    let limits = gate.egress.limits(|of| of.weight_used >= 5_000);
+    gate.egress.kill();
+    gate.restart_egress(&hosts, limits);
+    let mut read = send(id(2), "GET", b"/read", b"");
+    read.lane = Lane::Read;
+    gate.with_egress.put(kind::SEND, &read);
+    let outcome = gate.with_egress.outcome();
+    assert_eq!(outcome.why.as_deref(), Some("venue_weight"));
+    assert_eq!(venue.requests(), 1);
 }
 
 #[test]

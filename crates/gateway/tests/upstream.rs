@@ -150,7 +150,7 @@ impl Egress {
         };
         change(&mut host);
         let mut egress = Self {
-            upstream: Upstream::new(100),
+            upstream: Upstream::new(100, Vec::new()),
             turn: Turn::default(),
             keys: Vec::new(),
             begun: Instant::now(),

@@ -141,10 +141,27 @@ impl std::fmt::Debug for TlsSettings {
     }
 }
 
-/// Settings of egress: none so far.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Settings of egress.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct EgressSettings {}
+pub struct EgressSettings {
+    /// What the run before it said last.
+    pub limits: Vec<VenueLimits>,
+}
+
+/// What a run of egress knows of a venue's limits and the next one must know too, so that a ban outlives the process. Times
+/// by the boot clock, microseconds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VenueLimits {
+    /// The venue's host by name.
+    pub host: String,
+    /// The venue asked to send nothing before this (429, 418).
+    pub banned_until_us: u64,
+    /// Weight that was used in the minute before `at_us`.
+    pub weight_used: u32,
+    pub at_us: u64,
+}
 
 /// Settings of the signer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -177,6 +194,8 @@ pub enum FromRoom {
     Resolve { address: String },
     /// A page in the Prometheus text format.
     Metrics { token: u64, text: String },
+    /// Egress, when a venue asks to wait and each second in which it sent something: to be given to its next run.
+    Limits { limits: Vec<VenueLimits> },
     /// The last message.
     Stopped {
         ok: bool,

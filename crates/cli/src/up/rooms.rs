@@ -206,6 +206,7 @@ impl Up<'_> {
             }
             FromRoom::Resolve { address } if peer == Peer::Egress => self.look_up(address),
             FromRoom::Resolve { .. } => {}
+            FromRoom::Limits { limits } => self.take_limits(peer, limits),
             FromRoom::Metrics { token, text } => {
                 if let Some(page) = self.pages.iter_mut().find(|page| page.token == token) {
                     page.waits_for.retain(|waits| *waits != peer);
@@ -334,7 +335,8 @@ impl Up<'_> {
                 self.send(peer, &start, &fds);
             }
             Peer::Egress => {
-                let start = ToRoom::start(&EgressSettings {}).map_err(bug)?;
+                let limits = self.limits.clone();
+                let start = ToRoom::start(&EgressSettings { limits }).map_err(bug)?;
                 self.send(peer, &start, &[]);
             }
             Peer::Signer => {

@@ -16,7 +16,7 @@ use portcullis_model::wire::{
 };
 use portcullis_room::control::{
     EgressSettings, FromRoom, IngressSettings, ListenerSettings, Peer, Received, TlsSettings,
-    ToRoom,
+    ToRoom, VenueLimits,
 };
 use portcullis_room::spawn::{self, LinkEnd, Running};
 use std::fs::File;
@@ -203,6 +203,8 @@ pub struct Room {
     pub lines: Arc<Mutex<Vec<serde_json::Value>>>,
     /// Names that it asked `up` to look up.
     pub asked: Mutex<Vec<String>>,
+    /// What it last said for its next run.
+    pub limits: Vec<VenueLimits>,
 }
 
 impl Room {
@@ -230,6 +232,7 @@ impl Room {
             running,
             lines,
             asked: Mutex::new(Vec::new()),
+            limits: Vec::new(),
         }
     }
 
@@ -275,6 +278,7 @@ impl Room {
                 Received::Message(FromRoom::Resolve { address }, _) => {
                     self.asked.lock().unwrap().push(address);
                 }
+                Received::Message(FromRoom::Limits { limits }, _) => self.limits = limits,
                 other => panic!("{other:?}"),
             }
         }
@@ -286,6 +290,17 @@ impl Room {
         page.lines()
             .find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.parse().ok())
             .unwrap_or_else(|| panic!("no `{series}` in {page}"))
+    }
+
+    /// What it said last for its next run, once that fits `is_it`; also of a room that was killed.
+    pub fn limits(&mut self, is_it: impl Fn(&VenueLimits) -> bool) -> Vec<VenueLimits> {
+        while !self.limits.iter().any(&is_it) {
+            match self.running.control.receive_within(PATIENCE).unwrap() {
+                Received::Message(FromRoom::Limits { limits }, _) => self.limits = limits,
+                other => panic!("{other:?}"),
+            }
+        }
+        self.limits.clone()
     }
 
     pub fn kill(&mut self) {
@@ -477,9 +492,9 @@ pub fn start_ingress(epoch: u32, listener: &TcpListener, tls: Option<TlsSettings
     room
 }
 
-pub fn start_egress() -> Room {
+pub fn start_egress(limits: Vec<VenueLimits>) -> Room {
     let room = Room::start(Peer::Egress);
-    room.tell(&ToRoom::start(&EgressSettings {}).unwrap(), &[]);
+    room.tell(&ToRoom::start(&EgressSettings { limits }).unwrap(), &[]);
     room
 }
 
@@ -504,7 +519,7 @@ impl Gate {
     pub fn with_tls(hosts: &Hosts, tls: Option<TlsSettings>) -> Self {
         let (listener, epoch) = (listener(), 7);
         let ingress = start_ingress(epoch, &listener, tls);
-        let egress = start_egress();
+        let egress = start_egress(Vec::new());
         let with_ingress = with_signer(&ingress, epoch);
         let with_egress = with_signer(&egress, 1);
         between(&ingress, &egress, epoch);
@@ -520,6 +535,15 @@ impl Gate {
         // The greeting is answered once the links are read.
         gate.settle();
         gate
+    }
+
+    /// Another egress in place of the one that is there, as `up` would start it.
+    pub fn restart_egress(&mut self, hosts: &Hosts, limits: Vec<VenueLimits>) {
+        self.egress = start_egress(limits);
+        self.with_egress = with_signer(&self.egress, 1);
+        between(&self.ingress, &self.egress, self.epoch);
+        self.with_egress.put(kind::HOSTS, hosts);
+        self.settle();
     }
 
     /// Waits until both rooms have read what was sent to them so far.
