@@ -2,6 +2,7 @@
 //! do not know and heads beyond the bound end the connection, and the request it answered is `MaybeSent`.
 
 use std::fmt;
+use std::mem::MaybeUninit;
 
 /// A head of an answer at most.
 pub const ANSWER_HEAD_BYTES_MAX: usize = 32_768;
@@ -23,34 +24,33 @@ pub struct Head {
     framing: Framing,
 }
 
-/// Headers in one buffer, names in lower case.
+/// Headers in two buffers, names in lower case.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Headers {
-    bytes: Vec<u8>,
+    names: String,
+    values: Vec<u8>,
     /// Where each name and each value ends.
     ends: Vec<(usize, usize)>,
 }
 
 impl Headers {
     fn push(&mut self, name: &str, value: &[u8]) {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(name.as_bytes());
-        if let Some(name) = self.bytes.get_mut(start..) {
+        let start = self.names.len();
+        self.names.push_str(name);
+        if let Some(name) = self.names.get_mut(start..) {
             name.make_ascii_lowercase();
         }
-        let name_end = self.bytes.len();
-        self.bytes.extend_from_slice(value);
-        self.ends.push((name_end, self.bytes.len()));
+        self.values.extend_from_slice(value);
+        self.ends.push((self.names.len(), self.values.len()));
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        let mut start = 0;
-        self.ends.iter().map(move |(name_end, end)| {
-            let name = self.bytes.get(start..*name_end).unwrap_or_default();
-            let value = self.bytes.get(*name_end..*end).unwrap_or_default();
+        let mut start = (0, 0);
+        self.ends.iter().map(move |end| {
+            let name = self.names.get(start.0..end.0).unwrap_or_default();
+            let value = self.values.get(start.1..end.1).unwrap_or_default();
             start = *end;
-            // Names came as text.
-            (std::str::from_utf8(name).unwrap_or_default(), value)
+            (name, value)
         })
     }
 
@@ -111,9 +111,10 @@ pub fn head(bytes: &[u8]) -> Result<Option<(Head, usize)>, Broken> {
     let mut skipped = 0;
     loop {
         let rest = bytes.get(skipped..).unwrap_or_default();
-        let mut slots = [httparse::EMPTY_HEADER; ANSWER_HEADERS_MAX];
-        let mut parsed = httparse::Response::new(&mut slots);
-        let length = match parsed.parse(rest) {
+        let mut slots = [const { MaybeUninit::uninit() }; ANSWER_HEADERS_MAX];
+        let mut parsed = httparse::Response::new(&mut []);
+        let plain = httparse::ParserConfig::default();
+        let length = match plain.parse_response_with_uninit_headers(&mut parsed, rest, &mut slots) {
             Ok(httparse::Status::Complete(length)) => length,
             Ok(httparse::Status::Partial) if rest.len() >= ANSWER_HEAD_BYTES_MAX => {
                 return Err(Broken::HeadTooLong);
@@ -157,7 +158,8 @@ fn read_head(status: u16, http11: bool, parsed: &[httparse::Header<'_>]) -> Resu
     let mut head = Head {
         status,
         headers: Headers {
-            bytes: Vec::with_capacity(parsed.iter().map(|h| h.name.len() + h.value.len()).sum()),
+            names: String::with_capacity(parsed.iter().map(|h| h.name.len()).sum()),
+            values: Vec::with_capacity(parsed.iter().map(|h| h.value.len()).sum()),
             ends: Vec::with_capacity(parsed.len()),
         },
         length: None,
@@ -241,6 +243,11 @@ impl Body {
             Framing::Close => State::Close,
         };
         Self { state }
+    }
+
+    /// Of an answer whose body has been taken.
+    pub(crate) fn done() -> Self {
+        Self { state: State::Done }
     }
 
     #[must_use]

@@ -7,10 +7,10 @@
 //! endpoint has limits of its own: 12,000 a minute for an address, or 180,000 for an account. The catalog writes a weight of
 //! the second kind as its fifteenth, so that both are counted against 12,000.
 
+use crate::table::Table;
 use portcullis_model::id::{AccountId, StrategyId};
 use portcullis_model::wire::Lane;
 use portcullis_room::control::VenueLimits;
-use std::collections::HashMap;
 
 pub(crate) const MINUTE_US: u64 = 60_000_000;
 const TEN_SECONDS_US: u64 = 10_000_000;
@@ -181,8 +181,8 @@ pub struct Budget {
     banned_until_us: u64,
     /// The venue has answered this run.
     heard: bool,
-    strategies: HashMap<StrategyId, Sliding>,
-    accounts: HashMap<AccountId, Orders>,
+    strategies: Table<Sliding, StrategyId>,
+    accounts: Table<Orders, AccountId>,
 }
 
 impl Budget {
@@ -196,8 +196,8 @@ impl Budget {
             reported: Report::default(),
             banned_until_us: 0,
             heard: false,
-            strategies: HashMap::new(),
-            accounts: HashMap::new(),
+            strategies: Table::default(),
+            accounts: Table::default(),
         }
     }
 
@@ -357,7 +357,7 @@ impl Budget {
 pub struct Budgets {
     shared: Budget,
     /// By position in the catalog, which bounds their number.
-    apart: HashMap<u16, Budget>,
+    apart: Table<Budget, u16>,
     /// The venue asked for a pause of all that is counted apart.
     apart_until_us: u64,
     orders_per_10s: u32,
@@ -368,7 +368,7 @@ impl Budgets {
     pub fn new(weight_per_minute: u32, orders_per_10s: u32) -> Self {
         Self {
             shared: Budget::new(weight_per_minute, orders_per_10s),
-            apart: HashMap::new(),
+            apart: Table::default(),
             apart_until_us: 0,
             orders_per_10s,
         }
@@ -446,7 +446,7 @@ impl Budgets {
 
 /// The entry of `key`, or the one that all share once there are [`KEYS_MAX`].
 fn bounded<K: std::hash::Hash + Eq, V>(
-    map: &mut HashMap<K, V>,
+    map: &mut Table<V, K>,
     key: K,
     shared: K,
     new: impl FnOnce() -> V,

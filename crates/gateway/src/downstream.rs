@@ -19,6 +19,7 @@ use portcullis_model::wire::{
 use portcullis_room::poll::Interest;
 use rustls::ServerConfig;
 use std::collections::HashMap;
+use std::io::Write;
 use std::net::{IpAddr, SocketAddr, TcpStream};
 use std::sync::Arc;
 
@@ -143,6 +144,8 @@ pub struct Downstream {
     by_source: HashMap<IpAddr, usize>,
     scratch: Vec<u8>,
     spare: Vec<u8>,
+    /// What is being written to a client; empty in between.
+    out: Vec<u8>,
     /// Bytes in `input` of all connections.
     partial_bytes: usize,
     /// Requests that the signer takes now.
@@ -170,6 +173,7 @@ impl Downstream {
             by_source: HashMap::new(),
             scratch: vec![0; crate::transport::READ_BYTES_MAX],
             spare: Vec::new(),
+            out: Vec::new(),
             partial_bytes: 0,
             credits: 0,
             egress_is_there: false,
@@ -471,9 +475,9 @@ impl Downstream {
                     input.clear();
                     return;
                 }
-                Parse::Complete(parsed) => {
+                Parse::Complete(mut parsed) => {
                     let length = parsed.length;
-                    self.forward(key, &parsed, turn);
+                    self.forward(key, &mut parsed, turn);
                     input.drain(..length);
                 }
             }
@@ -481,7 +485,7 @@ impl Downstream {
     }
 
     /// Hands a request to the signer, or refuses it for want of room.
-    fn forward(&mut self, key: Key, parsed: &request::Request<'_>, turn: &mut Turn) {
+    fn forward(&mut self, key: Key, parsed: &mut request::Request<'_>, turn: &mut Turn) {
         let Some(connection) = self.connections.get_mut(&key) else {
             return;
         };
@@ -523,20 +527,20 @@ impl Downstream {
                 &v6
             }
         };
-        let handed = |name: &str| {
+        parsed.headers.retain(|(name, _)| {
             !NOT_HANDED_ON
                 .iter()
                 .any(|dropped| name.eq_ignore_ascii_case(dropped))
-        };
+        });
         // One buffer for all names in lower case.
         let mut names = String::with_capacity(256);
-        for (name, _) in parsed.headers.iter().filter(|(name, _)| handed(name)) {
+        for (name, _) in &parsed.headers {
             names.push_str(name);
         }
         names.make_ascii_lowercase();
         let mut rest = names.as_str();
         let mut headers = Vec::with_capacity(parsed.headers.len());
-        for (name, value) in parsed.headers.iter().filter(|(name, _)| handed(name)) {
+        for (name, value) in &parsed.headers {
             let (name, after) = rest.split_at_checked(name.len()).unwrap_or((rest, ""));
             rest = after;
             headers.push(Header {
@@ -631,14 +635,11 @@ impl Downstream {
         let Some(connection) = self.connections.get_mut(&key) else {
             return;
         };
-        let mut bytes = head_bytes(
-            status,
-            headers,
-            Length::Known(body.len() as u64),
-            connection.close,
-        );
-        bytes.extend_from_slice(body);
-        if connection.transport.send(&bytes).is_err() {
+        let length = Length::Known(body.len() as u64);
+        self.out.clear();
+        push_head(&mut self.out, status, headers, length, connection.close);
+        self.out.extend_from_slice(body);
+        if connection.transport.send(&self.out).is_err() {
             return self.end(key);
         }
         self.answered(key, turn);
@@ -748,12 +749,19 @@ impl Downstream {
             return;
         };
         let length = head.length.map_or(Length::Chunked, Length::Known);
-        let mut bytes = head_bytes(head.status, &head.headers, length, connection.close);
+        self.out.clear();
+        push_head(
+            &mut self.out,
+            head.status,
+            &head.headers,
+            length,
+            connection.close,
+        );
         let left = head
             .length
             .map(|length| length.saturating_sub(head.body.len() as u64));
         let chunked = head.length.is_none();
-        push_part(&mut bytes, head.body, chunked);
+        push_part(&mut self.out, head.body, chunked);
         connection.state = State::Answering {
             seq: head.id.seq,
             chunked,
@@ -763,7 +771,7 @@ impl Downstream {
         connection.owed = connection
             .owed
             .saturating_add(u32::try_from(head.body.len()).unwrap_or(u32::MAX));
-        if connection.transport.send(&bytes).is_err() {
+        if connection.transport.send(&self.out).is_err() {
             return self.end(key);
         }
         if connection.transport.is_pending() {
@@ -783,8 +791,8 @@ impl Downstream {
         let State::Answering { seq, chunked, left } = connection.state else {
             return;
         };
-        let mut bytes = Vec::with_capacity(chunk.body.len() + 16);
-        push_part(&mut bytes, chunk.body, chunked);
+        self.out.clear();
+        push_part(&mut self.out, chunk.body, chunked);
         let left = left.map(|left| left.checked_sub(chunk.body.len() as u64));
         let short = match left {
             Some(None) => true,
@@ -810,9 +818,9 @@ impl Downstream {
         };
         connection.owed = owed;
         if chunk.last && chunked {
-            bytes.extend_from_slice(b"0\r\n\r\n");
+            self.out.extend_from_slice(b"0\r\n\r\n");
         }
-        if connection.transport.send(&bytes).is_err() {
+        if connection.transport.send(&self.out).is_err() {
             return self.end(key);
         }
         if chunk.last {
@@ -1062,29 +1070,37 @@ enum Length {
     Chunked,
 }
 
-fn head_bytes(status: u16, headers: &[Header<'_>], length: Length, close: bool) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(512);
-    bytes.extend_from_slice(b"HTTP/1.1 ");
-    bytes.extend_from_slice(status.clamp(200, 999).to_string().as_bytes());
-    bytes.extend_from_slice(reason(status).as_bytes());
+fn push_head(
+    bytes: &mut Vec<u8>,
+    status: u16,
+    headers: &[Header<'_>],
+    length: Length,
+    close: bool,
+) {
+    // Writing into a `Vec` cannot fail.
+    let _ = write!(
+        bytes,
+        "HTTP/1.1 {}{}",
+        status.clamp(200, 999),
+        reason(status)
+    );
     for header in headers {
         // What a neighbour says must not end the line early.
-        let value: &ByteSlice = header.value;
-        if value.iter().any(|b| b"\r\n\0".contains(b))
-            || header.name.bytes().any(|b| b"\r\n\0: ".contains(&b))
+        let (name, value): (&[u8], &ByteSlice) = (header.name.as_bytes(), header.value);
+        if memchr::memchr3(b'\r', b'\n', 0, value).is_some()
+            || memchr::memchr3(b'\r', b'\n', 0, name).is_some()
+            || memchr::memchr2(b':', b' ', name).is_some()
         {
             continue;
         }
-        bytes.extend_from_slice(header.name.as_bytes());
+        bytes.extend_from_slice(name);
         bytes.extend_from_slice(b": ");
         bytes.extend_from_slice(value);
         bytes.extend_from_slice(b"\r\n");
     }
     match length {
         Length::Known(length) => {
-            bytes.extend_from_slice(b"content-length: ");
-            bytes.extend_from_slice(length.to_string().as_bytes());
-            bytes.extend_from_slice(b"\r\n");
+            let _ = write!(bytes, "content-length: {length}\r\n");
         }
         Length::Chunked => bytes.extend_from_slice(b"transfer-encoding: chunked\r\n"),
     }
@@ -1092,7 +1108,6 @@ fn head_bytes(status: u16, headers: &[Header<'_>], length: Length, close: bool) 
         bytes.extend_from_slice(b"connection: close\r\n");
     }
     bytes.extend_from_slice(b"\r\n");
-    bytes
 }
 
 fn reason(status: u16) -> &'static str {
@@ -1117,7 +1132,7 @@ fn push_part(bytes: &mut Vec<u8>, part: &[u8], chunked: bool) {
         return;
     }
     if chunked {
-        bytes.extend_from_slice(format!("{:x}\r\n", part.len()).as_bytes());
+        let _ = write!(bytes, "{:x}\r\n", part.len());
     }
     bytes.extend_from_slice(part);
     if chunked {

@@ -4,6 +4,7 @@
 
 use portcullis_model::wire::{BODY_BYTES_MAX, HEAD_BYTES_MAX, HEADERS_MAX};
 use std::fmt;
+use std::mem::MaybeUninit;
 
 /// One request, borrowed from the connection's bytes.
 #[derive(Debug, PartialEq, Eq)]
@@ -136,64 +137,55 @@ pub const METHODS: [&str; 4] = ["GET", "POST", "PUT", "DELETE"];
 /// Reads the first request in `bytes`. Never panics, whatever the bytes.
 #[must_use]
 pub fn parse(bytes: &[u8]) -> Parse<'_> {
-    let head_end = memchr::memmem::find(
-        bytes
-            .get(..bytes.len().min(HEAD_BYTES_MAX))
-            .unwrap_or(bytes),
-        b"\r\n\r\n",
-    );
-    let head = match head_end {
-        Some(at) => bytes.get(..at + 4).unwrap_or(bytes),
-        None => bytes,
-    };
-    // Before the head is complete too: a bare line feed could make another reader see an end that we do not.
-    if let Err(malformed) = line_ends(head) {
-        return Parse::Refused(malformed);
-    }
-    if head_end.is_none() {
-        return match bytes.len() >= HEAD_BYTES_MAX {
-            true => Parse::Refused(Malformed::HeadTooLong),
-            false => Parse::Partial {
-                head_complete: false,
-            },
-        };
-    }
-    match whole(head, bytes) {
-        Ok(parse) => parse,
+    let beginning = bytes.get(..HEAD_BYTES_MAX).unwrap_or(bytes);
+    match head_end(beginning) {
         Err(malformed) => Parse::Refused(malformed),
+        Ok(None) if bytes.len() >= HEAD_BYTES_MAX => Parse::Refused(Malformed::HeadTooLong),
+        Ok(None) => Parse::Partial {
+            head_complete: false,
+        },
+        Ok(Some(end)) => match whole(bytes.get(..end).unwrap_or(bytes), bytes) {
+            Ok(parse) => parse,
+            Err(malformed) => Parse::Refused(malformed),
+        },
     }
 }
 
-/// Every LF follows a CR, every CR is followed by LF (or is the last byte so far), no line starts with a blank, and the
-/// request does not begin with an empty line.
-fn line_ends(head: &[u8]) -> Result<(), Malformed> {
-    if head.first().is_some_and(|b| b"\r\n".contains(b)) {
+/// Where the head ends, if it does. Before it is complete, too, every LF follows a CR, every CR is followed by LF (or is the last
+/// byte so far), no line starts with a blank, and the request does not begin with an empty line: a bare line feed could
+/// make another reader see an end that we do not.
+fn head_end(bytes: &[u8]) -> Result<Option<usize>, Malformed> {
+    if bytes.first().is_some_and(|b| b"\r\n".contains(b)) {
         return Err(Malformed::Grammar);
     }
-    for at in memchr::memchr2_iter(b'\r', b'\n', head) {
+    // Where the line begins.
+    let mut line = 0;
+    for at in memchr::memchr2_iter(b'\r', b'\n', bytes) {
         let (before, here, after) = (
-            at.checked_sub(1).and_then(|i| head.get(i)),
-            head.get(at),
-            head.get(at + 1),
+            at.checked_sub(1).and_then(|i| bytes.get(i)),
+            bytes.get(at),
+            bytes.get(at + 1),
         );
         match here {
             Some(b'\n') if before != Some(&b'\r') => return Err(Malformed::BareLineFeed),
+            Some(b'\n') if at == line + 1 => return Ok(Some(at + 1)),
             Some(b'\n') if after.is_some_and(|b| b" \t".contains(b)) => {
                 return Err(Malformed::FoldedHeader);
             }
+            Some(b'\n') => line = at + 1,
             Some(b'\r') if after.is_some_and(|b| *b != b'\n') => {
                 return Err(Malformed::BareLineFeed);
             }
             _ => {}
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 fn whole<'b>(head: &'b [u8], bytes: &'b [u8]) -> Result<Parse<'b>, Malformed> {
-    let mut slots = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let mut parsed = httparse::Request::new(&mut slots);
-    match parsed.parse(head) {
+    let mut slots = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let mut parsed = httparse::Request::new(&mut []);
+    match parsed.parse_with_uninit_headers(head, &mut slots) {
         Ok(httparse::Status::Complete(length)) if length == head.len() => {}
         Err(httparse::Error::TooManyHeaders) => return Err(Malformed::TooManyHeaders),
         Err(httparse::Error::Version) => return Err(Malformed::Version),

@@ -1,10 +1,10 @@
-//! Tables keyed by numbers that this process counts up itself. Nobody outside picks such a key, so a multiplication is
-//! hash enough; whatever a stranger can choose stays in std's keyed tables.
+//! Tables keyed by numbers that the gate counts up itself. Nobody outside picks such a key, so a multiplication is hash
+//! enough; whatever a stranger can choose stays in std's keyed tables.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-pub(crate) type Table<V> = HashMap<u64, V, BuildHasherDefault<Counted>>;
+pub(crate) type Table<V, K = u64> = HashMap<K, V, BuildHasherDefault<Counted>>;
 
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Counted(u64);

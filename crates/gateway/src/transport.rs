@@ -1,7 +1,7 @@
 //! A connection's bytes, plain or within TLS, without ever waiting.
 
 use rustls::Connection;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, IoSlice, Read, Write};
 use std::net::TcpStream;
 
 /// Bytes read from a socket in one turn at most: other connections get theirs in between.
@@ -125,13 +125,16 @@ impl Transport {
             let state = tls.process_new_packets();
             if state.is_err() {
                 // The alert tells the peer what was wrong with its TLS.
-                let _ = tls.write_tls(&mut self.socket);
+                let _ = tls.write_tls(&mut Records(&self.socket));
             }
             let state = state.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
             let mut left = state.plaintext_bytes_to_read();
             while left > 0 {
-                let n = tls.reader().read(scratch)?;
-                into.extend_from_slice(scratch.get(..n).unwrap_or_default());
+                let mut reader = tls.reader();
+                let part = reader.fill_buf()?;
+                let n = part.len();
+                into.extend_from_slice(part);
+                reader.consume(n);
                 left = left.saturating_sub(n.max(1));
             }
             self.ended |= state.peer_has_closed();
@@ -186,7 +189,7 @@ impl Transport {
         if let Some(tls) = self.tls.as_deref_mut() {
             let handshaking = tls.is_handshaking();
             while tls.wants_write() {
-                match again(tls.write_tls(&mut self.socket))? {
+                match again(tls.write_tls(&mut Records(&self.socket)))? {
                     None => return Ok(false),
                     Some(0) => return Err(io::ErrorKind::WriteZero.into()),
                     Some(_) => self.touched |= !handshaking,
@@ -216,8 +219,28 @@ impl Transport {
     pub fn goodbye(&mut self) {
         if let Some(tls) = self.tls.as_deref_mut() {
             tls.send_close_notify();
-            let _ = tls.write_tls(&mut self.socket);
+            let _ = tls.write_tls(&mut Records(&self.socket));
         }
+    }
+}
+
+/// Takes TLS records. There is mostly one, and the kernel takes one buffer at less cost than a list of one.
+struct Records<'a>(&'a TcpStream);
+
+impl Write for Records<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn write_vectored(&mut self, records: &[IoSlice<'_>]) -> io::Result<usize> {
+        match records {
+            [record] => self.0.write(record),
+            records => self.0.write_vectored(records),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

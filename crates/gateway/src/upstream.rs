@@ -21,7 +21,9 @@ use portcullis_room::poll::Interest;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::io::Write;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Connections to one host at most; further jobs wait in their lane.
@@ -77,11 +79,11 @@ struct Job {
     orders: u32,
     not_after_us: u64,
     summarize: bool,
-    /// Path and query, where the answer is summarized: which symbol a list was asked for.
-    target: Vec<u8>,
     /// The endpoint, if the venue counts it apart.
     apart: Option<u16>,
     bytes: Vec<u8>,
+    /// Path and query within `bytes`: which symbol a list was asked for.
+    target: Range<usize>,
     /// When its first byte was handed to a connection.
     started_us: u64,
     /// It must not be handed to another connection: it was once, or a halt has asked about it.
@@ -546,15 +548,10 @@ impl Upstream {
             self.counts.hold(hold);
             return self.refuse(send, hold.name(), turn);
         }
-        let bytes = render(send, &place.facts.name);
+        let (bytes, target) = render(send, &place.facts.name);
         let full = place.waiting() >= WAITING_PER_HOST_MAX
             || place.waiting_bytes + bytes.len() > WAITING_BYTES_MAX;
         let job = Job {
-            target: if send.summarize {
-                send.target.to_vec()
-            } else {
-                Vec::new()
-            },
             id: send.id,
             entry: send.entry,
             strategy: send.strategy,
@@ -568,6 +565,7 @@ impl Upstream {
             summarize: send.summarize,
             apart,
             bytes,
+            target,
             started_us: 0,
             retried: false,
         };
@@ -898,11 +896,13 @@ impl Upstream {
             && head.length.is_none_or(|n| n <= SUMMARY_BYTES_MAX as u64);
         if hold {
             let expected = head.length.unwrap_or(0).min(HELD_SMALL_BYTES as u64) as usize;
-            connection.reading = Reading::Held {
-                head,
-                body,
-                bytes: Vec::with_capacity(expected),
+            let (bytes, body) = if head.length == Some(connection.input.len() as u64) {
+                // It is all there, and nothing else.
+                (std::mem::take(&mut connection.input), Body::done())
+            } else {
+                (Vec::with_capacity(expected), body)
             };
+            connection.reading = Reading::Held { head, body, bytes };
             return Ok(());
         }
         let reports = if job.summarize {
@@ -1069,7 +1069,7 @@ impl Upstream {
             (true, Some(place)) => crate::venue::summarize(
                 &place.facts.venue,
                 job.endpoint,
-                &job.target,
+                job.bytes.get(job.target).unwrap_or_default(),
                 head.status,
                 &bytes,
             ),
@@ -1086,20 +1086,29 @@ impl Upstream {
             took,
             turn,
         );
-        self.pass_on(job.id, &head, bytes, turn);
+        let mut bytes = self.pass_on(job.id, &head, bytes, turn);
+        if let Some(connection) = self.connections.get_mut(&key)
+            && connection.input.is_empty()
+            && connection.input.capacity() < bytes.capacity()
+        {
+            // Room for the next answer.
+            bytes.clear();
+            connection.input = bytes;
+        }
         self.release(key, head.keep_alive, turn);
     }
 
-    /// Gives a whole answer to ingress, as far as the window goes, and keeps the rest.
-    fn pass_on(&mut self, id: RequestId, head: &Head, bytes: Vec<u8>, turn: &mut Turn) {
+    /// Gives a whole answer to ingress, as far as the window goes, and keeps the rest. Gives the buffer back if it does not.
+    fn pass_on(&mut self, id: RequestId, head: &Head, bytes: Vec<u8>, turn: &mut Turn) -> Vec<u8> {
         if !self.reaches_ingress(id) {
-            return;
+            return bytes;
         }
         if turn.ingress_waiting + turn.to_ingress.len() > INGRESS_BYTES_MAX
             || bytes.len() > CHUNK_BYTES_MAX && self.held_bytes + bytes.len() > HELD_BYTES_MAX
         {
             self.counts.answers_dropped += 1;
-            return self.abort(id, Sent::Sent, "too_many_large_answers", turn);
+            self.abort(id, Sent::Sent, "too_many_large_answers", turn);
+            return bytes;
         }
         let first = bytes.len().min(CHUNK_BYTES_MAX);
         let part = bytes.get(..first).unwrap_or_default();
@@ -1111,20 +1120,22 @@ impl Upstream {
             part,
             first == bytes.len(),
         );
-        if first < bytes.len() {
-            self.held_bytes += bytes.len();
-            let window = ANSWER_WINDOW_BYTES.saturating_sub(first as u32);
-            self.held.insert(
-                id,
-                Held {
-                    bytes,
-                    at: first,
-                    window,
-                    since_us: self.now_us,
-                },
-            );
-            self.pass_held(id, turn);
+        if first == bytes.len() {
+            return bytes;
         }
+        self.held_bytes += bytes.len();
+        let window = ANSWER_WINDOW_BYTES.saturating_sub(first as u32);
+        self.held.insert(
+            id,
+            Held {
+                bytes,
+                at: first,
+                window,
+                since_us: self.now_us,
+            },
+        );
+        self.pass_held(id, turn);
+        Vec::new()
     }
 
     fn pass_held(&mut self, id: RequestId, turn: &mut Turn) {
@@ -1597,10 +1608,12 @@ const LOOK_UP_US_MAX: u64 = 1_000_000;
 const ADDRESSES_MAX: usize = 16;
 
 /// The bytes of a request, from the parts that the signer made. Nothing in them came from a client as it was.
-fn render(send: &Send<'_>, host: &str) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(256 + send.target.len() + send.body.len());
+/// Gives the place of the target in them, too.
+fn render(send: &Send<'_>, host: &str) -> (Vec<u8>, Range<usize>) {
+    let mut bytes = Vec::with_capacity(512 + send.target.len() + send.body.len());
     bytes.extend_from_slice(send.method.as_bytes());
     bytes.push(b' ');
+    let target = bytes.len()..bytes.len() + send.target.len();
     bytes.extend_from_slice(send.target);
     bytes.extend_from_slice(b" HTTP/1.1\r\nHost: ");
     bytes.extend_from_slice(host.as_bytes());
@@ -1612,11 +1625,12 @@ fn render(send: &Send<'_>, host: &str) -> Vec<u8> {
         bytes.extend_from_slice(b"\r\n");
     }
     if !send.body.is_empty() || matches!(send.method, "POST" | "PUT") {
-        bytes.extend_from_slice(format!("Content-Length: {}\r\n", send.body.len()).as_bytes());
+        // Writing into a `Vec` cannot fail.
+        let _ = write!(bytes, "Content-Length: {}\r\n", send.body.len());
     }
     bytes.extend_from_slice(b"\r\n");
     bytes.extend_from_slice(send.body);
-    bytes
+    (bytes, target)
 }
 
 fn put_head(
