@@ -10,7 +10,7 @@ mod soak;
 mod table;
 
 use load::{Load, Taken};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::SocketAddr;
@@ -44,15 +44,21 @@ struct Options {
     seconds: f64,
     json: bool,
     pinned_only: bool,
+    /// Connections of the cells that are measured.
+    connections: Vec<usize>,
+    /// The one target that is measured.
+    only: Option<Target>,
     core: usize,
     bin: PathBuf,
 }
 
-const USAGE: &str = "portcullis-bench [soak] [--rounds N] [--seconds S] [--core N] [--pinned-only] [--bin DIR] [--json]
+const USAGE: &str = "portcullis-bench [soak] [--rounds N] [--seconds S] [--core N] [--pinned-only] [--connections N] [--only TARGET] [--bin DIR] [--json]
   --rounds       interleaved rounds, medians are taken over them (5)
   --seconds      length of one cell (1.0); 18 cells and warm-up make a round. Of soak: of the whole (600)
   --core         the core that everything is pinned to in the pinned part (0)
   --pinned-only  leaves out the part in which the kernel places the programs
+  --connections  the cells with so many connections alone, for a profile
+  --only         one target alone: direct, nginx or gate
   --bin          folder of the portcullis programs (beside this one)
   soak           mixed load for --seconds, with 30 slow strategies and a neighbour that syncs the disk";
 
@@ -67,6 +73,8 @@ impl Options {
             seconds: 1.0,
             json: false,
             pinned_only: false,
+            connections: CONNECTIONS.to_vec(),
+            only: None,
             core: 0,
             bin: beside,
         };
@@ -79,6 +87,11 @@ impl Options {
             match arg.as_str() {
                 "--rounds" => options.rounds = parse(value()?)?,
                 "--seconds" => options.seconds = parse(value()?)?,
+                "--connections" => options.connections = vec![parse(value()?)?],
+                "--only" => {
+                    let name = serde_json::Value::from(value()?.as_str());
+                    options.only = Some(serde_json::from_value(name).map_err(io::Error::other)?);
+                }
                 "--core" => options.core = parse(value()?)?,
                 "--bin" => options.bin = value()?.into(),
                 "--json" => options.json = true,
@@ -198,7 +211,7 @@ pub struct Cell {
     pub by_program: BTreeMap<String, f64>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Target {
     Direct,
@@ -293,10 +306,13 @@ fn measure(options: &Options, folder: &Path, ca: &str, cores: Option<&str>) -> i
     ];
     let mut cells = Cells::new();
     for round in 0..options.rounds {
-        for connections in CONNECTIONS {
+        for connections in options.connections.iter().copied() {
             for turn in 0..standing.len() {
                 // Another order in each round, so that none is always behind the same neighbour.
-                let Some(one) = standing.get((turn + round) % standing.len()) else {
+                let Some(one) = standing
+                    .get((turn + round) % standing.len())
+                    .filter(|one| options.only.is_none_or(|only| only == one.target))
+                else {
                     continue;
                 };
                 let cell = cell(&me, one, connections, options.seconds, ca, cores)?;
