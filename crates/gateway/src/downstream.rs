@@ -43,6 +43,13 @@ pub const REQUEST_US_MAX: u64 = 10_000_000;
 pub const IDLE_US_MAX: u64 = 900_000_000;
 /// TLS must be agreed on within this.
 pub const HANDSHAKE_US_MAX: u64 = 10_000_000;
+/// TLS handshakes begun in a second, at most: each takes some hundred microseconds from everybody's requests. Whoever comes
+/// then waits in the listener's queue for the next second; plain listeners go on.
+pub const HANDSHAKES_PER_SECOND_MAX: u32 = 200;
+/// Of these, those of one source (loopback apart). Its further connections are closed at once, so that others need not wait
+/// behind them.
+pub const HANDSHAKES_PER_SOURCE_MAX: u32 = 100;
+const SECOND_US: u64 = 1_000_000;
 /// A client that takes nothing of its answer for this long is closed.
 pub const STALL_US_MAX: u64 = 30_000_000;
 /// The other rooms answer well before this; it is the last resort.
@@ -108,6 +115,44 @@ struct Connection {
     owed: u32,
 }
 
+/// TLS handshakes begun within a second.
+#[derive(Debug, Default)]
+struct Handshakes {
+    since_us: u64,
+    begun: u32,
+    /// Bounded by `begun`.
+    by_source: HashMap<IpAddr, u32>,
+}
+
+impl Handshakes {
+    /// How long the next one must wait.
+    fn wait_us(&mut self, now_us: u64) -> u64 {
+        let age = now_us.saturating_sub(self.since_us);
+        if age >= SECOND_US {
+            self.since_us = now_us;
+            self.begun = 0;
+            self.by_source.clear();
+        }
+        match self.begun < HANDSHAKES_PER_SECOND_MAX {
+            true => 0,
+            false => SECOND_US.saturating_sub(age),
+        }
+    }
+
+    /// `false`: this source has begun enough.
+    fn begin(&mut self, source: IpAddr) -> bool {
+        if !source.is_loopback() {
+            let own = self.by_source.entry(source).or_default();
+            if *own >= HANDSHAKES_PER_SOURCE_MAX {
+                return false;
+            }
+            *own += 1;
+        }
+        self.begun += 1;
+        true
+    }
+}
+
 /// Requests in flight.
 #[derive(Debug, Clone, Copy)]
 struct Flight {
@@ -142,6 +187,7 @@ pub struct Downstream {
     next_seq: u64,
     flights: Table<Flight>,
     by_source: HashMap<IpAddr, usize>,
+    handshakes: Handshakes,
     scratch: Vec<u8>,
     spare: Vec<u8>,
     /// What is being written to a client; empty in between.
@@ -171,6 +217,7 @@ impl Downstream {
             next_seq: 0,
             flights: Table::default(),
             by_source: HashMap::new(),
+            handshakes: Handshakes::default(),
             scratch: vec![0; crate::transport::READ_BYTES_MAX],
             spare: Vec::new(),
             out: Vec::new(),
@@ -227,6 +274,25 @@ impl Downstream {
             .min(REQUESTS_WAITING_MAX as usize);
     }
 
+    /// Whether TLS is spoken at a listener.
+    #[must_use]
+    pub fn is_tls(&self, listener: usize) -> bool {
+        self.listeners
+            .get(listener)
+            .is_some_and(|listener| listener.tls.is_some())
+    }
+
+    /// How long the next connection of a listener has to stay in its queue: not at all, or to the end of a second that
+    /// has had its handshakes.
+    pub fn accept_in_us(&mut self, listener: usize) -> u64 {
+        if !self.is_tls(listener) {
+            return 0;
+        }
+        let wait = self.handshakes.wait_us(self.now_us);
+        self.counts.handshakes_paused += u64::from(wait > 0);
+        wait
+    }
+
     /// A new connection; the socket is non-blocking.
     pub fn accept(&mut self, socket: TcpStream, peer: SocketAddr, listener: u16, turn: &mut Turn) {
         if self.connections.len() >= self.connections_max && !self.make_room() {
@@ -236,6 +302,11 @@ impl Downstream {
         let Some(config) = self.listeners.get(usize::from(listener)) else {
             return;
         };
+        let source = peer.ip().to_canonical();
+        if config.tls.is_some() && !self.handshakes.begin(source) {
+            self.counts.handshakes_refused += 1;
+            return;
+        }
         let transport = match &config.tls {
             None => Transport::plain(socket),
             Some(tls) => match rustls::ServerConnection::new(Arc::clone(tls)) {
@@ -249,7 +320,7 @@ impl Downstream {
         let connection = Connection {
             transport,
             listener,
-            source: peer.ip().to_canonical(),
+            source,
             state: State::Reading,
             input: Vec::new(),
             since_us: self.now_us,

@@ -60,7 +60,7 @@ struct Room {
     lines: Lines,
     downstream: Downstream,
     listeners: Vec<OwnedFd>,
-    /// Out of descriptors: nobody is let in before this moment.
+    /// Out of descriptors, or of handshakes: nobody is let in before this moment.
     paused_until: Option<Monotonic>,
     signer: Neighbour,
     egress: Neighbour,
@@ -303,6 +303,10 @@ impl Room {
 
     fn accept(&mut self, at: usize, now: Monotonic) {
         for _ in 0..ACCEPTS_PER_TURN {
+            let wait_us = self.downstream.accept_in_us(at);
+            if wait_us > 0 {
+                return self.pause(now, wait_us, true);
+            }
             let Some(listener) = self.listeners.get(at) else {
                 return;
             };
@@ -324,17 +328,25 @@ impl Room {
                     self.downstream.descriptors_ran_out();
                     self.lines
                         .alert("accepting-paused", json!({ "why": why.to_string() }));
-                    self.watch_listeners(Interest::Nothing);
-                    self.paused_until = Some(now.after(Duration::from_micros(ACCEPT_PAUSE_US)));
-                    self.timer.within_us(now, ACCEPT_PAUSE_US);
-                    return;
+                    return self.pause(now, ACCEPT_PAUSE_US, false);
                 }
             }
         }
     }
 
-    fn watch_listeners(&mut self, interest: Interest) {
+    /// Nobody is let in for a moment, or nobody who speaks TLS.
+    fn pause(&mut self, now: Monotonic, us: u64, only_tls: bool) {
+        self.watch_listeners(Interest::Nothing, only_tls);
+        let until = now.after(Duration::from_micros(us));
+        self.paused_until = Some(self.paused_until.map_or(until, |at| at.min(until)));
+        self.timer.within_us(now, us);
+    }
+
+    fn watch_listeners(&mut self, interest: Interest, only_tls: bool) {
         for (at, listener) in self.listeners.iter().enumerate() {
+            if only_tls && !self.downstream.is_tls(at) {
+                continue;
+            }
             let token = Token(FIRST_LISTENER + at as u64);
             let trigger = match interest {
                 Interest::Nothing => Trigger::Edge,
@@ -350,12 +362,14 @@ impl Room {
     fn tick(&mut self, now: Monotonic) {
         if self.paused_until.is_some_and(|until| until <= now) {
             self.paused_until = None;
-            self.watch_listeners(Interest::Read);
+            self.watch_listeners(Interest::Read, false);
         }
         let next = self.downstream.tick(&mut self.turn);
         self.timer.set(now, next);
-        if self.paused_until.is_some() {
-            self.timer.within_us(now, ACCEPT_PAUSE_US);
+        if let Some(until) = self.paused_until {
+            let left = until.since(now).as_micros();
+            self.timer
+                .within_us(now, u64::try_from(left).unwrap_or(ACCEPT_PAUSE_US));
         }
         if self.stopping.is_some() {
             self.timer.within_us(now, STOP_US_MAX / 20);

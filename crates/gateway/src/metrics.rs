@@ -79,6 +79,10 @@ pub struct IngressCounts {
     pub timed_out: u64,
     pub slow_clients: u64,
     pub tls_failed: u64,
+    /// Closed, since its source began too many TLS handshakes.
+    pub handshakes_refused: u64,
+    /// Times that further TLS connections had to wait for the next second.
+    pub handshakes_paused: u64,
     pub took: Latency,
 }
 
@@ -107,7 +111,14 @@ impl IngressCounts {
                 ("{result=\"tls_failed\"}", self.tls_failed),
                 ("{result=\"pushed_out\"}", self.connections_pushed_out),
                 ("{result=\"too_much_unfinished\"}", self.partial_refused),
+                ("{result=\"too_many_handshakes\"}", self.handshakes_refused),
             ],
+        );
+        counter(
+            &mut out,
+            "portcullis_ingress_handshake_pauses_total",
+            "Times that further TLS connections had to wait for the next second.",
+            &[("", self.handshakes_paused)],
         );
         gauge(
             &mut out,
@@ -175,9 +186,11 @@ pub struct EgressCounts {
     pub held_weight: u64,
     pub held_share: u64,
     pub held_order_rate: u64,
+    pub held_connections: u64,
     pub venue_waits: u64,
     pub connections_made: u64,
     pub connections_failed: u64,
+    pub connections_in_vain: u64,
     pub answers_broken: u64,
     pub answers_dropped: u64,
     pub took: Latency,
@@ -218,12 +231,13 @@ impl EgressCounts {
         counter(
             &mut out,
             "portcullis_egress_held_total",
-            "Requests not sent so that the venue's rate limits are kept, by limit.",
+            "Requests not sent so that the venue's limits are kept, by limit.",
             &[
                 ("{limit=\"venue_asked_to_wait\"}", self.held_banned),
                 ("{limit=\"venue_weight\"}", self.held_weight),
                 ("{limit=\"venue_weight_share\"}", self.held_share),
                 ("{limit=\"venue_order_rate\"}", self.held_order_rate),
+                ("{limit=\"connections_fail\"}", self.held_connections),
             ],
         );
         counter(
@@ -245,6 +259,7 @@ impl EgressCounts {
             &[
                 ("{result=\"made\"}", self.connections_made),
                 ("{result=\"failed\"}", self.connections_failed),
+                ("{result=\"in_vain\"}", self.connections_in_vain),
             ],
         );
         counter(

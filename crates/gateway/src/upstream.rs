@@ -40,8 +40,14 @@ pub const IDLE_US_MAX: u64 = 25_000_000;
 pub const CONNECT_US_MAX: u64 = 5_000_000;
 /// A connection that is not there after this no longer counts as on its way: another is tried, at the next address.
 const SLOW_CONNECT_US: u64 = 1_000_000;
-/// After a connection could not be made, none is tried for this long while others are at work.
+/// A connection that ends so soon after it was begun, and without an answer, was made in vain.
+const IN_VAIN_US: u64 = 1_000_000;
+/// After a connection in vain none is made for this long while others are at work; after the second in a row none at all, for
+/// twice as long each time, up to [`RETRY_US_MAX`], and then one at a time until one brings an answer. A job that finds no
+/// connection meanwhile is `NotSent` at once. So a venue that refuses or closes costs a handshake now and then, and is not
+/// stormed by us.
 const RETRY_US: u64 = 100_000;
+pub const RETRY_US_MAX: u64 = 1_600_000;
 /// A host's addresses are looked up again when a connection is made and they are older than this.
 pub const ADDRESSES_FRESH_US: u64 = 60_000_000;
 /// Bytes for ingress that its link has not taken yet, at most: beyond it answers stay with the venue, and those that are
@@ -121,6 +127,9 @@ struct Connection {
     input: Vec<u8>,
     /// Since when it is idle, connecting, or waiting for its answer.
     since_us: u64,
+    made_us: u64,
+    /// It has carried an answer.
+    answered: bool,
     /// Connected and agreed on TLS.
     ready: bool,
     /// Not read from: its client has no window.
@@ -145,7 +154,10 @@ struct Place {
     connecting: usize,
     /// Of these, those that take long.
     slow: usize,
-    /// Not before this is a connection tried again, if others are at work.
+    /// Connections in vain, in a row, and the moment of the last.
+    in_vain: u32,
+    failed_us: u64,
+    /// Not before this is a connection tried again.
     retry_us: u64,
     /// By lane, served in lane order.
     waiting: [VecDeque<Job>; 6],
@@ -178,6 +190,14 @@ impl Place {
     fn take_all(&mut self) -> Vec<Job> {
         self.waiting_bytes = 0;
         self.waiting.iter_mut().flat_map(std::mem::take).collect()
+    }
+
+    /// Connections that are tried at a time for so many waiting jobs.
+    fn tries(&self, waiting: usize) -> usize {
+        match self.in_vain {
+            0 => waiting,
+            _ => waiting.min(1),
+        }
     }
 
     /// What the signer is told of it.
@@ -492,6 +512,8 @@ impl Upstream {
             connections: 0,
             connecting: 0,
             slow: 0,
+            in_vain: 0,
+            failed_us: 0,
             retry_us: 0,
             waiting: Default::default(),
             waiting_bytes: 0,
@@ -626,11 +648,20 @@ impl Upstream {
             return;
         }
         while let Some(place) = self.places.get_mut(host)
-            && place.connecting.saturating_sub(place.slow) < waiting
+            && place.connecting.saturating_sub(place.slow) < place.tries(waiting)
             && place.connections < CONNECTIONS_PER_HOST_MAX
         {
-            if place.retry_us > self.now_us && place.connections > 0 {
-                return;
+            if place.retry_us > self.now_us {
+                if place.connections > 0 {
+                    return;
+                }
+                if place.in_vain > 1 {
+                    for job in place.take_all() {
+                        self.counts.held_connections += 1;
+                        self.fail(job, Sent::NotSent, "connections_fail", turn);
+                    }
+                    return;
+                }
             }
             if !place.is_literal
                 && self.now_us.saturating_sub(place.looked_up_us) > ADDRESSES_FRESH_US
@@ -639,6 +670,7 @@ impl Upstream {
                 turn.resolve.push(place.facts.address.clone());
             }
             if let Err(why) = self.connect(host, turn) {
+                self.in_vain(host, self.now_us);
                 self.unreachable(host, &why, turn);
                 return;
             }
@@ -671,6 +703,8 @@ impl Upstream {
             reading: Reading::Head,
             input: Vec::new(),
             since_us: self.now_us,
+            made_us: self.now_us,
+            answered: false,
             ready: false,
             paused: false,
             watched: None,
@@ -852,7 +886,9 @@ impl Upstream {
         let Some(job) = connection.job.as_mut() else {
             return Ok(());
         };
+        connection.answered = true;
         if let Some(place) = self.places.get_mut(connection.host) {
+            (place.in_vain, place.retry_us) = (0, 0);
             let number = |name: &str| {
                 std::str::from_utf8(head.headers.get(name)?)
                     .ok()?
@@ -1257,6 +1293,11 @@ impl Upstream {
                 place.slow = place.slow.min(place.connecting);
             }
         }
+        // What was too late was so for us, not for the venue.
+        let age = self.now_us.saturating_sub(connection.made_us);
+        if !connection.answered && why != "too_late" && (!connection.ready || age < IN_VAIN_US) {
+            self.in_vain(host, connection.made_us);
+        }
         match connection.job.take() {
             Some(job) if !connection.transport.touched() => self.again(job, turn),
             Some(job) => match connection.reading {
@@ -1270,6 +1311,21 @@ impl Upstream {
             None if !connection.ready => self.unreachable(host, why, turn),
             None => {}
         }
+    }
+
+    /// A connection that was begun then was in vain. Of many begun together one counts.
+    fn in_vain(&mut self, host: usize, made_us: u64) {
+        self.counts.connections_in_vain += 1;
+        let Some(place) = self.places.get_mut(host) else {
+            return;
+        };
+        if made_us < place.failed_us {
+            return;
+        }
+        place.in_vain = place.in_vain.saturating_add(1);
+        place.failed_us = self.now_us;
+        let pause = RETRY_US << place.in_vain.saturating_sub(2).min(8);
+        place.retry_us = self.now_us.saturating_add(pause.min(RETRY_US_MAX));
     }
 
     /// A connection could not be made. The jobs that wait are `NotSent`, unless another connection is there or on its way.
@@ -1286,7 +1342,6 @@ impl Upstream {
                 why: why.to_owned(),
             },
         });
-        place.retry_us = self.now_us.saturating_add(RETRY_US);
         if place.connections > 0 {
             return;
         }

@@ -7,7 +7,9 @@
     reason = "tests state what must hold"
 )]
 
-use portcullis_gateway::downstream::{Downstream, Listener, Turn, Watch};
+use portcullis_gateway::downstream::{
+    Downstream, HANDSHAKES_PER_SECOND_MAX, HANDSHAKES_PER_SOURCE_MAX, Listener, Turn, Watch,
+};
 use portcullis_model::id::RequestId;
 use portcullis_model::report::Sent;
 use portcullis_model::wire::{
@@ -125,6 +127,53 @@ fn read(client: &mut TcpStream, until: &str) -> String {
         }
     }
     text
+}
+
+#[test]
+fn a_source_that_begins_many_handshakes_leaves_the_others_theirs() {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(vec!["gate.test".to_owned()])
+        .unwrap()
+        .self_signed(&key)
+        .unwrap();
+    let (chain, key) = (certificate.pem(), key.serialize_pem());
+    let tls = portcullis_gateway::tls::server(chain.as_bytes(), key.as_bytes()).unwrap();
+    let listeners = vec![Listener {
+        venue: "binance".to_owned(),
+        tls: Some(tls),
+    }];
+    let mut downstream = Downstream::new(7, listeners, 100);
+    let mut turn = Turn::default();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut come = |downstream: &mut Downstream, source: &str| {
+        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (socket, _) = listener.accept().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let peer = (source.parse::<std::net::IpAddr>().unwrap(), 1000).into();
+        downstream.accept(socket, peer, 0, &mut turn);
+        (client, downstream.counts.connections_taken)
+    };
+    downstream.set_time(5_000_000);
+    let mut clients = Vec::new();
+    for n in 1..=HANDSHAKES_PER_SOURCE_MAX + 20 {
+        assert_eq!(downstream.accept_in_us(0), 0);
+        let (client, taken) = come(&mut downstream, "192.0.2.1");
+        assert_eq!(taken, u64::from(n.min(HANDSHAKES_PER_SOURCE_MAX)));
+        clients.push(client);
+    }
+    assert_eq!(downstream.counts.handshakes_refused, 20);
+    for _ in HANDSHAKES_PER_SOURCE_MAX..HANDSHAKES_PER_SECOND_MAX {
+        assert_eq!(downstream.accept_in_us(0), 0);
+        clients.push(come(&mut downstream, "192.0.2.2").0);
+    }
+    let all = u64::from(HANDSHAKES_PER_SECOND_MAX);
+    assert_eq!(downstream.counts.connections_taken, all);
+    // Nobody more within this second, and in the next one everybody.
+    downstream.set_time(5_400_000);
+    assert_eq!(downstream.accept_in_us(0), 600_000);
+    downstream.set_time(6_000_000);
+    assert_eq!(downstream.accept_in_us(0), 0);
+    assert_eq!(come(&mut downstream, "192.0.2.1").1, all + 1);
 }
 
 const ORDER: &str =

@@ -10,12 +10,14 @@ mod common;
 
 use common::*;
 use minicbor::bytes::ByteVec;
+use portcullis_gateway::downstream::HANDSHAKES_PER_SECOND_MAX;
 use portcullis_model::id::{EntryId, RequestId};
 use portcullis_model::report::Sent;
 use portcullis_model::wire::{self, Credit, Discard, Hosts, Lane, kind};
 use portcullis_room::control::{Peer, TlsSettings, ToRoom};
 use portcullis_room::spawn;
 use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -562,6 +564,82 @@ fn what_the_venue_cut_off_is_told_apart() {
         .put(kind::SEND, &send(id(4), "POST", b"/four", b""));
     assert_eq!(gate.with_egress.outcome().sent, Sent::NotSent);
     assert_eq!(gate.egress.event("venue-unreachable")["host"], "venue.test");
+}
+
+#[test]
+fn a_venue_that_closes_at_once_is_not_stormed() {
+    let begun = Instant::now();
+    let broken = Duration::from_secs(3);
+    let venue = venue(move |_, _, _| match begun.elapsed() < broken {
+        true => Does::Closes,
+        false => Does::Answers(answer("{}")),
+    });
+    let mut gate = Gate::new(&venue.hosts());
+    let mut seq = 0;
+    let mut outcome = |gate: &Gate| {
+        seq += 1;
+        gate.with_egress
+            .put(kind::SEND, &send(id(seq), "GET", b"/x", b""));
+        std::thread::sleep(Duration::from_millis(5));
+        gate.with_egress.outcome()
+    };
+    let (mut held, mut tried) = (0, 0);
+    while begun.elapsed() < broken - Duration::from_millis(100) {
+        let outcome = outcome(&gate);
+        match outcome.why.as_deref() {
+            Some("connections_fail") => {
+                assert_eq!(outcome.sent, Sent::NotSent);
+                held += 1;
+            }
+            _ => {
+                assert_eq!(outcome.sent, Sent::MaybeSent);
+                tried += 1;
+            }
+        }
+    }
+    // At once, at once again, and after 0.1, 0.2, 0.4, 0.8 and 1.6 seconds.
+    assert!((2..=7).contains(&tried), "{tried} connections");
+    assert!(held > 0, "each request was tried");
+    assert_eq!(
+        gate.egress
+            .metric("portcullis_egress_connections_total{result=\"in_vain\"}"),
+        f64::from(tried)
+    );
+    // It is asked again soon, and then it is as ever.
+    while outcome(&gate).sent != Sent::Sent {
+        assert!(begun.elapsed() < broken + Duration::from_secs(10));
+    }
+    for _ in 0..3 {
+        assert_eq!(outcome(&gate).sent, Sent::Sent);
+    }
+}
+
+#[test]
+fn tls_handshakes_beyond_the_bound_wait_for_the_next_second() {
+    let (_, chain_pem, key_pem, _) = certificate("gate.test");
+    // All of them are there when ingress comes.
+    let queue = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    queue
+        .bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into())
+        .unwrap();
+    queue.listen(1024).unwrap();
+    let listener = TcpListener::from(queue);
+    let address = listener.local_addr().unwrap();
+    let wanted = 2 * HANDSHAKES_PER_SECOND_MAX + 50;
+    let clients: Vec<TcpStream> = (0..wanted)
+        .map(|_| TcpStream::connect(address).unwrap())
+        .collect();
+    let mut ingress = start_ingress(7, &listener, Some(TlsSettings { chain_pem, key_pem }));
+    let begun = Instant::now();
+    let taken = "portcullis_ingress_connections_total{result=\"taken\"}";
+    while ingress.metric(taken) < f64::from(wanted) {
+        assert!(begun.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // Two seconds had their handshakes, and the third has the rest.
+    let took = begun.elapsed();
+    assert!(took >= Duration::from_millis(1_900), "{took:?}");
+    drop(clients);
 }
 
 #[test]
