@@ -3,8 +3,10 @@
 //! its own bounded buffer. Everything a client can do is bounded here, and costs only the client.
 
 use crate::metrics::IngressCounts;
+use crate::neighbour::put;
 use crate::request::{self, Malformed, Parse};
 use crate::table::Table;
+use crate::timer;
 use crate::transport::{Received, Transport};
 use crate::venue;
 use crate::watch::Change;
@@ -160,12 +162,6 @@ struct Flight {
     since_us: u64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Watch {
-    Add(Key),
-    Change(Key),
-}
-
 /// Frames for the neighbours and changes for the poll.
 #[derive(Debug, Default)]
 pub struct Turn {
@@ -173,7 +169,8 @@ pub struct Turn {
     pub to_egress: Vec<u8>,
     /// Bytes that the link to the signer has not taken yet.
     pub signer_waiting: usize,
-    pub watch: Vec<Watch>,
+    /// Connections that are new, or may be waited for otherwise than before: see `change`.
+    pub watch: Vec<Key>,
 }
 
 #[derive(Debug)]
@@ -335,7 +332,7 @@ impl Downstream {
         self.connections.insert(key, connection);
         self.counts.connections_taken += 1;
         self.counts.connections_open = self.connections.len() as u64;
-        turn.watch.push(Watch::Add(key));
+        turn.watch.push(key);
     }
 
     /// Closes some of the connections that have been idle for longest. `false`: none is idle.
@@ -374,7 +371,7 @@ impl Downstream {
             match connection.transport.flush() {
                 Ok(drained) => {
                     if drained {
-                        turn.watch.push(Watch::Change(key));
+                        turn.watch.push(key);
                     }
                     // An answer that the client takes, however slowly; a request is on time or not whatever we write.
                     if connection.state != State::Reading {
@@ -438,7 +435,7 @@ impl Downstream {
         };
         connection.since_us = self.now_us;
         connection.paused = false;
-        turn.watch.push(Watch::Change(key));
+        turn.watch.push(key);
     }
 
     fn linger(&mut self, key: Key) {
@@ -472,12 +469,12 @@ impl Downstream {
         match received {
             Ok(Received::Bytes(n)) => {
                 if connection.transport.is_pending() {
-                    turn.watch.push(Watch::Change(key));
+                    turn.watch.push(key);
                 }
                 if n > 0 && connection.state != State::Reading {
                     // It sends ahead: this much is kept, and the rest stays with the kernel until its answer is out.
                     connection.paused = true;
-                    turn.watch.push(Watch::Change(key));
+                    turn.watch.push(key);
                 } else if n > 0 && was_empty {
                     connection.since_us = self.now_us;
                 }
@@ -491,7 +488,7 @@ impl Downstream {
                 } else {
                     connection.close = true;
                     connection.paused = true;
-                    turn.watch.push(Watch::Change(key));
+                    turn.watch.push(key);
                 }
                 input.clear();
                 self.keep(key, input);
@@ -728,12 +725,12 @@ impl Downstream {
             (true, true) => {
                 connection.state = State::Ending;
                 connection.paused = true;
-                turn.watch.push(Watch::Change(key));
+                turn.watch.push(key);
             }
             (true, false) => self.finish(key, turn),
             (false, true) => {
                 connection.state = State::Draining;
-                turn.watch.push(Watch::Change(key));
+                turn.watch.push(key);
             }
             (false, false) => self.rest(key, turn),
         }
@@ -761,7 +758,7 @@ impl Downstream {
             && connection.state == State::Reading
         {
             connection.paused = false;
-            turn.watch.push(Watch::Change(key));
+            turn.watch.push(key);
         }
     }
 
@@ -846,7 +843,7 @@ impl Downstream {
             return self.end(key);
         }
         if connection.transport.is_pending() {
-            turn.watch.push(Watch::Change(key));
+            turn.watch.push(key);
         }
         self.drained(key, turn);
     }
@@ -899,7 +896,7 @@ impl Downstream {
             return self.answered(key, turn);
         }
         if connection.transport.is_pending() {
-            turn.watch.push(Watch::Change(key));
+            turn.watch.push(key);
         }
         self.drained(key, turn);
     }
@@ -1059,16 +1056,11 @@ impl Downstream {
             let text = "no answer within 60 seconds; the request may have reached the exchange, ask for the order";
             self.answer_here(key, None, Class::StatusUnknown, text, false, turn);
         }
-        match (soon, idle_since) {
-            (true, _) => Some(now.saturating_add(TICK_US)),
-            (false, Some(since)) => Some(
-                since
-                    .saturating_add(IDLE_US_MAX)
-                    .max(now)
-                    .saturating_add(TICK_US),
-            ),
-            (false, None) => None,
-        }
+        timer::next_look(
+            now,
+            soon,
+            idle_since.map(|since| since.saturating_add(IDLE_US_MAX)),
+        )
     }
 
     /// Ends a connection. A request of it that is under way goes on; its answer is dropped.
@@ -1089,18 +1081,9 @@ impl Downstream {
     /// What the poll should watch a connection for, if that is not what it watches it for.
     pub fn change(&mut self, key: Key) -> Option<Change<'_>> {
         let connection = self.connections.get_mut(&key)?;
-        let now = match (!connection.paused, connection.transport.is_pending()) {
-            (true, true) => Interest::ReadWrite,
-            (true, false) => Interest::Read,
-            (false, true) => Interest::Write,
-            (false, false) => Interest::Nothing,
-        };
-        let before = connection.watched.replace(now);
-        (before != Some(now)).then(|| Change {
-            socket: connection.transport.socket(),
-            before,
-            now,
-        })
+        let writes = connection.transport.is_pending();
+        let socket = connection.transport.socket();
+        Change::of(socket, &mut connection.watched, !connection.paused, writes)
     }
 
     /// The poll does not take it.
@@ -1118,9 +1101,6 @@ impl Downstream {
 
 const RESTARTED: &str =
     "a part of the gate restarted; the request may have reached the exchange, ask for the order";
-
-/// How often deadlines are looked at while something is under way.
-pub const TICK_US: u64 = 1_000_000;
 
 /// Headers that concern the connection or the client's own library; no scheme signs them and no decision needs them.
 const NOT_HANDED_ON: [&str; 10] = [
@@ -1208,11 +1188,5 @@ fn push_part(bytes: &mut Vec<u8>, part: &[u8], chunked: bool) {
     bytes.extend_from_slice(part);
     if chunked {
         bytes.extend_from_slice(b"\r\n");
-    }
-}
-
-fn put<T: minicbor::Encode<()>>(out: &mut Vec<u8>, kind: u8, message: &T) {
-    if wire::frame(out, kind, message).is_err() {
-        debug_assert!(false, "a message of kind {kind} is longer than a frame");
     }
 }

@@ -8,9 +8,9 @@
 use crate::ingress::told;
 use crate::lines::Lines;
 use crate::neighbour::{Neighbour, State};
-use crate::start::{Begun, Ended, settings, stopped};
-use crate::timer::Timer;
-use crate::upstream::{INGRESS_BYTES_MAX, Line, TICK_US, Turn, Upstream, Watch};
+use crate::start::{self, Begun, Ended, settings};
+use crate::timer::{TICK_US, Timer};
+use crate::upstream::{INGRESS_BYTES_MAX, Line, Turn, Upstream};
 use portcullis_model::wire::{self, Discard, Hosts, Orphans, Send, Window, kind};
 use portcullis_room::clock::{self, Monotonic};
 use portcullis_room::control::{self, Control, EgressSettings, FromRoom, Peer, Received, ToRoom};
@@ -33,14 +33,7 @@ const FIRST_CONNECTION: u64 = 1024;
 /// Serves until it is told to stop, or `up` is gone.
 #[must_use]
 pub fn serve(begun: Begun) -> Ended {
-    let Begun { mut control, lines } = begun;
-    let ended = match Room::new(&mut control, lines) {
-        Ok(Some(mut room)) => room.run(&mut control).unwrap_or_else(|why| why),
-        Ok(None) => Ended::InOrder,
-        Err(why) => why,
-    };
-    stopped(&mut control, &ended);
-    ended
+    start::serve(begun, Room::new, Room::run)
 }
 
 struct Room {
@@ -153,9 +146,8 @@ impl Room {
             }
         }
         let mut at = 0;
-        while let Some(watch) = self.turn.watch.get(at).copied() {
+        while let Some(key) = self.turn.watch.get(at).copied() {
             at += 1;
-            let (Watch::Add(key) | Watch::Change(key)) = watch;
             let applied = match self.upstream.change(key) {
                 Some(change) => change.apply(&self.poll, key),
                 None => Ok(()),

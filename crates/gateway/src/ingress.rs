@@ -5,11 +5,11 @@
 //! Trusts `up`. The signer's and egress' frames are checked, and at worst end their link; what a program sends is
 //! [`Downstream`]'s matter. Absent: a key, a file, a name look-up, a connection to anybody.
 
-use crate::downstream::{Downstream, Listener, TICK_US, Turn, Watch};
+use crate::downstream::{Downstream, Listener, Turn};
 use crate::lines::Lines;
 use crate::neighbour::{Neighbour, State};
-use crate::start::{Begun, Ended, settings, stopped};
-use crate::timer::Timer;
+use crate::start::{self, Begun, Ended, settings};
+use crate::timer::{TICK_US, Timer};
 use crate::tls;
 use portcullis_model::wire::{
     self, AnswerAborted, AnswerChunk, AnswerHead, Close, Credit, Reply, kind,
@@ -44,14 +44,7 @@ const FIRST_CONNECTION: u64 = 1024;
 /// Serves until it is told to stop, or `up` is gone.
 #[must_use]
 pub fn serve(begun: Begun) -> Ended {
-    let Begun { mut control, lines } = begun;
-    let ended = match Room::new(&mut control, lines) {
-        Ok(Some(mut room)) => room.run(&mut control).unwrap_or_else(|why| why),
-        Ok(None) => Ended::InOrder,
-        Err(why) => why,
-    };
-    stopped(&mut control, &ended);
-    ended
+    start::serve(begun, Room::new, Room::run)
 }
 
 struct Room {
@@ -180,9 +173,8 @@ impl Room {
             }
         }
         let mut at = 0;
-        while let Some(watch) = self.turn.watch.get(at).copied() {
+        while let Some(key) = self.turn.watch.get(at).copied() {
             at += 1;
-            let (Watch::Add(key) | Watch::Change(key)) = watch;
             let applied = match self.downstream.change(key) {
                 Some(change) => change.apply(&self.poll, key),
                 None => Ok(()),

@@ -188,6 +188,13 @@ impl Neighbour {
     }
 }
 
+/// Queues a message. Each one's parts are bounded well below a frame; a head of 32 KiB with a chunk of 32 KiB is the longest.
+pub(crate) fn put<T: minicbor::Encode<()>>(out: &mut Vec<u8>, kind: u8, message: &T) {
+    if wire::frame(out, kind, message).is_err() {
+        debug_assert!(false, "a message of kind {kind} is longer than a frame");
+    }
+}
+
 /// The signer's log, if it did not go back.
 fn goes_on(before: Option<&Log>, cbor: &[u8]) -> Result<Log, String> {
     let log = wire::message::<Log>(cbor).map_err(|error| error.to_string())?;

@@ -129,6 +129,22 @@ fn begin(me: Peer, require_sandbox: bool) -> Result<Begun, Ended> {
     Ok(Begun { control, lines })
 }
 
+/// Makes a room of what `up` says first, runs it, and says goodbye. `make` gives nothing if it is to end before it began.
+pub(crate) fn serve<R>(
+    begun: Begun,
+    make: impl FnOnce(&mut Control, Lines) -> Result<Option<R>, Ended>,
+    run: impl FnOnce(&mut R, &mut Control) -> Result<Ended, Ended>,
+) -> Ended {
+    let Begun { mut control, lines } = begun;
+    let ended = match make(&mut control, lines) {
+        Ok(Some(mut room)) => run(&mut room, &mut control).unwrap_or_else(|why| why),
+        Ok(None) => Ended::InOrder,
+        Err(why) => why,
+    };
+    stopped(&mut control, &ended);
+    ended
+}
+
 /// Waits for the first message, the settings. `None`: it is to end before it began.
 pub(crate) fn settings(
     control: &mut Control,
@@ -143,7 +159,7 @@ pub(crate) fn settings(
 }
 
 /// Says goodbye to `up`, if it is there.
-pub(crate) fn stopped(control: &mut Control, ended: &Ended) {
+fn stopped(control: &mut Control, ended: &Ended) {
     let message = match ended {
         Ended::InOrder => FromRoom::Stopped {
             ok: true,

@@ -3,6 +3,18 @@
 use portcullis_room::clock::{self, Monotonic};
 use std::time::Duration;
 
+/// How often deadlines are looked at while something is under way.
+pub(crate) const TICK_US: u64 = 1_000_000;
+
+/// The next look at connections: soon while something is under way, after the end of the longest idle one otherwise, and
+/// not at all without connections.
+pub(crate) fn next_look(now_us: u64, soon: bool, idle_ends_us: Option<u64>) -> Option<u64> {
+    match soon {
+        true => Some(now_us.saturating_add(TICK_US)),
+        false => idle_ends_us.map(|ends| ends.max(now_us).saturating_add(TICK_US)),
+    }
+}
+
 /// Reads the boot clock once a turn, and knows the next look.
 #[derive(Debug)]
 pub(crate) struct Timer {

@@ -5,7 +5,9 @@
 use crate::answer::{self, Body, Broken, Head};
 use crate::budget::{Ask, Budgets, Hold, MINUTE_US};
 use crate::metrics::EgressCounts;
+use crate::neighbour::put;
 use crate::table::Table;
+use crate::timer;
 use crate::tls;
 use crate::transport::{Received, Transport};
 use crate::watch::Change;
@@ -225,21 +227,13 @@ struct Held {
     since_us: u64,
 }
 
-/// What the loop must do about a connection's readiness.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Watch {
-    /// Start watching it; it was just made.
-    Add(Key),
-    /// What it waits for changed.
-    Change(Key),
-}
-
 /// Frames for the neighbours and changes for the poll, filled by the methods of [`Upstream`].
 #[derive(Debug, Default)]
 pub struct Turn {
     pub to_signer: Vec<u8>,
     pub to_ingress: Vec<u8>,
-    pub watch: Vec<Watch>,
+    /// Connections that are new, or may be waited for otherwise than before: see `change`.
+    pub watch: Vec<Key>,
     /// Hosts whose names must be looked up.
     pub resolve: Vec<String>,
     /// Bytes that the link to ingress has not taken yet.
@@ -710,7 +704,7 @@ impl Upstream {
             watched: None,
         };
         self.connections.insert(key, connection);
-        turn.watch.push(Watch::Add(key));
+        turn.watch.push(key);
         Ok(())
     }
 
@@ -725,7 +719,7 @@ impl Upstream {
         let written = connection.transport.send(&job.bytes);
         connection.job = Some(job);
         match written {
-            Ok(()) if connection.transport.is_pending() => turn.watch.push(Watch::Change(key)),
+            Ok(()) if connection.transport.is_pending() => turn.watch.push(key),
             Ok(()) => {}
             Err(error) => self.drop_connection(key, kind_name(&error), turn),
         }
@@ -761,7 +755,7 @@ impl Upstream {
             }
             let was_pending = connection.transport.is_pending();
             match connection.transport.flush() {
-                Ok(drained) if was_pending && drained => turn.watch.push(Watch::Change(key)),
+                Ok(drained) if was_pending && drained => turn.watch.push(key),
                 Ok(_) => {}
                 Err(error) => return self.drop_connection(key, kind_name(&error), turn),
             }
@@ -783,7 +777,7 @@ impl Upstream {
         connection.ready = true;
         connection.since_us = self.now_us;
         let host = connection.host;
-        turn.watch.push(Watch::Change(key));
+        turn.watch.push(key);
         if let Some(place) = self.places.get_mut(host) {
             place.connecting = place.connecting.saturating_sub(1);
             place.slow = place.slow.min(place.connecting);
@@ -803,7 +797,7 @@ impl Upstream {
         match received {
             Ok(Received::Bytes(0)) => {
                 if pending {
-                    turn.watch.push(Watch::Change(key));
+                    turn.watch.push(key);
                 }
             }
             Ok(Received::Bytes(_)) => {
@@ -1050,7 +1044,7 @@ impl Upstream {
             if !connection.paused {
                 connection.paused = true;
                 *since_us = self.now_us;
-                turn.watch.push(Watch::Change(key));
+                turn.watch.push(key);
             }
             return Ok(false);
         }
@@ -1228,7 +1222,7 @@ impl Upstream {
             *since_us = self.now_us;
         }
         if std::mem::take(&mut connection.paused) {
-            turn.watch.push(Watch::Change(key));
+            turn.watch.push(key);
         }
         self.progress(key, turn);
     }
@@ -1562,16 +1556,11 @@ impl Upstream {
             self.serve(at, turn);
             soon |= self.places.get(at).is_some_and(|place| place.waiting() > 0);
         }
-        match (soon, idle_since) {
-            (true, _) => Some(now.saturating_add(TICK_US)),
-            (false, Some(since)) => Some(
-                since
-                    .saturating_add(IDLE_US_MAX)
-                    .max(now)
-                    .saturating_add(TICK_US),
-            ),
-            (false, None) => None,
-        }
+        timer::next_look(
+            now,
+            soon,
+            idle_since.map(|since| since.saturating_add(IDLE_US_MAX)),
+        )
     }
 
     /// The link to ingress has room again: answers that waited for it go on.
@@ -1590,7 +1579,7 @@ impl Upstream {
         for key in waiting {
             if let Some(connection) = self.connections.get_mut(&key) {
                 connection.paused = false;
-                turn.watch.push(Watch::Change(key));
+                turn.watch.push(key);
             }
             self.progress(key, turn);
         }
@@ -1600,18 +1589,8 @@ impl Upstream {
     pub fn change(&mut self, key: Key) -> Option<Change<'_>> {
         let connection = self.connections.get_mut(&key)?;
         let writes = connection.transport.is_pending() || !connection.ready;
-        let now = match (!connection.paused, writes) {
-            (true, true) => Interest::ReadWrite,
-            (true, false) => Interest::Read,
-            (false, true) => Interest::Write,
-            (false, false) => Interest::Nothing,
-        };
-        let before = connection.watched.replace(now);
-        (before != Some(now)).then(|| Change {
-            socket: connection.transport.socket(),
-            before,
-            now,
-        })
+        let socket = connection.transport.socket();
+        Change::of(socket, &mut connection.watched, !connection.paused, writes)
     }
 
     /// The poll does not take it.
@@ -1655,8 +1634,6 @@ pub struct Load {
     pub under_way: usize,
 }
 
-/// How often deadlines are looked at while something is under way.
-pub const TICK_US: u64 = 1_000_000;
 /// A look-up that is not answered within this is not waited for.
 const LOOK_UP_US_MAX: u64 = 1_000_000;
 /// Addresses of one host that are used.
@@ -1713,13 +1690,6 @@ fn put_head(
             last,
         },
     );
-}
-
-fn put<T: minicbor::Encode<()>>(out: &mut Vec<u8>, kind: u8, message: &T) {
-    // Each message's parts are bounded well below a frame; a head of 32 KiB with a chunk of 32 KiB is the longest.
-    if wire::frame(out, kind, message).is_err() {
-        debug_assert!(false, "a message of kind {kind} is longer than a frame");
-    }
 }
 
 fn kind_name(error: &std::io::Error) -> &'static str {

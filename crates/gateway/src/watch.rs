@@ -13,7 +13,28 @@ pub struct Change<'a> {
     pub now: Interest,
 }
 
-impl Change<'_> {
+impl<'a> Change<'a> {
+    /// `before` becomes what is wanted now. `None`: that is what it was.
+    pub(crate) fn of(
+        socket: &'a TcpStream,
+        before: &mut Option<Interest>,
+        reads: bool,
+        writes: bool,
+    ) -> Option<Self> {
+        let now = match (reads, writes) {
+            (true, true) => Interest::ReadWrite,
+            (true, false) => Interest::Read,
+            (false, true) => Interest::Write,
+            (false, false) => Interest::Nothing,
+        };
+        let before = before.replace(now);
+        (before != Some(now)).then_some(Self {
+            socket,
+            before,
+            now,
+        })
+    }
+
     pub fn apply(&self, poll: &Poll, key: u64) -> io::Result<()> {
         // A hang-up of a socket that is not read from now wakes once, not until somebody reads.
         let trigger = match self.now {

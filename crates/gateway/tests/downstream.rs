@@ -8,7 +8,7 @@
 )]
 
 use portcullis_gateway::downstream::{
-    Downstream, HANDSHAKES_PER_SECOND_MAX, HANDSHAKES_PER_SOURCE_MAX, Listener, Turn, Watch,
+    Downstream, HANDSHAKES_PER_SECOND_MAX, HANDSHAKES_PER_SOURCE_MAX, Listener, Turn,
 };
 use portcullis_model::id::RequestId;
 use portcullis_model::report::Sent;
@@ -64,8 +64,8 @@ impl Ingress {
                 socket.set_nonblocking(true).unwrap();
                 self.downstream.accept(socket, peer, 0, &mut self.turn);
             }
-            for watch in std::mem::take(&mut self.turn.watch) {
-                if let Watch::Add(key) = watch {
+            for key in std::mem::take(&mut self.turn.watch) {
+                if !self.keys.contains(&key) {
                     self.keys.push(key);
                 }
             }

@@ -8,126 +8,18 @@
     reason = "tests state what must hold"
 )]
 
+mod common;
+
+use common::{Does, Venue, answer, venue};
 use minicbor::bytes::ByteVec;
-use portcullis_gateway::tls;
-use portcullis_gateway::upstream::{Turn, Upstream, Watch};
-use portcullis_model::id::{AccountId, EntryId, RequestId, StrategyId};
+use portcullis_gateway::upstream::{Turn, Upstream};
+use portcullis_model::id::{EntryId, RequestId};
 use portcullis_model::report::Sent;
 use portcullis_model::wire::{
-    self, AnswerAborted, AnswerChunk, AnswerHead, Discard, Discarded, Hosts, Lane, Outcome, Window,
-    kind,
+    self, AnswerAborted, AnswerChunk, AnswerHead, Discard, Discarded, Lane, Outcome, Window, kind,
 };
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
-
-/// What the server does with each connection: given the number of the connection and the requests so far on it.
-type Script = dyn Fn(usize, &str) -> Does + std::marker::Send + Sync;
-
-enum Does {
-    Answers(Vec<u8>),
-    /// Answers, and closes the connection a moment later, as if its idle time were over.
-    AnswersAndCloses(Vec<u8>),
-    Closes,
-    Waits,
-}
-
-struct Venue {
-    address: SocketAddr,
-    ca: Vec<u8>,
-    leaf_spki: Vec<u8>,
-    seen: Receiver<String>,
-}
-
-fn answer(body: &str) -> Vec<u8> {
-    format!(
-        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nx-mbx-used-weight-1m: 5\r\n\r\n{body}",
-        body.len()
-    )
-    .into_bytes()
-}
-
-fn venue(script: Arc<Script>) -> Venue {
-    let ca_key = rcgen::KeyPair::generate().unwrap();
-    let mut ca = rcgen::CertificateParams::new(Vec::new()).unwrap();
-    ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    let ca_cert = ca.self_signed(&ca_key).unwrap();
-    let issuer = rcgen::Issuer::new(ca, ca_key);
-    let key = rcgen::KeyPair::generate().unwrap();
-    let leaf = rcgen::CertificateParams::new(vec!["venue.test".to_owned()])
-        .unwrap()
-        .signed_by(&key, &issuer)
-        .unwrap();
-    let config = tls::server(leaf.pem().as_bytes(), key.serialize_pem().as_bytes()).unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let (tell, seen) = channel();
-    std::thread::spawn(move || {
-        for (number, stream) in listener.incoming().enumerate() {
-            let (config, script, tell) = (Arc::clone(&config), Arc::clone(&script), tell.clone());
-            std::thread::spawn(move || serve(stream.unwrap(), config, &*script, number, &tell));
-        }
-    });
-    let leaf_spki = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &spki(&leaf))
-        .as_ref()
-        .to_vec();
-    Venue {
-        address,
-        ca: ca_cert.der().to_vec(),
-        leaf_spki,
-        seen,
-    }
-}
-
-fn spki(leaf: &rcgen::Certificate) -> Vec<u8> {
-    webpki::EndEntityCert::try_from(leaf.der())
-        .unwrap()
-        .subject_public_key_info()
-        .as_ref()
-        .to_vec()
-}
-
-fn serve(
-    mut stream: TcpStream,
-    config: Arc<rustls::ServerConfig>,
-    script: &Script,
-    number: usize,
-    tell: &Sender<String>,
-) {
-    stream
-        .set_read_timeout(Some(Duration::from_secs(10)))
-        .unwrap();
-    let mut tls = rustls::ServerConnection::new(config).unwrap();
-    let mut session = rustls::Stream::new(&mut tls, &mut stream);
-    let mut bytes = Vec::new();
-    loop {
-        let mut part = [0; 4096];
-        let Ok(n @ 1..) = session.read(&mut part) else {
-            return;
-        };
-        bytes.extend_from_slice(&part[..n]);
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        if !text.contains("\r\n\r\n") {
-            continue;
-        }
-        bytes.clear();
-        let line = text.lines().next().unwrap().to_owned();
-        let does = script(number, &line);
-        tell.send(line).unwrap();
-        match does {
-            Does::Answers(answer) => session.write_all(&answer).unwrap(),
-            Does::AnswersAndCloses(answer) => {
-                session.write_all(&answer).unwrap();
-                std::thread::sleep(Duration::from_millis(50));
-                return;
-            }
-            Does::Closes => return,
-            Does::Waits => std::thread::sleep(Duration::from_secs(3)),
-        }
-    }
-}
 
 /// Egress with a loop that looks at every connection again and again.
 struct Egress {
@@ -139,16 +31,10 @@ struct Egress {
 
 impl Egress {
     fn new(venue: &Venue, change: impl FnOnce(&mut wire::Host)) -> Self {
-        let mut host = wire::Host {
-            venue: "binance".to_owned(),
-            name: "venue.test".to_owned(),
-            address: venue.address.to_string(),
-            pins: Vec::new(),
-            public_roots: false,
-            weight_per_minute: 6000,
-            orders_per_10s: 100,
-        };
-        change(&mut host);
+        let mut hosts = venue.hosts();
+        let host = &mut hosts.hosts[0];
+        (host.weight_per_minute, host.orders_per_10s) = (6000, 100);
+        change(host);
         let mut egress = Self {
             upstream: Upstream::new(100, Vec::new()),
             turn: Turn::default(),
@@ -157,10 +43,6 @@ impl Egress {
         };
         egress.time();
         egress.upstream.set_ingress_epoch(7, &mut egress.turn);
-        let hosts = Hosts {
-            hosts: vec![host],
-            roots: vec![ByteVec::from(venue.ca.clone())],
-        };
         egress.upstream.set_hosts(&hosts, &mut egress.turn).unwrap();
         egress
     }
@@ -171,24 +53,9 @@ impl Egress {
     }
 
     fn send(&mut self, seq: u64, change: impl FnOnce(&mut wire::Send<'_>)) {
-        let mut send = wire::Send {
-            id: RequestId { epoch: 7, seq },
-            entry: Some(EntryId(seq)),
-            strategy: StrategyId(1),
-            account: Some(AccountId(2)),
-            lane: Lane::Order,
-            host: 0,
-            endpoint: 0,
-            weight: 1,
-            orders: 1,
-            not_after_us: 0,
-            method: "POST",
-            target: (&b"/api/v3/order"[..]).into(),
-            headers: Vec::new(),
-            body: (&b"a=b"[..]).into(),
-            summarize: true,
-            share: 1000,
-        };
+        let id = RequestId { epoch: 7, seq };
+        let mut send = common::send(id, "POST", b"/api/v3/order", b"a=b");
+        send.summarize = true;
         change(&mut send);
         self.time();
         self.upstream.take(&send, &mut self.turn);
@@ -200,8 +67,8 @@ impl Egress {
         let end = Instant::now() + Duration::from_secs(4);
         loop {
             self.time();
-            for watch in std::mem::take(&mut self.turn.watch) {
-                if let Watch::Add(key) = watch {
+            for key in std::mem::take(&mut self.turn.watch) {
+                if !self.keys.contains(&key) {
                     self.keys.push(key);
                 }
             }
@@ -270,12 +137,12 @@ fn decode(mut bytes: &[u8]) -> Vec<Frame> {
 
 fn requests(venue: &Venue) -> usize {
     std::thread::sleep(Duration::from_millis(100));
-    venue.seen.try_iter().count()
+    venue.requests()
 }
 
 #[test]
 fn an_answer_comes_after_its_summary_and_the_connection_is_kept() {
-    let venue = venue(Arc::new(|_, _| Does::Answers(answer("{}"))));
+    let venue = venue(|_, _, _| Does::Answers(answer("{}")));
     let mut egress = Egress::new(&venue, |_| {});
     for seq in 0..5 {
         egress.send(seq, |_| {});
@@ -295,7 +162,7 @@ fn an_answer_comes_after_its_summary_and_the_connection_is_kept() {
 
 #[test]
 fn an_answer_lost_after_acceptance_is_maybe_sent_and_never_repeated() {
-    let venue = venue(Arc::new(|_, _| Does::Closes));
+    let venue = venue(|_, _, _| Does::Closes);
     let mut egress = Egress::new(&venue, |_| {});
     egress.send(1, |_| {});
     assert_eq!(egress.outcome().0, Sent::MaybeSent);
@@ -304,10 +171,10 @@ fn an_answer_lost_after_acceptance_is_maybe_sent_and_never_repeated() {
 
 #[test]
 fn a_request_for_a_connection_that_the_venue_has_closed_reaches_it_once() {
-    let venue = venue(Arc::new(|number, _| match number {
+    let venue = venue(|number, _, _| match number {
         0 => Does::AnswersAndCloses(answer("{}")),
         _ => Does::Answers(answer("{}")),
-    }));
+    });
     let mut egress = Egress::new(&venue, |_| {});
     egress.send(1, |_| {});
     assert_eq!(egress.outcome().0, Sent::Sent);
@@ -321,8 +188,8 @@ fn a_request_for_a_connection_that_the_venue_has_closed_reaches_it_once() {
 
 #[test]
 fn whom_egress_does_not_believe_sees_no_request() {
-    let good = venue(Arc::new(|_, _| Does::Answers(answer("{}"))));
-    let other = venue(Arc::new(|_, _| Does::Answers(answer("{}"))));
+    let good = venue(|_, _, _| Does::Answers(answer("{}")));
+    let other = venue(|_, _, _| Does::Answers(answer("{}")));
     // Another CA's server at the address.
     let mut egress = Egress::new(&good, |host| host.address = other.address.to_string());
     egress.send(1, |_| {});
@@ -338,7 +205,7 @@ fn whom_egress_does_not_believe_sees_no_request() {
     assert_eq!((requests(&good), requests(&other)), (0, 0));
     // The pin of the key that it has.
     let mut egress = Egress::new(&good, |host| {
-        host.pins = vec![ByteVec::from(good.leaf_spki.clone())]
+        host.pins = vec![ByteVec::from(good.spki_hash.clone())]
     });
     egress.send(1, |_| {});
     assert_eq!(egress.outcome().0, Sent::Sent);
@@ -346,7 +213,7 @@ fn whom_egress_does_not_believe_sees_no_request() {
 
 #[test]
 fn nobody_there_is_not_sent() {
-    let venue = venue(Arc::new(|_, _| Does::Waits));
+    let venue = venue(|_, _, _| Does::Waits(Duration::from_secs(3)));
     let closed = TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -358,11 +225,11 @@ fn nobody_there_is_not_sent() {
 
 #[test]
 fn what_is_late_or_held_by_the_budget_is_not_sent() {
-    let venue = venue(Arc::new(|_, _| {
+    let venue = venue(|_, _, _| {
         Does::Answers(
             b"HTTP/1.1 429 Too Many\r\nRetry-After: 3\r\nContent-Length: 2\r\n\r\n{}".to_vec(),
         )
-    }));
+    });
     let mut egress = Egress::new(&venue, |_| {});
     egress.send(1, |send| send.not_after_us = 1);
     assert_eq!(egress.outcome(), (Sent::NotSent, "too_late".to_owned()));
@@ -383,7 +250,7 @@ fn a_large_answer_waits_for_its_client_and_arrives_whole() {
         let mut text =
             format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()).into_bytes();
         text.extend(&body);
-        let venue = venue(Arc::new(move |_, _| Does::Answers(text.clone())));
+        let venue = venue(move |_, _, _| Does::Answers(text.clone()));
         let mut egress = Egress::new(&venue, |_| {});
         egress.send(1, |send| send.summarize = summarize);
         let (mut got, mut last) = (Vec::new(), false);
@@ -422,14 +289,13 @@ fn a_large_answer_waits_for_its_client_and_arrives_whole() {
 
 #[test]
 fn a_halt_drops_what_waits_and_names_what_is_under_way() {
-    let venue = venue(Arc::new(|_, _| Does::Waits));
+    let venue = venue(|_, _, _| Does::Waits(Duration::from_secs(3)));
     let mut egress = Egress::new(&venue, |_| {});
     egress.send(1, |_| {});
-    let seen = venue.seen.recv_timeout(Duration::from_secs(0));
-    assert!(seen.is_err());
+    assert_eq!(venue.requests(), 0);
     let end = Instant::now() + Duration::from_secs(2);
     let mut frames = Vec::new();
-    while venue.seen.try_recv().is_err() {
+    while venue.requests() == 0 {
         assert!(Instant::now() < end);
         frames.extend(egress.until(|_| true));
     }
