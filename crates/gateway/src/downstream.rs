@@ -960,8 +960,8 @@ impl Downstream {
         let before = std::mem::replace(&mut self.asked_below, self.next_seq);
         let seqs: Vec<u64> = self
             .flights
-            .iter()
-            .map(|(seq, _)| *seq)
+            .keys()
+            .copied()
             .filter(|seq| *seq >= before)
             .collect();
         if !seqs.is_empty() {
