@@ -31,3 +31,6 @@ pub mod wire;
 
 /// A map with short keys, seeded at random: a decision looks up some forty of them.
 pub type Map<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;
+
+/// The same without values.
+pub type Set<K> = std::collections::HashSet<K, foldhash::fast::RandomState>;

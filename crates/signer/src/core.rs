@@ -42,12 +42,13 @@ use portcullis_model::wire::{
     self, Close, Discarded, Header, LINK_FRAMES_MAX, Lane, Outcome, Reply, Request, Send, Venue,
     kind,
 };
+use portcullis_model::{Map, Set};
 use portcullis_room::confine::SandboxReport;
 use portcullis_room::control::Peer;
 use portcullis_venues::binance::{Binance, REFUSAL_HEADER, Ready, refuse};
 use portcullis_venues::{DecodeError, RawRequest};
 use serde_json::json;
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -231,9 +232,9 @@ pub struct Core {
     recompile_again: bool,
     ingress_epoch: Option<u32>,
     egress_is_up: bool,
-    flights: HashMap<RequestId, Flight>,
+    flights: Map<RequestId, Flight>,
     /// Requests from their approval to their outcome. Ingress may lie, and give one number twice.
-    live: HashSet<RequestId>,
+    live: Set<RequestId>,
     /// Handed to a run of egress that is gone, or by a run of this signer that is: the venue may still accept them.
     lost: Vec<Lost>,
     /// Requests of each lane between approval and outcome.
@@ -242,7 +243,7 @@ pub struct Core {
     unsynced: VecDeque<Recorded<Approved<Meta>>>,
     halting: Vec<commands::Halting>,
     answers: Vec<(u64, Option<EntryId>, Answer)>,
-    connections: HashMap<VirtualKeyId, VecDeque<u64>>,
+    connections: Map<VirtualKeyId, VecDeque<u64>>,
     /// Each strategy's share of the venue's weight, in thousandths; and where virtual keys in force may come from. Both
     /// follow from the state, and are made anew when a command or the clock changes it.
     share: u16,
@@ -321,14 +322,14 @@ impl Core {
             recompile_again: false,
             ingress_epoch: None,
             egress_is_up: true,
-            flights: HashMap::new(),
-            live: HashSet::new(),
+            flights: Map::default(),
+            live: Set::default(),
             lost: Vec::new(),
             in_lane: BTreeMap::new(),
             unsynced: VecDeque::new(),
             halting: Vec::new(),
             answers: Vec::new(),
-            connections: HashMap::new(),
+            connections: Map::default(),
             share: 1_000,
             bound: Vec::new(),
             expires_at: Timestamp(0),

@@ -1,10 +1,11 @@
 //! What failed before it was verified, and refusals above their rate: counted, and written as one entry a key and
 //! minute, so that nobody fills the disk from outside. What no key of ours made is one count for all.
 
+use portcullis_model::Map;
 use portcullis_model::entry::Count;
 use portcullis_model::id::{Timestamp, VirtualKeyId};
 use portcullis_model::usage::rate_passes;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// Refusals of one virtual key that become entries of their own: so many each second. Beyond it they are counted.
 pub const REFUSAL_ENTRIES_PER_SECOND: u64 = 20;
@@ -19,8 +20,8 @@ pub struct Failures {
     minute: u64,
     /// Bounded by the site's keys, and by the codes, which are words of the program.
     counts: BTreeMap<Option<VirtualKeyId>, BTreeMap<&'static str, u64>>,
-    rates: HashMap<VirtualKeyId, u64>,
-    floods: HashMap<VirtualKeyId, u64>,
+    rates: Map<VirtualKeyId, u64>,
+    floods: Map<VirtualKeyId, u64>,
     pub total: u64,
 }
 

@@ -12,10 +12,10 @@ use crate::pem;
 use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{Ed25519KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
+use portcullis_model::Map;
 use portcullis_model::action::Scheme;
 use portcullis_model::id::{EntryId, KeyId};
 use portcullis_venues::binance::{Ready, Signature, Unsigned};
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -101,7 +101,7 @@ struct Job<M> {
 
 /// Opened keys, by id.
 pub struct Keyring<M> {
-    keys: HashMap<KeyId, (String, Key)>,
+    keys: Map<KeyId, (String, Key)>,
     jobs: Option<SyncSender<Job<M>>>,
     done: Receiver<Signing<M>>,
     slow: usize,
@@ -147,7 +147,7 @@ impl<M: Send + 'static> Keyring<M> {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            keys: HashMap::new(),
+            keys: Map::default(),
             jobs: None,
             done: channel().1,
             slow: 0,

@@ -4,11 +4,12 @@
 //! Which lane and key a request belongs to is taken from its bytes, before anything is verified: who lies about it only
 //! waits elsewhere.
 
+use portcullis_model::Map;
 use portcullis_model::action::ActionKind;
 use portcullis_model::wire::{Lane, REQUESTS_WAITING_MAX, Request};
 use portcullis_venues::binance::Binance;
 use portcullis_venues::catalog::Method;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 /// Requests that wait at most; a frame beyond it is refused by ingress' own credits, and dropped here.
 pub const WAITING_MAX: usize = REQUESTS_WAITING_MAX as usize;
@@ -17,7 +18,7 @@ pub const WAITING_MAX: usize = REQUESTS_WAITING_MAX as usize;
 #[derive(Debug, Default)]
 struct Queue {
     turn: VecDeque<Vec<u8>>,
-    by_key: HashMap<Vec<u8>, VecDeque<Vec<u8>>>,
+    by_key: Map<Vec<u8>, VecDeque<Vec<u8>>>,
 }
 
 impl Queue {

@@ -3,12 +3,12 @@
 //! the log.
 
 use aws_lc_rs::hkdf;
+use portcullis_model::Map;
 use portcullis_model::action::Scheme;
 use portcullis_model::id::VirtualKeyId;
 use portcullis_model::state::VirtualKey;
 use portcullis_model::table::Network;
 use portcullis_venues::binance::{VerifyKey, virtual_key_text};
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use zeroize::Zeroizing;
@@ -68,7 +68,7 @@ impl Checker {
 
 /// Checkers of the virtual keys in use, made when first needed.
 #[derive(Default)]
-pub struct Checkers(HashMap<VirtualKeyId, Checker>);
+pub struct Checkers(Map<VirtualKeyId, Checker>);
 
 impl Checkers {
     /// `None`: the key cannot be used (the site's secret is sealed, or the log holds a key that no longer parses).
