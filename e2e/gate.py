@@ -296,7 +296,8 @@ class Gate:
         if client:
             raise Failed(f"the gate does not serve: {answer}")
 
-    def stop(self):
+    def down(self):
+        """Ends the gate; the venue stays."""
         if self.process:
             self.process.send_signal(signal.SIGTERM)
             try:
@@ -305,6 +306,9 @@ class Gate:
                 self.process.kill()
                 self.process.wait()
             self.process = None
+
+    def stop(self):
+        self.down()
         if self.venue:
             self.venue.stop()
             self.venue = None
