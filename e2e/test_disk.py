@@ -187,7 +187,7 @@ class Disks(unittest.TestCase):
         gate.disk.fail()
         failed = time.monotonic()
         self.eventually(5, lambda: any(e.get("event") == "log-failed" for e in gate.lines))
-        time.sleep(0.5)
+        time.sleep(2)
         stopped.set()
         thread.join(20)
         self.assertFalse(thread.is_alive())

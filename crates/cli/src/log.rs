@@ -58,7 +58,20 @@ pub fn verify(folder: &Path, verifier: &Verifier) -> Result<Contents, Wrong> {
     // entries; and what was hashed before the entries that were.
     let notes = notes(folder)?;
     let seeds = seeds(folder)?;
-    let stored = fs::read(folder.join("hashes"))?;
+    let mut stored = fs::read(folder.join("hashes"))?;
+    let signed = notes
+        .last()
+        .and_then(|note| Checkpoint::open(note, verifier).ok())
+        .map_or(0, |newest| newest.size.min(stored.len() as u64 / 32));
+    let at = usize::try_from(signed)
+        .unwrap_or(usize::MAX)
+        .saturating_mul(32);
+    let known = segment::hashes_written(signed, stored.get(at..).unwrap_or_default());
+    stored.truncate(
+        usize::try_from(known)
+            .unwrap_or(usize::MAX)
+            .saturating_mul(32),
+    );
     let mut contents = Contents {
         leaves: Vec::new(),
         hashes: Vec::new(),
@@ -68,7 +81,6 @@ pub fn verify(folder: &Path, verifier: &Verifier) -> Result<Contents, Wrong> {
     };
     read_entries(folder, &seeds, &stored, &mut contents)?;
     let entries = contents.hashes.len() as u64;
-    let known = stored.len() as u64 / 32;
     if known > entries {
         return Err(Damage::Hashes {
             hashes: known,

@@ -38,7 +38,7 @@ use portcullis_model::state::State;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -866,9 +866,10 @@ pub fn check<E: From<LogError>>(
         fs::create_dir_all(&place).map_err(at(&place))?;
     }
     let seeds = read_seeds(folder)?;
-    let mut hashes = Hashes::open(folder)?;
-    let known = hashes.count;
     let signed = newest_checkpoint(folder, &verifier)?;
+    let covered = signed.as_ref().map_or(0, |checkpoint| checkpoint.size);
+    let mut hashes = Hashes::open(folder, covered)?;
+    let known = hashes.count;
     let mut found = Checked {
         folder: folder.to_owned(),
         term: seeds.keys().max().copied().unwrap_or(0),
@@ -876,7 +877,7 @@ pub fn check<E: From<LogError>>(
         edge: Edge::default(),
         hashes: known,
         fresh: Vec::new(),
-        signed: signed.as_ref().map_or(0, |checkpoint| checkpoint.size),
+        signed: covered,
         after: after.map_or(0, |(index, _)| index),
         torn_bytes: 0,
     };
@@ -990,18 +991,24 @@ struct Hashes {
 }
 
 impl Hashes {
-    fn open(folder: &Path) -> Result<Self, LogError> {
+    /// `signed` of them were synced; what was never written down of the rest is cut off.
+    fn open(folder: &Path, signed: u64) -> Result<Self, LogError> {
         let place = folder.join("hashes");
         let file = match OpenOptions::new().read(true).write(true).open(&place) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             other => Some(other.map_err(at(&place))?),
         };
         let mut count = 0;
-        if let Some(file) = &file {
+        if let Some(mut file) = file.as_ref() {
             let length = file.metadata().map_err(at(&place))?.len();
-            count = length / 32;
-            // A write of hashes may have been cut short too.
-            if length % 32 != 0 {
+            let synced = signed.min(length / 32);
+            let mut tail = Vec::new();
+            file.seek(SeekFrom::Start(synced * 32))
+                .and_then(|_| file.read_to_end(&mut tail))
+                .and_then(|_| file.rewind())
+                .map_err(at(&place))?;
+            count = segment::hashes_written(synced, &tail);
+            if length != count * 32 {
                 file.set_len(count * 32).map_err(at(&place))?;
             }
         }

@@ -84,6 +84,17 @@ pub fn has_later_frame(bytes: &[u8], index: EntryId) -> bool {
     })
 }
 
+/// How many hashes of a file count. They are synced with each checkpoint, so after a loss of power those that came later may
+/// be zeros, where the file had grown and its bytes had not reached the disk: from there on they were never written down.
+/// `tail` is what stands after the `signed` ones.
+#[must_use]
+pub fn hashes_written(signed: u64, tail: &[u8]) -> u64 {
+    let written = tail
+        .chunks_exact(32)
+        .take_while(|hash| hash.iter().any(|byte| *byte != 0));
+    signed + written.count() as u64
+}
+
 /// What is wrong with a log on disk. Each names the first entry that it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Damage {

@@ -151,6 +151,51 @@ fn a_tail_cut_at_any_byte_loses_only_the_unfinished_entry() {
 }
 
 #[test]
+fn hashes_that_a_loss_of_power_left_as_zeros_are_made_again() {
+    let folder = Folder::new();
+    write(&folder, 0, 3);
+    let seed = Hash::try_from(fs::read(folder.0.join("seeds").join(format!("{:020}", 1))).unwrap())
+        .unwrap();
+    // Five more entries, synced, hashed, and not under a checkpoint: the file of hashes has grown, and of its new bytes
+    // only the first reached the disk.
+    let mut frames = fs::read(folder.segment()).unwrap();
+    let mut hashes = fs::read(folder.0.join("hashes")).unwrap();
+    assert_eq!(hashes.len(), 3 * 32);
+    for n in 3..8 {
+        let mut next = entry(n);
+        next.header.term = 1;
+        segment::write_frame(&mut frames, EntryId(n), &next.encode_whole().unwrap());
+        hashes.extend(leaf_hash(&next.leaf(EntryId(n), &seed)));
+    }
+    fs::write(folder.segment(), &frames).unwrap();
+    for lost in 0..=5 {
+        let copy = folder.copy();
+        let mut found = hashes.clone();
+        found[(8 - lost) * 32..].fill(0);
+        fs::write(copy.0.join("hashes"), &found).unwrap();
+        let opened = open_log(&copy).unwrap_or_else(|e| panic!("{lost} lost: {e}"));
+        assert_eq!(opened.entries.len(), 8);
+        opened.log.close().unwrap();
+        assert_eq!(
+            fs::read(copy.0.join("hashes")).unwrap(),
+            hashes,
+            "{lost} lost"
+        );
+    }
+    // One that is another, or a zero below what was signed, is damage.
+    for (at, with) in [(5 * 32, 1), (2 * 32, 0)] {
+        let copy = folder.copy();
+        let mut found = hashes.clone();
+        found[at..at + 32].fill(with);
+        fs::write(copy.0.join("hashes"), &found).unwrap();
+        assert!(
+            matches!(open_log(&copy), Err(LogError::Damage(_))),
+            "at {at}"
+        );
+    }
+}
+
+#[test]
 fn damage_in_a_tail_that_was_never_hashed_refuses_and_is_not_cut_off() {
     let folder = Folder::new();
     write(&folder, 0, 3);
