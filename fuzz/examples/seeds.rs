@@ -107,6 +107,7 @@ fn main() {
         }
     }
     channels();
+    policies();
     messages();
     log();
     for (name, text) in [
@@ -140,6 +141,74 @@ fn main() {
         ("done", r#"{"answer":"done","entry":5}"#),
     ] {
         seed("command", name, text.as_bytes());
+    }
+}
+
+/// What unseal writes, and policy texts: each construct that compiles, and one that does not.
+fn policies() {
+    for (name, bytes) in [
+        ("one", &b"\x00\x05a.age\x00\x00\x00\x03xyz\x00\x00"[..]),
+        (
+            "two",
+            b"\x00\x01a\x00\x00\x00\x01x\x00\x01b\x00\x00\x00\x00\x00\x00",
+        ),
+        ("cut", b"\x00\x05a.age\x00\x00\x00\x03x"),
+        ("long", b"\x00\x01a\xff\xff\xff\xff"),
+    ] {
+        seed("secrets", name, bytes);
+    }
+    seed(
+        "policy",
+        "default",
+        portcullis_authority::DEFAULT_POLICY.as_bytes(),
+    );
+    for (name, text) in [
+        (
+            "desk",
+            r#"@id("desk")
+permit (principal is Strategy in Desk::"desk-a", action in Action::"Trade", resource is Account in Venue::"binance")
+when { context.value < 1000000 && ["BTCUSDT", "ETHUSDT"].contains(context.market) };
+"#,
+        ),
+        (
+            "has",
+            r#"@id("out")
+permit (principal == Strategy::"mm", action == Action::"Withdraw", resource == Account::"main")
+when { context has destination && context.destination == "cold" && context.approvals >= 2 };
+"#,
+        ),
+        (
+            "unless",
+            r#"@id("all") permit (principal is Strategy, action in Action::"Any", resource is Account);
+@id("night") forbid (principal is Strategy, action in [Action::"Trade", Action::"MoveValue"], resource is Account)
+unless { context.minuteOfDay > 510 && context.weekday <= 5 };
+"#,
+        ),
+        (
+            "source",
+            r#"@id("office") permit (principal is Strategy, action in Action::"See", resource is Account)
+when { context.source.isInRange(ip("10.0.0.0/8")) || (context.source.isLoopback() && !context.source.isIpv6()) };
+"#,
+        ),
+        (
+            "if",
+            r#"@id("if") permit (principal is Strategy, action in Action::"Trade", resource is Account)
+when { if principal has desk then principal.desk == Desk::"desk-a" else context.reduces }
+when { context.market like "BTC*" || !(context has timeInForce) || context.timeInForce != "fok" };
+"#,
+        ),
+        (
+            "ahead",
+            r#"@id("later") @ahead("it comes") forbid (principal == Strategy::"new", action in Action::"Trade", resource is Account) when { context.borrows == true || [true].contains(context.postOnly) };
+"#,
+        ),
+        (
+            "sums",
+            r#"@id("sums") forbid (principal is Strategy, action in Action::"Trade", resource is Account) when { context.value + 1 > -5 };
+"#,
+        ),
+    ] {
+        seed("policy", name, text.as_bytes());
     }
 }
 

@@ -10,11 +10,14 @@
 
 use aws_lc_rs::hmac;
 use minicbor::{Decode, Encode};
+use portcullis_authority::{Account, Oracle, OwnedFacts, Question, Roster, Strategy};
 use portcullis_gateway::{answer, request};
-use portcullis_model::action::Stamp;
+use portcullis_model::action::{
+    ActionKind, MarketKind, OrderType, ReadOf, Side, Stamp, TimeInForce,
+};
 use portcullis_model::command::{Answer, Command};
 use portcullis_model::entry::Body;
-use portcullis_model::id::{EntryId, Timestamp};
+use portcullis_model::id::{AccountId, EntryId, Name, StrategyId, Timestamp};
 use portcullis_model::log::note::{Checkpoint, Verifier};
 use portcullis_model::log::{Entry, segment};
 use portcullis_model::mandate::Mandates;
@@ -38,7 +41,7 @@ use std::sync::LazyLock;
 pub type Target = fn(&[u8]);
 
 /// Name and function of each target; the binaries in `fuzz_targets/` and `cargo xtask fuzz` go by this list.
-pub const TARGETS: [(&str, Target); 15] = [
+pub const TARGETS: [(&str, Target); 17] = [
     ("http_request", http_request),
     ("http_answer", http_answer),
     ("binance_request", binance_request),
@@ -54,6 +57,8 @@ pub const TARGETS: [(&str, Target); 15] = [
     ("exchange", exchange),
     ("control", control),
     ("sealed", sealed),
+    ("secrets", secrets),
+    ("policy", policy),
 ];
 
 /// Ingress: what a client sends. A whole request is no longer than what was given, and a prefix of it is never refused:
@@ -488,3 +493,126 @@ pub fn sealed(bytes: &[u8]) {
 /// An identity that seals nothing but the corpus.
 pub const TOY_IDENTITY: &str =
     "AGE-SECRET-KEY-1QURSWPC8QURSWPC8QURSWPC8QURSWPC8QURSWPC8QURSWPC8QURSKMP32K";
+
+/// Signer: what unseal writes to its pipe. What is read was whole: written again it is what came, up to the end mark.
+pub fn secrets(bytes: &[u8]) {
+    let Ok(read) = portcullis_signer::secrets::read(&mut &bytes[..]) else {
+        return;
+    };
+    let mut again = Vec::new();
+    for secret in &read {
+        again.extend(u16::try_from(secret.name.len()).unwrap().to_be_bytes());
+        again.extend(secret.name.as_bytes());
+        again.extend(u32::try_from(secret.bytes.len()).unwrap().to_be_bytes());
+        again.extend(secret.bytes.iter());
+    }
+    again.extend([0, 0]);
+    assert!(bytes.starts_with(&again));
+}
+
+fn toy_roster() -> Roster {
+    let name = |text: &str| Name::new(text).unwrap();
+    let account = |id: u64, of: &str, venue: &str| Account {
+        id: AccountId(id),
+        name: name(of),
+        venue: name(venue),
+    };
+    let strategy = |id: u64, of: &str, desk: Option<&str>, accounts: &[u64]| Strategy {
+        id: StrategyId(id),
+        name: name(of),
+        desk: desk.map(name),
+        accounts: accounts.iter().map(|id| AccountId(*id)).collect(),
+    };
+    Roster {
+        site: Some(name("site")),
+        accounts: vec![account(1, "main", "binance"), account(2, "other", "okx")],
+        strategies: vec![
+            strategy(3, "mm", Some("desk-a"), &[1]),
+            strategy(4, "arb", None, &[1, 2]),
+        ],
+        desks: Vec::new(),
+        venues: Vec::new(),
+        markets: Vec::new(),
+        destinations: vec!["cold".to_owned()],
+    }
+}
+
+/// Signer and command line: a policy text. One that passes the check compiles or is refused whole; and what was compiled
+/// decides as full Cedar does, whoever asks for what.
+pub fn policy(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let Ok(rules) = portcullis_authority::check(text) else {
+        return;
+    };
+    let roster = toy_roster();
+    let Ok(table) = portcullis_authority::compile(&rules, &roster) else {
+        return;
+    };
+    let oracle = Oracle::new(rules, roster.clone()).unwrap();
+    let text = |text: &str| Some(text.to_owned());
+    let much = OwnedFacts {
+        source: [10, 0, 0, 5].into(),
+        minute_of_day: 1_439,
+        weekday: 7,
+        observe: true,
+        market: text("BTCUSDT"),
+        market_kind: Some(MarketKind::Margin),
+        side: Some(Side::Sell),
+        order_type: Some(OrderType::Market),
+        time_in_force: Some(TimeInForce::Fok),
+        value: Some(i64::MAX),
+        reduces: Some(true),
+        post_only: Some(true),
+        borrows: Some(true),
+        reads: Some(ReadOf::Balances),
+        asset: text("USDT"),
+        to_asset: text("BTC"),
+        from: text("spot"),
+        destination: text("cold"),
+        address: text("0xabc"),
+        network: text("ETH"),
+        setting: text("5"),
+        approvals: Some(2),
+    };
+    let little = OwnedFacts {
+        source: std::net::Ipv6Addr::LOCALHOST.into(),
+        minute_of_day: 0,
+        weekday: 1,
+        observe: false,
+        market: text("币安人生USDT"),
+        market_kind: Some(MarketKind::Spot),
+        side: Some(Side::Buy),
+        order_type: Some(OrderType::Limit),
+        time_in_force: None,
+        value: Some(0),
+        reduces: Some(false),
+        post_only: Some(false),
+        borrows: Some(false),
+        reads: Some(ReadOf::Orders),
+        asset: None,
+        to_asset: None,
+        from: None,
+        destination: None,
+        address: None,
+        network: None,
+        setting: None,
+        approvals: Some(0),
+    };
+    for strategy in &roster.strategies {
+        for account in &roster.accounts {
+            for kind in ActionKind::ALL {
+                for facts in [&much, &little] {
+                    let question = Question {
+                        strategy: strategy.id,
+                        account: account.id,
+                        kind,
+                        facts: facts.clone(),
+                    };
+                    oracle.compare(&table, &question).unwrap();
+                }
+            }
+        }
+    }
+}
