@@ -1,11 +1,13 @@
-//! `portcullis decode`: what a raw request means, without a site.
+//! `portcullis decode`: what a raw request means; of a site it takes what its working copy adds to the catalog, and nothing else.
 
 use crate::Context;
 use crate::fail::{DONE, Done, Fail, REFUSED};
 use crate::show;
+use portcullis_model::release::Files;
 use portcullis_venues::binance::Binance;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A request on standard input at most; head and body of the gate's own bounds fit.
 const REQUEST_BYTES_MAX: u64 = 65_536;
@@ -15,7 +17,7 @@ const REQUEST_BYTES_MAX: u64 = 65_536;
   portcullis decode --venue binance --json < request.txt
   portcullis decode --venue binance --against new-ccxt.json
 
-The request is as it stands on the wire: lines end with CR LF, a blank line ends the head. The signature is not checked: this shows what a request means, not who sent it. Exit 0 understood, 1 refused, 2 could not be read.
+Where a site is named, what its release/catalog.d adds to the catalog counts. The request is as it stands on the wire: lines end with CR LF, a blank line ends the head. The signature is not checked: this shows what a request means, not who sent it. Exit 0 understood, 1 refused, 2 could not be read.
 
 --against reads captured requests of a client library instead, a JSON array of objects with `method`, `target`, `headers` and `body_b64`, and says which of them the gate would refuse: what a new version of it would lose.")]
 pub struct Decode {
@@ -47,17 +49,23 @@ pub fn run(context: &Context, arguments: &Decode) -> Done {
         )));
     }
     let Venue::Binance = arguments.venue;
-    let venue = Binance::builtin().map_err(|why| Fail::untold(why.to_string()))?;
-    let (object, understood) = portcullis_venues::decode_json(venue, &bytes);
+    let (object, understood) = portcullis_venues::decode_json(&*venue(context)?, &bytes);
     show::either(context.json, &object, || format!("{object:#}"));
     Ok(if understood { DONE } else { REFUSED })
+}
+
+fn venue(context: &Context) -> Result<Arc<Binance>, Fail> {
+    let files = match &context.site {
+        Some(_) => context.open()?.release()?,
+        None => Files::new(),
+    };
+    Binance::of_release(&files).map_err(|why| Fail::untold(why.to_string()))
 }
 
 fn against(context: &Context, file: &Path) -> Done {
     let text = std::fs::read_to_string(file)
         .map_err(|why| Fail::untold(format!("{}: {why}", file.display())))?;
-    let venue = Binance::builtin().map_err(|why| Fail::untold(why.to_string()))?;
-    let found = portcullis_venues::against(venue, &text)
+    let found = portcullis_venues::against(&*venue(context)?, &text)
         .map_err(|why| Fail::untold(format!("{}: {why}", file.display())))?;
     let object = serde_json::json!(found);
     show::either(context.json, &object, || {

@@ -3,10 +3,10 @@
 //! concluded; it trusts the verifier key that the caller names (or, said loudly, the one in the folder).
 
 use portcullis_model::id::EntryId;
+use portcullis_model::log::Hash;
 use portcullis_model::log::note::{Checkpoint, Verifier};
 use portcullis_model::log::segment::{self, Damage, Frame, SEGMENT_ENTRIES};
 use portcullis_model::log::tree::{self, Edge, TILE_WIDTH};
-use portcullis_model::log::{Entry, Hash};
 use std::collections::HashMap;
 use std::fs;
 use std::io;
@@ -103,7 +103,11 @@ fn notes(folder: &Path) -> io::Result<Vec<String>> {
     let mut notes = Vec::new();
     while let Some((length, after)) = rest.split_at_checked(4) {
         let length = u32::from_be_bytes(length.try_into().unwrap_or_default()) as usize;
-        let Some((note, after)) = after.split_at_checked(length.min(NOTE_BYTES_MAX)) else {
+        // One that was cut short, or is under way, stands at the end.
+        let Some((note, after)) = after
+            .split_at_checked(length)
+            .filter(|_| (1..=NOTE_BYTES_MAX).contains(&length))
+        else {
             break;
         };
         notes.push(String::from_utf8_lossy(note).into_owned());
@@ -160,20 +164,16 @@ fn read_entries(
                     bytes: entry,
                     length,
                 } => {
-                    let term = Entry::decode_whole(entry)
-                        .map(|entry| entry.header.term)
-                        .unwrap_or_default();
                     let from = usize::try_from(index.0)
                         .unwrap_or(usize::MAX)
                         .saturating_mul(32);
                     let hash = stored
                         .get(from..from.saturating_add(32))
                         .and_then(|b| Hash::try_from(b).ok());
-                    let seed = seeds.get(&term);
-                    let (entry, hash) = segment::check(index, entry, seed, hash.as_ref())?;
-                    contents
-                        .leaves
-                        .push(entry.leaf(index, seed.unwrap_or(&[0; 32])));
+                    let (entry, hash) = segment::check(index, entry, seeds, hash.as_ref())?;
+                    // The check found it.
+                    let seed = seeds.get(&entry.header.term).unwrap_or(&[0; 32]);
+                    contents.leaves.push(entry.leaf(index, seed));
                     contents.hashes.push(hash);
                     used += length;
                 }

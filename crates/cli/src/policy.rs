@@ -209,12 +209,7 @@ fn examine(files: &Files, state: &State) -> Checked {
             }
         }
     }
-    let extra: Vec<(&str, &str)> = files
-        .iter()
-        .filter(|(name, _)| name.starts_with("catalog.d/"))
-        .map(|(name, text)| (name.as_str(), text.as_str()))
-        .collect();
-    if let Err(why) = Binance::load(&extra) {
+    if let Err(why) = Binance::of_release(files) {
         found.push(Found::error(
             "catalog.d",
             in_file(&why.to_string(), "catalog.d"),

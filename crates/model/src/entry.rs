@@ -15,6 +15,8 @@ use minicbor::{Decode, Encode};
 use serde::Serialize;
 use std::fmt;
 
+/// Reports, and effects, of one entry of an answer at most; a longer answer makes several entries.
+pub const OUTCOME_PARTS_MAX: usize = 80;
 /// A text of an order fits without growing.
 const TEXT_BYTES_USUAL: usize = 512;
 
@@ -269,6 +271,60 @@ mod tests {
         body.private.effects = vec![Effect::Day { day: 7 }];
         body.private.source = Some(ByteVec::from(vec![127, 0, 0, 1]));
         assert_eq!(Body::from_entry(&body.to_entry()), Ok(body));
+    }
+
+    #[test]
+    fn the_longest_outcome_fits_an_entry() {
+        use crate::action::{ClientOrderId, MarketKind, OrderType, Side, Symbol, TimeInForce};
+        use crate::number::{Amount, Price, Quantity};
+        use crate::report::{ID_BYTES_MAX, NAME_BYTES_MAX, OrderReport, OrderStatus};
+        use crate::state::OrderNumber;
+        let id = || Some(ClientOrderId::from("x".repeat(ID_BYTES_MAX)));
+        let report = Report::Order(OrderReport {
+            market: MarketKind::CoinFutures,
+            symbol: Symbol::from("x".repeat(NAME_BYTES_MAX)),
+            order_id: u64::MAX,
+            client_order_id: id(),
+            list_id: Some(u64::MAX),
+            status: OrderStatus::Unknown,
+            side: Some(Side::Sell),
+            order_type: Some(OrderType::TakeProfitLimit),
+            time_in_force: Some(TimeInForce::Fok),
+            price: Some(Price(i128::MAX)),
+            original_quantity: Some(Quantity(i128::MAX)),
+            executed_quantity: Some(Quantity(i128::MAX)),
+            executed_quote: Some(Amount(i128::MAX)),
+            time_ms: Some(u64::MAX),
+            original_client_order_id: id(),
+        });
+        assert!(report.is_plausible());
+        let order = OrderNumber {
+            entry: EntryId(u64::MAX),
+            leg: u8::MAX,
+        };
+        let mut body = Body::new(What::Outcome, Timestamp(u64::MAX));
+        body.public.of = Some(EntryId(u64::MAX));
+        body.regulator.reports = vec![report; OUTCOME_PARTS_MAX];
+        body.regulator.text = Some("\u{10348}".repeat(200));
+        for at in 0..OUTCOME_PARTS_MAX {
+            // Each order of an answer makes one of these, or both.
+            body.private.effects.push(match at % 2 {
+                0 => Effect::Progress {
+                    order,
+                    executed: Quantity(i128::MAX),
+                    quote: Amount(i128::MAX),
+                    order_id: Some(u64::MAX),
+                    list_id: Some(u64::MAX),
+                    status: OrderStatus::Unknown,
+                    quantity: Some(Quantity(i128::MAX)),
+                },
+                _ => Effect::Renamed {
+                    order,
+                    client_order_id: ClientOrderId::from("x".repeat(ID_BYTES_MAX)),
+                },
+            });
+        }
+        assert!(body.to_entry().encode_whole().is_ok());
     }
 
     #[test]

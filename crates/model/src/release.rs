@@ -23,6 +23,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+/// Where what a site adds to a catalog stands.
+pub const CATALOG_FOLDER: &str = "catalog.d/";
+
 /// A release's texts, by name.
 pub type Files = BTreeMap<String, String>;
 

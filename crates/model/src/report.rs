@@ -6,6 +6,11 @@ use crate::number::{Amount, Price, Quantity};
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
 
+/// A market's or an asset's name in a report, at most.
+pub const NAME_BYTES_MAX: usize = 64;
+/// An id that a program or the venue gave an order, at most.
+pub const ID_BYTES_MAX: usize = 144;
+
 /// Whether a request may have reached the venue.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize, Deserialize,
@@ -176,4 +181,44 @@ pub enum Report {
     /// The answer could not be read: nothing is known but that it came.
     #[n(8)]
     Unreadable,
+}
+
+impl Report {
+    /// As a venue could have said it: no text longer than any that it has, so that an entry holds as many as it is meant to, whoever
+    /// wrote them, and no amount below zero (but a commission: venues pay some).
+    #[must_use]
+    pub fn is_plausible(&self) -> bool {
+        let name = |text: &str| text.len() <= NAME_BYTES_MAX;
+        let id = |id: &Option<ClientOrderId>| {
+            id.as_ref()
+                .is_none_or(|id| id.as_str().len() <= ID_BYTES_MAX)
+        };
+        match self {
+            Self::Order(order) => {
+                name(order.symbol.as_str())
+                    && id(&order.client_order_id)
+                    && id(&order.original_client_order_id)
+                    && order.price.is_none_or(|price| price.0 >= 0)
+                    && order.original_quantity.is_none_or(|all| all.0 >= 0)
+                    && order.executed_quantity.is_none_or(|all| all.0 >= 0)
+                    && order.executed_quote.is_none_or(|all| all.0 >= 0)
+            }
+            Self::Trade(trade) => {
+                name(trade.symbol.as_str())
+                    && name(trade.commission_asset.as_str())
+                    && trade.price.0 >= 0
+                    && trade.quantity.0 >= 0
+                    && trade.quote.0 >= 0
+            }
+            Self::Price { symbol, .. } => name(symbol.as_str()),
+            Self::OpenOrdersComplete { symbol, .. } => {
+                symbol.as_ref().is_none_or(|symbol| name(symbol.as_str()))
+            }
+            Self::Refused { .. }
+            | Self::NoSuchOrder
+            | Self::ActionRefused { .. }
+            | Self::VenueTime { .. }
+            | Self::Unreadable => true,
+        }
+    }
 }

@@ -521,6 +521,30 @@ pub struct Network {
 }
 
 impl Network {
+    /// Reads `10.0.0.0/8`, `::1/128`, or one address. Bits beyond the prefix must be zero: `10.0.0.1/8` is a slip, not a
+    /// network.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().ok()?;
+        let bits = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = match prefix {
+            Some(text) if text.len() <= 3 && text.bytes().all(|b| b.is_ascii_digit()) => {
+                text.parse().ok().filter(|prefix| *prefix <= bits)?
+            }
+            Some(_) => return None,
+            None => bits,
+        };
+        let tail_is_zero = match address {
+            IpAddr::V4(a) => u32::from(a).checked_shl(prefix.into()).unwrap_or(0) == 0,
+            IpAddr::V6(a) => u128::from(a).checked_shl(prefix.into()).unwrap_or(0) == 0,
+        };
+        tail_is_zero.then_some(Self { address, prefix })
+    }
+
     #[must_use]
     pub fn contains(&self, source: IpAddr) -> bool {
         match (self.address, source) {
@@ -1456,6 +1480,33 @@ fn id_of(len: usize) -> u32 {
 mod tests {
     use super::*;
     use std::net::{Ipv4Addr, Ipv6Addr};
+
+    #[test]
+    fn networks_are_read_strictly() {
+        for good in [
+            "127.0.0.1/32",
+            "10.0.0.0/8",
+            "0.0.0.0/0",
+            "::1/128",
+            "fd00::/8",
+            "10.1.2.3",
+            "::/0",
+        ] {
+            assert!(Network::parse(good).is_some(), "{good}");
+        }
+        for bad in [
+            "",
+            "10.0.0.1/8",
+            "10.0.0.0/33",
+            "10.0.0.0/+8",
+            "localhost",
+            "::1/129",
+            "10.0.0.0/",
+            "10.0.0.0/8/8",
+        ] {
+            assert!(Network::parse(bad).is_none(), "{bad}");
+        }
+    }
 
     const S: StrategyId = StrategyId(7);
     const A: AccountId = AccountId(3);

@@ -82,7 +82,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     log.flush()?;
     let site = b"the site's secret, 32 bytes and more";
     let mut core = Core::start(Start {
-        venue,
         log,
         kept_at: 0,
         state,

@@ -29,7 +29,7 @@ use own::Own;
 use portcullis_model::action::{Action, ActionKind, Duty, Stamp};
 use portcullis_model::command::Answer;
 use portcullis_model::decide::{Caller, Decision, Facts, Verdict, decide};
-use portcullis_model::entry::{Body, BodyError, What};
+use portcullis_model::entry::{Body, BodyError, OUTCOME_PARTS_MAX, What};
 use portcullis_model::halt::{Halt, Level, Passage, Scope};
 use portcullis_model::id::{AccountId, EntryId, GATE, KeyId, RequestId, Timestamp, VirtualKeyId};
 use portcullis_model::log::Entry;
@@ -64,9 +64,8 @@ pub const SNAPSHOT_AT_END: u64 = 10_000;
 const REMEMBERED_US: u64 = 70_000_000;
 /// What a sealed gate says to programs.
 pub(crate) const SEALED: &str = "the gate is sealed; its operator has to unseal it";
-/// Effects in one entry of an answer at most; a longer answer makes several entries.
-const EFFECTS_MAX: usize = 100;
-/// Reports of one answer that are kept while it arrives in parts.
+/// Reports that are kept while answers arrive in parts. Egress sends the parts of one answer without another's between, so
+/// this is one answer's bound; what is beyond it is cut, and proves nothing about what is missing.
 const REPORTS_MAX: usize = 20_000;
 /// Connections of one virtual key that are remembered, to be closed when it is revoked; beyond it the oldest are
 /// forgotten, and close at their next request.
@@ -113,6 +112,8 @@ struct Flight {
     until: Timestamp,
     own: Option<Own>,
     reports: Vec<Report>,
+    /// Not all of its reports were kept.
+    is_cut: bool,
 }
 
 /// A signed request whose outcome nobody will tell.
@@ -132,7 +133,6 @@ pub trait Compile: std::marker::Send + Sync {
 
 /// What a signer starts with.
 pub struct Start {
-    pub venue: &'static Binance,
     pub log: Log,
     /// Entries under the newest snapshot.
     pub kept_at: u64,
@@ -159,6 +159,11 @@ pub fn fold(state: &mut State, index: EntryId, entry: &Entry) -> Result<(), Core
     let body = Body::from_entry(entry).map_err(|why| CoreError::Entry { entry: index, why })?;
     state.apply(index, body.at, &body.private.effects);
     Ok(())
+}
+
+/// The venue as a release has it.
+fn venue_of(files: &Files) -> Result<Arc<Binance>, String> {
+    Binance::of_release(files).map_err(|why| why.to_string())
 }
 
 /// Why a signer does not start, or goes no further.
@@ -209,7 +214,8 @@ impl From<LogError> for CoreError {
 
 /// The signer's heart. No `Debug`: it holds the keys.
 pub struct Core {
-    venue: &'static Binance,
+    /// With what the release in force adds to the catalog.
+    venue: Arc<Binance>,
     pub state: State,
     release: Option<Arc<Release>>,
     log: Log,
@@ -233,6 +239,8 @@ pub struct Core {
     ingress_epoch: Option<u32>,
     egress_is_up: bool,
     flights: Map<RequestId, Flight>,
+    /// Reports of all of them together.
+    reports_kept: usize,
     /// Requests from their approval to their outcome. Ingress may lie, and give one number twice.
     live: Set<RequestId>,
     /// Handed to a run of egress that is gone, or by a run of this signer that is: the venue may still accept them.
@@ -285,7 +293,7 @@ impl Core {
     /// Loads the release that the log names, takes the secrets, and records the start.
     pub fn start(start: Start) -> Result<Self, CoreError> {
         let state = start.state;
-        let release = match state.release {
+        let (release, venue) = match state.release {
             Some(hash) => {
                 let files = crate::releases::load(&start.releases, &hash)
                     .map_err(|why| CoreError::Release(why.to_string()))?;
@@ -295,13 +303,14 @@ impl Core {
                     .map_err(CoreError::Release)?;
                 let release = Release::load(&files, authority)
                     .map_err(|why| CoreError::Release(why.to_string()))?;
-                Some(Arc::new(release))
+                let venue = venue_of(&files).map_err(CoreError::Release)?;
+                (Some(Arc::new(release)), venue)
             }
-            None => None,
+            None => (None, venue_of(&Files::new()).map_err(CoreError::Release)?),
         };
         let clock = Clock::new(start.reading, state.time, state.jumped_us);
         let mut core = Self {
-            venue: start.venue,
+            venue,
             release,
             log: start.log,
             keyring: start.keyring,
@@ -323,6 +332,7 @@ impl Core {
             ingress_epoch: None,
             egress_is_up: true,
             flights: Map::default(),
+            reports_kept: 0,
             live: Set::default(),
             lost: Vec::new(),
             in_lane: BTreeMap::new(),
@@ -477,6 +487,7 @@ impl Core {
             self.venues.insert(venue.host, venue);
         }
     }
+
     /// A run of ingress began: what an older one sends is dropped.
     pub fn ingress_started(&mut self, epoch: u32) {
         self.ingress_epoch = Some(epoch);
@@ -504,6 +515,8 @@ impl Core {
         let now = self.clock.now();
         for (id, flight) in std::mem::take(&mut self.flights) {
             self.live.remove(&id);
+            // Those with a helper, or waiting for the disk, still count.
+            self.leave_lane(flight.lane);
             if flight.own.is_none() {
                 // Ingress has told whom it knew to wait when its own link broke; this is for who came after.
                 let (class, text) = match flight.kinds.iter().all(|kind| kind.is_read()) {
@@ -532,11 +545,10 @@ impl Core {
                     .or_insert(1);
             }
         }
-        self.in_lane.clear();
+        self.reports_kept = 0;
         self.venues.clear();
         self.own.reset();
         self.resolver.reset(now);
-        // Those with a helper, or waiting for the disk, still count.
         self.commands_egress_gone();
     }
 
@@ -594,15 +606,16 @@ impl Core {
             );
             return Ok(());
         }
+        let venue = Arc::clone(&self.venue);
         let raw = RawRequest {
             method: request.method,
-            host: &self.venue.catalog().host,
+            host: &venue.catalog().host,
             target: request.target,
             headers: &request.headers,
             body: request.body,
         };
         let mut key = None;
-        let (class, message, code) = match self.judge(&raw, request, &mut key, turn) {
+        let (class, message, code) = match self.judge(&venue, &raw, request, &mut key, turn) {
             Ok(()) => return Ok(()),
             Err(Early::Core(error)) => return Err(error),
             Err(Early::Again(status, body, code)) => {
@@ -621,12 +634,12 @@ impl Core {
 
     fn judge(
         &mut self,
+        venue: &Binance,
         raw: &RawRequest<'_>,
         request: &Request<'_>,
         known: &mut Option<VirtualKeyId>,
         turn: &mut Turn,
     ) -> Result<(), Early> {
-        let venue = self.venue;
         let presented = venue.present(raw)?;
         if presented.is_public() {
             return self.public(&presented, request, turn);
@@ -1037,6 +1050,7 @@ impl Core {
             until: self.clock.now(),
             own,
             reports: Vec::new(),
+            is_cut: false,
         };
         self.flights.insert(id, flight);
     }
@@ -1063,7 +1077,7 @@ impl Core {
             .values()
             .filter(|key| !key.revoked && !key.canary && key.expires > now)
             .flat_map(|key| &key.sources)
-            .filter_map(|text| virtual_keys::network(text))
+            .filter_map(|text| Network::parse(text))
             .collect();
         self.bound = bound.into_iter().collect();
         self.expires_at = self
@@ -1287,6 +1301,7 @@ impl Core {
             until: meta.until,
             own: meta.own,
             reports: Vec::new(),
+            is_cut: false,
         };
         self.flights.insert(meta.id, flight);
         Ok(())
@@ -1379,20 +1394,24 @@ impl Core {
             self.metrics.foreign_frames += 1;
             return Ok(());
         }
-        if flight.reports.len().saturating_add(outcome.reports.len()) > REPORTS_MAX {
-            // What is cut proves nothing about what is missing.
-            flight
-                .reports
-                .retain(|r| !matches!(r, Report::OpenOrdersComplete { .. }));
+        if self.reports_kept.saturating_add(outcome.reports.len()) > REPORTS_MAX {
+            flight.is_cut = true;
         } else {
+            self.reports_kept += outcome.reports.len();
             flight.reports.extend(outcome.reports.iter().cloned());
         }
         if outcome.more {
             return Ok(());
         }
-        let Some(flight) = self.flights.remove(&outcome.id) else {
+        let Some(mut flight) = self.flights.remove(&outcome.id) else {
             return Ok(());
         };
+        self.reports_kept = self.reports_kept.saturating_sub(flight.reports.len());
+        if flight.is_cut {
+            flight
+                .reports
+                .retain(|report| !matches!(report, Report::OpenOrdersComplete { .. }));
+        }
         self.live.remove(&outcome.id);
         self.leave_lane(flight.lane);
         let word = match outcome.sent {
@@ -1431,7 +1450,7 @@ impl Core {
         if effects.is_empty() && reads {
             return Ok(());
         }
-        let mut parts = effects.chunks(EFFECTS_MAX);
+        let mut parts = effects.chunks(OUTCOME_PARTS_MAX);
         let mut next = Some(parts.next().unwrap_or_default());
         while let Some(part) = next {
             let mut body = self.body(What::Outcome);
@@ -1445,7 +1464,12 @@ impl Core {
                 .as_ref()
                 .map(|why| why.chars().take(200).collect());
             if !reads {
-                body.regulator.reports = flight.reports.iter().take(EFFECTS_MAX).cloned().collect();
+                body.regulator.reports = flight
+                    .reports
+                    .iter()
+                    .take(OUTCOME_PARTS_MAX)
+                    .cloned()
+                    .collect();
             }
             body.private.effects = part.to_vec();
             self.note(body)?;

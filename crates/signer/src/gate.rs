@@ -20,7 +20,6 @@ use portcullis_model::state::State;
 use portcullis_model::wire::Request;
 use portcullis_room::confine::SandboxReport;
 use portcullis_room::control::Peer;
-use portcullis_venues::binance::Binance;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -28,7 +27,6 @@ use std::sync::Arc;
 
 /// What a site is made of, beside its log.
 pub struct Site {
-    pub venue: &'static Binance,
     pub folder: PathBuf,
     /// An empty log is created under it; a log of another name is refused.
     pub name: Name,
@@ -163,7 +161,6 @@ impl Sealed {
         let opened = checked.open(sign, site.disk, Arc::clone(&site.wake))?;
         let is_new = self.state.entries == 0;
         let mut core = Core::start(Start {
-            venue: site.venue,
             kept_at: checked_from,
             log: opened.log,
             state: self.state,

@@ -32,7 +32,7 @@ use portcullis_model::decide::Space;
 use portcullis_model::id::EntryId;
 use portcullis_model::log::note::{Checkpoint, Verifier};
 use portcullis_model::log::segment::{self, Damage, FRAME_HEAD_BYTES, Frame, SEGMENT_ENTRIES};
-use portcullis_model::log::tree::{Edge, leaf_hash};
+use portcullis_model::log::tree::Edge;
 use portcullis_model::log::{ENTRY_BYTES_MAX, Entry, EntryError, Hash, own_hash, seed_key};
 use portcullis_model::state::State;
 use std::collections::{HashMap, VecDeque};
@@ -52,6 +52,8 @@ pub const SYNC_AFTER: Duration = Duration::from_millis(3);
 pub const CHECKPOINT_EVERY: Duration = Duration::from_secs(1);
 /// A start reads a segment in parts of this size.
 const READ_BYTES: usize = 1 << 20;
+/// Where a start looks for the end of the list of checkpoints: one has some two hundred bytes.
+const CHECKPOINTS_TAIL_BYTES: u64 = 8 << 10;
 /// Stack of the thread behind the log: all memory of the signer is locked, so stacks are not left at their default.
 const STACK_BYTES: usize = 256 << 10;
 
@@ -186,6 +188,13 @@ impl Shared {
         u64::try_from(self.base.elapsed().as_micros())
             .unwrap_or(u64::MAX)
             .max(1)
+    }
+
+    /// Something is written and not synced since this moment, or an earlier one that is known already.
+    fn unsynced_from(&self, since: u64) {
+        let _ = self
+            .unsynced_since
+            .compare_exchange(0, since, Ordering::SeqCst, Ordering::SeqCst);
     }
 
     fn fail(&self, error: LogError) {
@@ -328,6 +337,7 @@ impl Checked {
             "vkey",
             format!("{}\n", self.verifier.text()).as_bytes(),
         )?;
+        let checkpoints = checkpoints(&folder, &self.verifier)?;
         let shared = Arc::new(Shared {
             written: AtomicU64::new(next),
             synced: AtomicU64::new(next),
@@ -353,7 +363,7 @@ impl Checked {
             edge: self.edge,
             seed: seed_key(&seed),
             hashes,
-            checkpoints: append_file(&folder.join("checkpoints"))?,
+            checkpoints,
             verifier: self.verifier,
             sign,
             signed: self.signed,
@@ -499,12 +509,9 @@ impl Log {
         self.buffer.clear();
         self.written = self.next;
         let shared = &self.shared;
-        if shared.unsynced_since.load(Ordering::Relaxed) == 0 {
-            shared
-                .unsynced_since
-                .store(shared.since_base(), Ordering::Relaxed);
-        }
+        // Before the look at the moment: whoever forgets it there looks at this afterwards.
         shared.written.store(self.written, Ordering::SeqCst);
+        shared.unsynced_from(shared.since_base());
         if !shared.dirty.swap(true, Ordering::SeqCst)
             && let Some(thread) = &self.thread
         {
@@ -718,12 +725,11 @@ impl Behind {
         let begun = self.shared.since_base();
         self.file.sync_data().map_err(at(&place))?;
         self.shared.synced.store(until, Ordering::SeqCst);
+        self.shared.unsynced_since.store(0, Ordering::SeqCst);
         // What was written while the sync ran is not known to be in it.
-        let rest = match self.shared.written.load(Ordering::SeqCst) > until {
-            true => begun,
-            false => 0,
-        };
-        self.shared.unsynced_since.store(rest, Ordering::Relaxed);
+        if self.shared.written.load(Ordering::SeqCst) > until {
+            self.shared.unsynced_from(begun);
+        }
         if self.shared.wanted.load(Ordering::SeqCst) <= until {
             self.shared.wanted.store(u64::MAX, Ordering::SeqCst);
             (self.shared.wake)();
@@ -920,7 +926,8 @@ pub fn check<E: From<LogError>>(
                     length,
                 } => {
                     let hash = hashes.next()?;
-                    let (entry, hash_now) = verified(index, entry, &seeds, hash.as_ref())?;
+                    let (entry, hash_now) = segment::check(index, entry, &seeds, hash.as_ref())
+                        .map_err(LogError::Damage)?;
                     if hash.is_none() {
                         found.fresh.push(hash_now);
                     }
@@ -1089,6 +1096,55 @@ impl Window {
     }
 }
 
+/// Opens the list of checkpoints for appending. A write that was cut short is cut off, or what is appended behind it could
+/// not be read; the newest checkpoint is written by itself only after it stands here, so it says where the list is whole.
+fn checkpoints(folder: &Path, verifier: &Verifier) -> Result<File, LogError> {
+    let place = folder.join("checkpoints");
+    let file = append_file(&place)?;
+    let length = file.metadata().map_err(at(&place))?.len();
+    let newest = read_or_empty(&folder.join("checkpoint"))?;
+    let from = length.saturating_sub(CHECKPOINTS_TAIL_BYTES);
+    let mut tail = Vec::new();
+    File::open(&place)
+        .and_then(|mut list| {
+            list.seek(SeekFrom::Start(from))?;
+            list.take(CHECKPOINTS_TAIL_BYTES).read_to_end(&mut tail)
+        })
+        .map_err(at(&place))?;
+    let whole = match newest.is_empty() {
+        // The first one may have been cut short; a longer list has lost its newest, and is left as it is.
+        true if from > 0 => None,
+        true => Some(0),
+        false => tail
+            .windows(newest.len())
+            .rposition(|part| part == newest)
+            .map(|at| at + newest.len()),
+    };
+    let Some(mut whole) = whole else {
+        return Ok(file);
+    };
+    // Between the list and the file by itself there may be one more.
+    while let Some((length, rest)) = tail
+        .get(whole..)
+        .and_then(|rest| rest.split_first_chunk::<4>())
+    {
+        let length = u32::from_be_bytes(*length) as usize;
+        let is_note =
+            |note: &[u8]| Checkpoint::open(&String::from_utf8_lossy(note), verifier).is_ok();
+        if !rest.get(..length).is_some_and(is_note) {
+            break;
+        }
+        whole += 4 + length;
+    }
+    if whole < tail.len() {
+        let whole = from + u64::try_from(whole).unwrap_or(u64::MAX);
+        file.set_len(whole)
+            .and_then(|()| file.sync_all())
+            .map_err(at(&place))?;
+    }
+    Ok(file)
+}
+
 fn newest_checkpoint(folder: &Path, verifier: &Verifier) -> Result<Option<Checkpoint>, LogError> {
     let place = folder.join("checkpoint");
     let bytes = read_or_empty(&place)?;
@@ -1161,26 +1217,6 @@ fn read_or_empty(place: &Path) -> Result<Vec<u8>, LogError> {
     match fs::read(place) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         other => other.map_err(at(place)),
-    }
-}
-
-/// An entry checked against the hash that was written for it; decoded, with its hash.
-fn verified(
-    index: EntryId,
-    bytes: &[u8],
-    seeds: &HashMap<u64, Hash>,
-    hash: Option<&Hash>,
-) -> Result<(Entry, Hash), LogError> {
-    let entry = Entry::decode_whole(bytes)
-        .map_err(|why| LogError::Damage(Damage::Entry { entry: index, why }))?;
-    let term = entry.header.term;
-    let seed = seeds
-        .get(&term)
-        .ok_or(LogError::Damage(Damage::Seed { entry: index, term }))?;
-    let found = leaf_hash(&entry.leaf(index, seed));
-    match hash.is_some_and(|hash| *hash != found) {
-        true => Err(LogError::Damage(Damage::Hash { entry: index })),
-        false => Ok((entry, found)),
     }
 }
 

@@ -228,7 +228,6 @@ fn loaded(mut started: Started, report: SandboxReport) -> Result<(Serve, File), 
     };
     let name = Name::new(&settings.site)?;
     let site = Site {
-        venue,
         folder: started.folder,
         name,
         by: settings

@@ -21,6 +21,7 @@ use crate::lanes::Lanes;
 use crate::secrets::{self, Secret, SecretsError};
 use operators::Operators;
 use portcullis_model::command::Answer;
+use portcullis_model::report::Report;
 use portcullis_model::wire::{
     self, CREDITS_OWED_MAX, Credit, Discarded, Hello, Lane, Outcome, Request, Venue, kind,
 };
@@ -361,7 +362,7 @@ impl Serve {
 
     fn wait(&mut self) -> io::Result<Ready> {
         // A helper's result may have come since it was looked for; then it is not waited for.
-        let at_once = !self.lanes.is_empty() || self.gate.has_news();
+        let at_once = !self.lanes.is_empty() || self.operators.has_more() || self.gate.has_news();
         let deadline = match at_once {
             true => None,
             false => self.deadline(),
@@ -817,6 +818,8 @@ fn from_egress(
             _ => Ok(false),
         },
         (kind::OUTCOME, true) => match (wire::message::<Outcome>(cbor), gate) {
+            // What no honest egress hands on would make entries that no log takes, and figures that no fold adds.
+            (Ok(outcome), _) if !outcome.reports.iter().all(Report::is_plausible) => Ok(false),
             (Ok(outcome), Gate::Open(core)) => core.outcome(&outcome, reading).map(|()| true),
             (Ok(_), _) => Ok(true),
             (Err(_), _) => Ok(false),

@@ -10,11 +10,13 @@ mod common;
 
 use aws_lc_rs::hmac;
 use common::*;
-use portcullis_model::action::ActionKind;
+use portcullis_model::action::{ActionKind, ClientOrderId, MarketKind};
 use portcullis_model::command::{Answer, Command};
 use portcullis_model::entry::What;
 use portcullis_model::halt::{Level, Scope};
 use portcullis_model::id::{EntryId, RequestId};
+use portcullis_model::number::Quantity;
+use portcullis_model::report::{OrderReport, OrderStatus, Report};
 use portcullis_model::wire::{self, Reply, Request, kind};
 use portcullis_room::control::Peer;
 use portcullis_room::spawn::pipes;
@@ -143,6 +145,85 @@ fn under_full_load_nothing_is_signed_after_a_halt_and_nothing_accepted_after_its
             assert!(*entry > halted.entry || *at <= halted.none_after);
         }
     }
+}
+
+#[test]
+fn what_no_venue_says_ends_the_link_and_not_the_signer() {
+    let order = OrderReport {
+        market: MarketKind::Spot,
+        symbol: "BTCUSDT".into(),
+        order_id: 1,
+        client_order_id: Some("one".into()),
+        list_id: None,
+        status: OrderStatus::Open,
+        side: None,
+        order_type: None,
+        time_in_force: None,
+        price: None,
+        original_quantity: None,
+        executed_quantity: Some(Quantity(1)),
+        executed_quote: None,
+        time_ms: None,
+        original_client_order_id: None,
+    };
+    // Texts of which an entry would be longer than the log takes, and a figure that cannot be subtracted from.
+    let long = OrderReport {
+        original_client_order_id: Some(ClientOrderId::from("x".repeat(900))),
+        ..order.clone()
+    };
+    let below = OrderReport {
+        executed_quantity: Some(Quantity(i128::MIN)),
+        ..order.clone()
+    };
+    for lie in [vec![long; 100], vec![order, below]] {
+        let folder = Folder::new();
+        let site = site_with(&folder, Some(lie.into_iter().map(Report::Order).collect()));
+        site.order("one");
+        site.wait_for(1);
+        // Without its egress the gate refuses, and operators are answered.
+        let (_, text) = site
+            .replies
+            .lock()
+            .unwrap()
+            .recv_timeout(Duration::from_secs(10))
+            .unwrap();
+        assert!(text.contains("broke"), "{text}");
+        assert!(matches!(site.stop(), Ended::Stopped));
+    }
+}
+
+#[test]
+fn commands_that_come_at_once_are_obeyed_one_after_the_other() {
+    let folder = Folder::new();
+    let site = site(&folder, true);
+    let halt = |level| Command::Halt {
+        scope: Scope::Firm,
+        level,
+        reason: "both".to_owned(),
+    };
+    {
+        let mut operator = site.operator.lock().unwrap();
+        let first = serde_json::to_vec(&halt(Level::Freeze)).unwrap();
+        let mut both = (first.len() as u32).to_be_bytes().to_vec();
+        both.extend(&first);
+        operator.write_all(&both).unwrap();
+        // The rest of what was written at once is asked, and answered first, as if it were alone.
+        let Answer::Halted(first) = ask(&mut operator, &halt(Level::Lock)) else {
+            panic!("the first answer");
+        };
+        operator
+            .set_read_timeout(Some(Duration::from_secs(10)))
+            .unwrap();
+        let mut head = [0; 4];
+        operator.read_exact(&mut head).expect("a second answer");
+        let mut json = vec![0; u32::from_be_bytes(head) as usize];
+        operator.read_exact(&mut json).unwrap();
+        let Answer::Halted(second) = serde_json::from_slice(&json).unwrap() else {
+            panic!("the second answer");
+        };
+        assert!(first.entry < second.entry);
+    }
+    assert!(matches!(site.stop(), Ended::Stopped));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use super::{ENTRY_BYTES_MAX, Entry, Hash};
 use crate::id::EntryId;
+use std::collections::HashMap;
 use std::fmt;
 
 /// Entries of one segment.
@@ -154,18 +155,18 @@ impl fmt::Display for Damage {
 
 impl std::error::Error for Damage {}
 
-/// Checks an entry against its hash; gives it decoded.
+/// Checks an entry against its hash, with the seeds of all terms; gives it decoded.
 pub fn check(
     index: EntryId,
     bytes: &[u8],
-    seed: Option<&Hash>,
+    seeds: &HashMap<u64, Hash>,
     hash: Option<&Hash>,
 ) -> Result<(Entry, Hash), Damage> {
     let entry = Entry::decode_whole(bytes).map_err(|why| Damage::Entry { entry: index, why })?;
-    let seed = seed.ok_or(Damage::Seed {
-        entry: index,
-        term: entry.header.term,
-    })?;
+    let term = entry.header.term;
+    let seed = seeds
+        .get(&term)
+        .ok_or(Damage::Seed { entry: index, term })?;
     let found = super::tree::leaf_hash(&entry.leaf(index, seed));
     if hash.is_some_and(|hash| *hash != found) {
         return Err(Damage::Hash { entry: index });

@@ -5,7 +5,8 @@ use super::{Compile, Core, CoreError, Turn, refuses};
 use crate::clock::Reading;
 use crate::keyring;
 use crate::releases;
-use crate::virtual_keys::{SOURCES_MAX, network};
+use crate::secrets::{LOG_KEY, SITE_SECRET};
+use crate::virtual_keys::SOURCES_MAX;
 use aws_lc_rs::rand;
 use minicbor::bytes::ByteVec;
 use portcullis_model::action::Scheme;
@@ -15,8 +16,9 @@ use portcullis_model::halt::{By, Halt, Level, Scope};
 use portcullis_model::id::{EntryId, Name, Timestamp, VirtualKeyId};
 use portcullis_model::release::{Files, Release};
 use portcullis_model::state::{Effect, State};
+use portcullis_model::table::Network;
 use portcullis_model::wire::{self, Discard, Discarded, kind};
-use portcullis_venues::binance::{VerifyKey, virtual_key_text};
+use portcullis_venues::binance::{Binance, VerifyKey, virtual_key_text};
 use serde_json::json;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -32,6 +34,8 @@ pub const REASON_BYTES_MAX: usize = 1_000;
 /// Cedar goes deep; the thread ends with the compilation.
 const COMPILE_STACK_BYTES: usize = 8 << 20;
 const API_KEY_BYTES_MAX: usize = 256;
+/// The name of a sealed file, as `portcullis-unseal` has it.
+const SEALED_BYTES_MAX: usize = 255;
 
 /// A halt that waits for egress.
 pub(super) struct Halting {
@@ -48,8 +52,11 @@ pub(super) struct Halting {
 pub(super) struct Compiling {
     token: Option<u64>,
     by: String,
-    done: Receiver<Result<Release, String>>,
+    done: Receiver<Result<Made, String>>,
 }
+
+/// A release, and the venue with what the release adds to its catalog.
+type Made = (Release, Arc<Binance>);
 
 /// What is to be compiled.
 enum Texts {
@@ -236,14 +243,18 @@ impl Core {
                 if !plain {
                     return Err(no("malformed", "the API key is not plain text"));
                 }
-                let inside = !sealed.is_empty()
+                let inside = (1..=SEALED_BYTES_MAX).contains(&sealed.len())
+                    && ![SITE_SECRET, LOG_KEY].contains(&sealed.as_str())
                     && std::path::Path::new(&sealed)
                         .components()
                         .all(|part| matches!(part, std::path::Component::Normal(_)));
                 if !inside {
                     return Err(no(
                         "malformed",
-                        format!("`{sealed}` is not a file of the site"),
+                        format!(
+                            "`{}` is no file of the site that may hold a key",
+                            sealed.chars().take(80).collect::<String>()
+                        ),
                     ));
                 }
                 if self.state.keys.values().any(|key| key.api_key == api_key) {
@@ -476,7 +487,7 @@ impl Core {
                 format!("name between 1 and {SOURCES_MAX} networks that it may come from"),
             ));
         }
-        if let Some(bad) = sources.iter().find(|text| network(text).is_none()) {
+        if let Some(bad) = sources.iter().find(|text| Network::parse(text).is_none()) {
             return Err(No {
                 hint: Some("write `10.0.0.0/8` or one address; bits beyond the prefix are zero"),
                 ..no("malformed", format!("`{bad}` is no network"))
@@ -737,7 +748,7 @@ impl Core {
     fn compiled(
         &mut self,
         compiling: Compiling,
-        done: Result<Release, String>,
+        done: Result<Made, String>,
         turn: &mut Turn,
     ) -> Result<(), CoreError> {
         let refuse = |code: &str, message: String| Answer::Refused {
@@ -745,8 +756,8 @@ impl Core {
             message,
             hint: None,
         };
-        let release = match done {
-            Ok(release) => release,
+        let (release, venue) = match done {
+            Ok(made) => made,
             Err(why) => {
                 self.events
                     .alert("release-refused", json!({ "why": why.clone() }));
@@ -759,7 +770,7 @@ impl Core {
         let Some(token) = compiling.token else {
             // The same release, for strategies and accounts that are new.
             if self.state.release == Some(release.hash) {
-                self.release = Some(Arc::new(release));
+                (self.release, self.venue) = (Some(Arc::new(release)), venue);
             }
             return Ok(());
         };
@@ -771,7 +782,7 @@ impl Core {
         let entry = self.enact(&compiling.by, text, vec![effect])?;
         self.metrics.commands += 1;
         let _ = wire::frame(&mut turn.to_egress, kind::HOSTS, &release.hosts);
-        self.release = Some(Arc::new(release));
+        (self.release, self.venue) = (Some(Arc::new(release)), venue);
         self.own.prices_now();
         self.answers
             .push((token, Some(entry), Answer::Done { entry }));
@@ -828,12 +839,7 @@ impl Core {
 }
 
 /// A release from its texts, checked in every way.
-fn made(
-    compile: &dyn Compile,
-    state: &State,
-    folder: &Path,
-    texts: Texts,
-) -> Result<Release, String> {
+fn made(compile: &dyn Compile, state: &State, folder: &Path, texts: Texts) -> Result<Made, String> {
     let (files, is_new) = match texts {
         Texts::New(files) => (files, true),
         Texts::InForce(hash) => (
@@ -843,12 +849,13 @@ fn made(
     };
     let authority = compile.compile(&files, state)?;
     let release = Release::load(&files, authority).map_err(|why| why.to_string())?;
+    let venue = super::venue_of(&files)?;
     wire::frame(&mut Vec::new(), kind::HOSTS, &release.hosts)
         .map_err(|_| "hosts.toml: its roots and pins do not fit a frame".to_owned())?;
     if is_new {
         releases::store(folder, &files).map_err(|why| why.to_string())?;
     }
-    Ok(release)
+    Ok((release, venue))
 }
 
 pub(super) fn mode(observe: bool) -> &'static str {

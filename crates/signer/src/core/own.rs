@@ -16,6 +16,7 @@ use portcullis_model::wire::{Header, Lane, Outcome};
 use portcullis_venues::RawRequest;
 use serde_json::json;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Prices at most this often.
@@ -225,14 +226,14 @@ impl Core {
 
     /// Asks for public data in the venue's words, decoded like any program's request.
     fn ask_public(&mut self, target: &str, own: Own, turn: &mut Turn) {
+        let venue = Arc::clone(&self.venue);
         let raw = RawRequest {
             method: "GET",
-            host: &self.venue.catalog().host,
+            host: &venue.catalog().host,
             target: target.as_bytes(),
             headers: &[],
             body: &[],
         };
-        let venue = self.venue;
         let stamp = Stamp {
             venue_time_ms: 0,
             receive_window_ms: 0,
@@ -272,14 +273,14 @@ impl Core {
             name: "x-mbx-apikey",
             value: (&b"gate"[..]).into(),
         }];
+        let venue = Arc::clone(&self.venue);
         let raw = RawRequest {
             method: "GET",
-            host: &self.venue.catalog().host,
+            host: &venue.catalog().host,
             target: target.as_bytes(),
             headers: &headers,
             body: &[],
         };
-        let venue = self.venue;
         let Ok(actions) = venue.decode(&raw) else {
             self.events
                 .alert("bug-own-request", json!({ "target": target }));

@@ -151,7 +151,6 @@ fn open_on(
         .open(KeyId(3), "RealReadKey", Scheme::HmacSha256, REAL)
         .unwrap();
     Core::start(Start {
-        venue: Binance::builtin().unwrap(),
         log: opened.log,
         kept_at: 0,
         state,
@@ -1218,6 +1217,116 @@ fn on_a_nearly_full_disk_what_lowers_risk_passes_and_is_recorded() {
     let (answer, _) = site.command_with(halt, |site, _| site.pass(10_000));
     assert!(matches!(answer, Answer::Halted(_)), "{answer:?}");
     assert!(site.core().state.entries > before + 3);
+}
+
+#[test]
+fn what_a_release_adds_to_the_catalog_holds_with_it_and_after_a_start() {
+    let mut site = site();
+    let fields = format!("{ORDER}one&algoMark=7");
+    let code = |site: &mut Site, fields: &str| {
+        let payload = site.signed(fields, site.at());
+        site.ask("POST", "/api/v3/order", &payload, LOCAL).1
+    };
+    assert!(code(&mut site, &fields).unwrap().contains("algoMark"));
+    let mut more = files();
+    more.insert(
+        "catalog.d/own.toml".to_owned(),
+        "venue = \"binance\"\nhost = \"api.binance.com\"\n[[endpoint]]\nmethod = \"POST\"\n\
+         path = \"/api/v3/order\"\nextend = true\nfields = { algoMark = \"token\" }\n"
+            .to_owned(),
+    );
+    site.done(Command::Release {
+        files: more.clone(),
+    });
+    site.pass(1_000_000);
+    site.price();
+    assert_eq!(code(&mut site, &fields), None);
+    site.restart();
+    site.pass(1_000_000);
+    site.price();
+    let other = format!("{ORDER}two&algoMark=8");
+    assert_eq!(code(&mut site, &other), None);
+    // One that does not load is no release, and the one in force goes on.
+    more.insert("catalog.d/own.toml".to_owned(), "venue = 1".to_owned());
+    let answer = site.command(Command::Release { files: more });
+    assert!(matches!(answer, Answer::Refused { .. }), "{answer:?}");
+    site.done(Command::Release { files: files() });
+    let third = format!("{ORDER}three&algoMark=9");
+    assert!(code(&mut site, &third).unwrap().contains("algoMark"));
+}
+
+#[test]
+fn a_key_is_sealed_in_a_file_of_its_own_with_a_name_that_can_be() {
+    let mut site = site();
+    for sealed in [
+        "keys/log-key.age",
+        "keys/site-secret.age",
+        "../x",
+        "",
+        &"x".repeat(256),
+        &"x".repeat(70_000),
+    ] {
+        let answer = site.command(Command::KeyAdd {
+            account: name("main"),
+            duty: Duty::Move,
+            scheme: Scheme::HmacSha256,
+            api_key: "Another".to_owned(),
+            sealed: sealed.to_owned(),
+        });
+        assert!(matches!(answer, Answer::Refused { .. }), "{answer:?}");
+    }
+}
+
+#[test]
+fn a_list_that_was_cut_says_nothing_about_what_is_missing() {
+    let mut site = site();
+    let (out, _) = site.order("one");
+    let id = out[0].id;
+    let part = |reports: Vec<Report>, more| Outcome {
+        id,
+        entry: out[0].entry,
+        sent: Sent::MaybeSent,
+        status: 0,
+        reports,
+        why: None,
+        took_us: 1,
+        more,
+    };
+    let now = site.now;
+    let some = vec![Report::Unreadable; REPORTS_MAX / 2];
+    let end = Report::OpenOrdersComplete {
+        market: portcullis_model::action::MarketKind::Spot,
+        symbol: None,
+    };
+    for _ in 0..10 {
+        site.core().outcome(&part(some.clone(), true), now).unwrap();
+    }
+    assert_eq!(site.core().reports_kept, REPORTS_MAX);
+    site.core().outcome(&part(vec![end], true), now).unwrap();
+    let flight = &site.core().flights[&id];
+    assert!(flight.is_cut && flight.reports.len() == REPORTS_MAX);
+    site.core().outcome(&part(Vec::new(), false), now).unwrap();
+    assert_eq!(site.core().reports_kept, 0);
+}
+
+#[test]
+fn what_egress_took_with_it_leaves_its_lane_and_no_other() {
+    let mut site = site_with(true);
+    // One waits for its slow signature, one is at egress.
+    site.order("slow");
+    let payload = site.signed("symbol=BTCUSDT", site.at());
+    let read = site.ask("GET", "/api/v3/openOrders", &payload, LOCAL);
+    assert_eq!(read.0.len(), 1);
+    let count = |site: &mut Site, lane| site.core().in_lane.get(&lane).copied().unwrap_or(0);
+    assert_eq!(
+        (count(&mut site, Lane::Order), count(&mut site, Lane::Read)),
+        (1, 1)
+    );
+    site.egress_gone();
+    assert_eq!(
+        (count(&mut site, Lane::Order), count(&mut site, Lane::Read)),
+        (1, 0)
+    );
 }
 
 #[test]

@@ -3,6 +3,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use minicbor::bytes::ByteVec;
 use portcullis_model::id::Timestamp;
 use portcullis_model::log::Header;
+use portcullis_model::log::tree::leaf_hash;
 use std::sync::atomic::AtomicU32;
 
 /// A folder that goes with the test.
@@ -285,6 +286,55 @@ fn a_log_shorter_than_what_was_signed_is_refused() {
     assert!(matches!(open_log(&folder), Err(LogError::Damage(_))));
     fs::write(folder.segment(), b"").unwrap();
     assert!(matches!(open_log(&folder), Err(LogError::Damage(_))));
+}
+
+/// How many checkpoints the list holds; each must be whole and signed.
+fn listed(folder: &Folder) -> usize {
+    let key = Ed25519KeyPair::from_seed_unchecked(&[5; 32]).unwrap();
+    let verifier = Verifier {
+        name: "site.test".to_owned(),
+        public: key.public_key().as_ref().try_into().unwrap(),
+    };
+    let list = fs::read(folder.0.join("checkpoints")).unwrap();
+    let (mut rest, mut count) = (&list[..], 0);
+    while let Some((length, after)) = rest.split_first_chunk() {
+        let length = u32::from_be_bytes(*length) as usize;
+        let note = std::str::from_utf8(&after[..length]).unwrap();
+        Checkpoint::open(note, &verifier).unwrap();
+        (rest, count) = (&after[length..], count + 1);
+    }
+    assert!(rest.is_empty());
+    count
+}
+
+#[test]
+fn a_list_of_checkpoints_that_was_cut_short_is_whole_after_the_next_start() {
+    let folder = Folder::new();
+    write(&folder, 0, 3);
+    let (list, newest) = (folder.0.join("checkpoints"), folder.0.join("checkpoint"));
+    let (first, note) = (fs::read(&list).unwrap(), fs::read(&newest).unwrap());
+    write(&folder, 3, 3);
+    let second = fs::read(&list).unwrap();
+    assert_eq!(listed(&folder), 2);
+    // The run ended while the second was appended, and before it was written by itself; or nothing was signed before.
+    for (newest_note, from) in [(&note[..], first.len()), (&b""[..], 0)] {
+        let tails = (from..second.len())
+            .step_by(11)
+            .map(|cut| second[..cut].to_vec());
+        let zeros = [&second[..from], &[0; 200]].concat();
+        for tail in tails.chain([zeros]) {
+            let copy = folder.copy();
+            fs::write(copy.0.join("checkpoint"), newest_note).unwrap();
+            fs::write(copy.0.join("checkpoints"), &tail).unwrap();
+            let before = usize::from(tail.len() >= first.len() && tail[..first.len()] == first);
+            write(&copy, 6, 1);
+            assert_eq!(listed(&copy), before + 1, "{} bytes", tail.len());
+        }
+    }
+    let copy = folder.copy();
+    fs::write(copy.0.join("checkpoint"), &note).unwrap();
+    write(&copy, 6, 1);
+    assert_eq!(listed(&copy), 3, "one that is whole stays");
 }
 
 #[test]

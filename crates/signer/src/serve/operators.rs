@@ -39,6 +39,8 @@ pub(super) struct Operators {
     pub(super) may: Vec<OperatorSettings>,
     pub(super) listener: Option<OwnedFd>,
     connections: BTreeMap<u64, Connection>,
+    /// Connections whose next command has been read already, behind one that was under way.
+    behind: Vec<u64>,
     next: u64,
     parsed: Receiver<Parsed>,
     tell_parsed: Sender<Parsed>,
@@ -51,6 +53,7 @@ impl Operators {
             may: Vec::new(),
             listener: None,
             connections: BTreeMap::new(),
+            behind: Vec::new(),
             next: OPERATORS,
             parsed,
             tell_parsed,
@@ -124,13 +127,18 @@ impl Operators {
         Ok(())
     }
 
+    /// A command waits here that nothing will wake the loop for.
+    pub(super) fn has_more(&self) -> bool {
+        !self.behind.is_empty()
+    }
+
     /// What operators said, as far as it is whole.
     pub(super) fn read(&mut self, ready: &[u64], poll: &Poll, waker: &Waker) -> Vec<Asked> {
         let mut asked = Vec::new();
         while let Ok((token, command)) = self.parsed.try_recv() {
             self.parsed_one(token, command, &mut asked, poll);
         }
-        for token in ready {
+        for token in std::mem::take(&mut self.behind).iter().chain(ready) {
             let Some(connection) = self.connections.get_mut(token) else {
                 continue;
             };
@@ -152,6 +160,9 @@ impl Operators {
         let Some(connection) = self.connections.get_mut(&token) else {
             return;
         };
+        if connection.is_asking || connection.is_ending {
+            return;
+        }
         let Some((head, rest)) = connection.input.split_first_chunk::<HEAD_BYTES>() else {
             return;
         };
@@ -222,6 +233,9 @@ impl Operators {
         };
         connection.is_asking = false;
         push(&mut connection.output, answer);
+        if !connection.input.is_empty() {
+            self.behind.push(token);
+        }
         match flush(connection) {
             true => self.watch(token, poll),
             false => self.close(token, poll),

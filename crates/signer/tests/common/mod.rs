@@ -12,7 +12,7 @@ use portcullis_model::id::{AccountId, EntryId, KeyId, Name, RequestId, StrategyI
 use portcullis_model::log::Entry;
 use portcullis_model::log::note::Verifier;
 use portcullis_model::release::{Authority, Files, Judgement};
-use portcullis_model::report::Sent;
+use portcullis_model::report::{Report, Sent};
 use portcullis_model::state::State;
 use portcullis_model::table;
 use portcullis_model::wire::{
@@ -145,7 +145,6 @@ pub fn open(folder: &Path) -> (Core, Waker) {
             .unwrap();
     }
     let core = Core::start(Start {
-        venue: Binance::builtin().unwrap(),
         log: opened.log,
         kept_at: 0,
         state,
@@ -244,7 +243,12 @@ pub fn hello(room: &str) -> Hello {
     }
 }
 
-pub fn started((core, waker): (Core, Waker), api_key: &str, secret: &str, answers: bool) -> Site {
+pub fn started(
+    (core, waker): (Core, Waker),
+    api_key: &str,
+    secret: &str,
+    answer: Option<Vec<Report>>,
+) -> Site {
     let (from_ingress, mut ingress_out) = pipe().unwrap();
     let (mut ingress_in, to_ingress) = pipe().unwrap();
     let (from_egress, egress_out) = pipe().unwrap();
@@ -281,7 +285,7 @@ pub fn started((core, waker): (Core, Waker), api_key: &str, secret: &str, answer
         }
     });
     let seen: Log = Arc::default();
-    egress(egress_in, egress_out, Arc::clone(&seen), answers);
+    egress(egress_in, egress_out, Arc::clone(&seen), answer);
     Site {
         operator: Mutex::new(operator),
         to_signer: Arc::new(Mutex::new(ingress_out)),
@@ -295,8 +299,13 @@ pub fn started((core, waker): (Core, Waker), api_key: &str, secret: &str, answer
     }
 }
 
-/// Notes what it gets; with `answers` each is refused by the venue, else nothing is heard of it until a discard.
-pub fn egress(mut from: PipeReader, mut to: PipeWriter, seen: Log, answers: bool) {
+/// What the venue says to an order that it does not take.
+pub fn refused() -> Vec<Report> {
+    vec![Report::Refused { code: -2010 }]
+}
+
+/// Notes what it gets, and says `answer` to each; without one nothing is heard of it until a discard.
+pub fn egress(mut from: PipeReader, mut to: PipeWriter, seen: Log, answer: Option<Vec<Report>>) {
     write_frame(&mut to, kind::HELLO, &hello("egress"));
     thread::spawn(move || {
         while let Some((kind, cbor)) = read_frame(&mut from) {
@@ -320,16 +329,17 @@ pub fn egress(mut from: PipeReader, mut to: PipeWriter, seen: Log, answers: bool
                 target: String::from_utf8(send.target.to_vec()).unwrap(),
                 at: Timestamp(reading().wall_us),
             });
-            if answers {
+            let mut parts = answer.iter().flat_map(|all| all.chunks(20)).peekable();
+            while let Some(part) = parts.next() {
                 let outcome = Outcome {
                     id: send.id,
                     entry: send.entry,
                     sent: Sent::Sent,
                     status: 400,
-                    reports: vec![portcullis_model::report::Report::Refused { code: -2010 }],
+                    reports: part.to_vec(),
                     why: None,
                     took_us: 10,
-                    more: false,
+                    more: parts.peek().is_some(),
                 };
                 write_frame(&mut to, kind::OUTCOME, &outcome);
             }
@@ -413,9 +423,14 @@ impl Site {
 
 /// A site set up by operators' commands alone, in a folder of its own.
 pub fn site(folder: &Folder, answers: bool) -> Site {
+    site_with(folder, answers.then(refused))
+}
+
+/// The same, whose egress says this of everything.
+pub fn site_with(folder: &Folder, answer: Option<Vec<Report>>) -> Site {
     let (mut core, waker) = open(&folder.0);
     core.create("uid 0", name("site")).unwrap();
-    let mut site = started((core, waker), "", "", answers);
+    let mut site = started((core, waker), "", "", answer);
     site.done(Command::AccountAdd {
         name: name("main"),
         venue: name("binance"),

@@ -25,7 +25,8 @@ use crate::catalog::{Catalog, CatalogError};
 use crate::error::DecodeError;
 use crate::request::RawRequest;
 use portcullis_model::action::Stamp;
-use std::sync::LazyLock;
+use portcullis_model::release::{CATALOG_FOLDER, Files};
+use std::sync::{Arc, LazyLock};
 
 /// The catalog that is compiled in.
 pub const CATALOG: (&str, &str) = ("binance.toml", include_str!("../../catalog/binance.toml"));
@@ -40,6 +41,9 @@ pub const HOSTS: [&str; 7] = [
     "api-gcp.binance.com",
     "data-api.binance.vision",
 ];
+
+static BUILTIN: LazyLock<Result<Arc<Binance>, CatalogError>> =
+    LazyLock::new(|| Binance::load(&[]).map(Arc::new));
 
 /// The venue with one catalog.
 #[derive(Debug)]
@@ -57,9 +61,20 @@ impl Binance {
 
     /// The compiled-in catalog alone.
     pub fn builtin() -> Result<&'static Self, &'static CatalogError> {
-        static BUILTIN: LazyLock<Result<Binance, CatalogError>> =
-            LazyLock::new(|| Binance::load(&[]));
-        BUILTIN.as_ref()
+        BUILTIN.as_ref().map(|shared| &**shared)
+    }
+
+    /// The compiled-in catalog with what a release adds to it.
+    pub fn of_release(files: &Files) -> Result<Arc<Self>, CatalogError> {
+        let extra: Vec<(&str, &str)> = files
+            .iter()
+            .filter(|(name, _)| name.starts_with(CATALOG_FOLDER))
+            .map(|(name, text)| (name.as_str(), text.as_str()))
+            .collect();
+        match extra.is_empty() {
+            true => BUILTIN.clone(),
+            false => Self::load(&extra).map(Arc::new),
+        }
     }
 
     #[must_use]

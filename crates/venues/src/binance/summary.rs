@@ -45,7 +45,9 @@ impl Binance {
         } else {
             refused(rule, status, body, &mut out)
         };
-        if read.is_none() {
+        let all = out.len();
+        out.retain(Report::is_plausible);
+        if read.is_none() || out.len() < all {
             // What was read before the fault is kept: each report is a fact of its own.
             out.retain(|r| !matches!(r, Report::OpenOrdersComplete { .. }));
             out.push(Report::Unreadable);
