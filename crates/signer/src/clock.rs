@@ -13,6 +13,8 @@ pub const JUMP_US_MAX: u64 = 5_000_000;
 pub const DRIFT_PARTS: u64 = 1_000;
 /// The venue's clock is followed this far; a larger measured offset is cut to it, and `status` says so.
 pub const OFFSET_US_MAX: i64 = 500_000;
+/// The venue takes no request that is stamped further ahead of its own clock.
+pub const VENUE_AHEAD_US_MAX: u64 = 1_000_000;
 /// A measurement whose answer took longer says too little to be used.
 pub const MEASURED_IN_US_MAX: u64 = 1_000_000;
 
@@ -137,6 +139,14 @@ impl Clock {
         Timestamp(self.now.0.saturating_add_signed(self.offset_us))
     }
 
+    /// How far the venue's clock is behind the time that requests are stamped with, as far as it accepts such: so much
+    /// later than its window says may one of them take effect.
+    #[must_use]
+    pub fn venue_behind_us(&self) -> u64 {
+        let behind = self.offset_us.saturating_sub(self.measured_us.unwrap_or(0));
+        u64::try_from(behind).unwrap_or(0).min(VENUE_AHEAD_US_MAX)
+    }
+
     /// Back from the venue's time to ours.
     #[must_use]
     pub fn from_venue(&self, at: Timestamp) -> Timestamp {
@@ -228,6 +238,23 @@ mod tests {
             // 500 parts in a million for more than a day.
             let us = n * 1_000_000;
             assert_eq!(clock.tick(after(us, (us / 2_000) as i64)), None);
+        }
+    }
+
+    #[test]
+    fn a_venue_that_is_further_behind_takes_requests_for_longer() {
+        let mut clock = Clock::new(START, Timestamp(0), None);
+        assert_eq!(clock.venue_behind_us(), 0, "not measured");
+        for (off_ms, behind_us) in [
+            (0, 0),
+            (-400, 0),
+            (-1_400, 900_000),
+            (-90_000, 1_000_000),
+            (90_000, 0),
+            (i64::MIN / 2_000, 1_000_000),
+        ] {
+            clock.measured((START.wall_us / 1000).saturating_add_signed(off_ms), 0);
+            assert_eq!(clock.venue_behind_us(), behind_us, "{off_ms} ms");
         }
     }
 

@@ -31,7 +31,9 @@ use portcullis_model::command::Answer;
 use portcullis_model::decide::{Caller, Decision, Facts, Verdict, decide};
 use portcullis_model::entry::{Body, BodyError, OUTCOME_PARTS_MAX, What};
 use portcullis_model::halt::{Halt, Level, Passage, Scope};
-use portcullis_model::id::{AccountId, EntryId, GATE, KeyId, RequestId, Timestamp, VirtualKeyId};
+use portcullis_model::id::{
+    AccountId, EntryId, GATE, KeyId, RequestId, StrategyId, Timestamp, VirtualKeyId,
+};
 use portcullis_model::log::Entry;
 use portcullis_model::refusal::{Class, Refusal};
 use portcullis_model::release::{Authority, Files, Release};
@@ -354,8 +356,9 @@ impl Core {
         core.keyring.wakes(Arc::clone(&core.wake));
         for (entry, (at, seen)) in &core.state.seen {
             let until = at.plus_us(REMEMBERED_US);
+            // Whose it was the log says elsewhere; it is in nobody's part.
             core.replay
-                .keep(Mark(*seen), First::Approved(*entry), until);
+                .keep(VirtualKeyId(0), Mark(*seen), First::Approved(*entry), until);
             // The run before this one signed it, and its outcome may not have come.
             core.lost.push(Lost {
                 entry: *entry,
@@ -513,6 +516,7 @@ impl Core {
     pub fn egress_awaited(&mut self, turn: &mut Turn) {
         self.egress_is_up = false;
         let now = self.clock.now();
+        self.forget_lost();
         for (id, flight) in std::mem::take(&mut self.flights) {
             self.live.remove(&id);
             // Those with a helper, or waiting for the disk, still count.
@@ -550,6 +554,13 @@ impl Core {
         self.own.reset();
         self.resolver.reset(now);
         self.commands_egress_gone();
+    }
+
+    /// What the venue takes no more is nobody's affair any more.
+    fn forget_lost(&mut self) {
+        let now = self.clock.now();
+        self.lost
+            .retain(|one| one.until.plus_us(commands::CLOCK_DOUBT_US) > now);
     }
 
     /// A jump of the clock that was seen is an entry, so that a start does not forget it.
@@ -753,7 +764,7 @@ impl Core {
             false => {
                 let path = &presented.rule().path;
                 let mark = mark(id, request.method, path, &message);
-                match self.replay.look(&mark, venue_now) {
+                match self.replay.look(id, &mark, venue_now) {
                     Seen::New => {}
                     Seen::Repeated(First::Approved(_)) => {
                         return Err(Early::Class(
@@ -858,7 +869,9 @@ impl Core {
                     kinds: actions.list.iter().map(Action::kind).collect(),
                     targets: self.state.targets(caller.account, &actions.list),
                     reserved: decision.reserved,
-                    until: now.plus_us(u64::from(window_ms) * 1_000 + 1_000),
+                    until: now
+                        .plus_us(u64::from(window_ms) * 1_000 + 1_000)
+                        .plus_us(self.clock.venue_behind_us()),
                     own: None,
                 };
                 let approved = Approved {
@@ -875,7 +888,7 @@ impl Core {
                 body.regulator.actions = actions.list;
                 let (queued, entry) = self.append(body, approved)?;
                 if let Some((mark, until)) = mark {
-                    self.replay.keep(mark, First::Approved(entry), until);
+                    self.replay.keep(id, mark, First::Approved(entry), until);
                 }
                 self.live.insert(request.id);
                 *self.in_lane.entry(lane).or_default() += 1;
@@ -904,10 +917,7 @@ impl Core {
                     None
                 };
                 self.metrics.refused(refusal.code());
-                self.events.event(
-                    "refused",
-                    json!({ "strategy": caller.strategy, "code": refusal.code(), "entry": entry }),
-                );
+                self.told_refused(caller.strategy, refusal.code(), entry);
                 let (status, text) = refuse(refusal.class(), &refusal.to_string(), entry);
                 reply_with(turn, request.id, status, &text, refusal.code());
                 if let Some((mark, until)) = mark {
@@ -916,7 +926,7 @@ impl Core {
                         body: text,
                         code: refusal.code(),
                     };
-                    self.replay.keep(mark, first, until);
+                    self.replay.keep(id, mark, first, until);
                 }
                 Ok(())
             }
@@ -952,10 +962,7 @@ impl Core {
             None
         };
         self.metrics.refused(code);
-        self.events.event(
-            "refused",
-            json!({ "strategy": caller.strategy, "code": code, "entry": entry }),
-        );
+        self.told_refused(caller.strategy, code, entry);
         reply(
             turn,
             request.id,
@@ -965,6 +972,16 @@ impl Core {
             entry,
         );
         Ok(())
+    }
+
+    /// A line for each refusal that has an entry; whoever floods shall not fill the disk by our lines either.
+    fn told_refused(&mut self, strategy: StrategyId, code: &'static str, entry: Option<EntryId>) {
+        if let Some(entry) = entry {
+            self.events.event(
+                "refused",
+                json!({ "strategy": strategy, "code": code, "entry": entry }),
+            );
+        }
     }
 
     /// Public data goes on unsigned and unrecorded, from the sources of virtual keys only.
@@ -1572,7 +1589,7 @@ fn lane(reads: bool, reserved: bool) -> Lane {
 struct Out {
     id: RequestId,
     entry: Option<EntryId>,
-    strategy: portcullis_model::id::StrategyId,
+    strategy: StrategyId,
     account: Option<AccountId>,
     lane: Lane,
     endpoint: u16,

@@ -7,12 +7,18 @@
 
 use aws_lc_rs::digest;
 use portcullis_model::id::{EntryId, Timestamp, VirtualKeyId};
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, Hasher};
 
 /// Statements remembered at most: five minutes of a thousand orders a second. When it is full, what changes something is
 /// refused as not available until the oldest has expired; nothing is forgotten early.
 pub const STATEMENTS_MAX: usize = 300_000;
+/// Of one virtual key at most: a minute of a thousand orders a second, and more. So a program that floods fills its own
+/// part, refused statements too, and nobody else's.
+pub const OF_KEY_MAX: usize = 75_000;
+/// And so many of each, even where all others together have filled the memory.
+pub const OF_KEY_ALWAYS: usize = 1_000;
 
 const SECOND_US: u64 = 1_000_000;
 
@@ -64,10 +70,14 @@ pub enum Seen<'a> {
 /// The statements seen.
 #[derive(Debug)]
 pub struct Replay {
-    seen: HashMap<Mark, (Timestamp, First), MarkHash>,
+    seen: HashMap<Mark, (Timestamp, VirtualKeyId, First), MarkHash>,
+    /// How many of each virtual key.
+    of_key: HashMap<VirtualKeyId, usize>,
     /// By the second in which their windows end: a statement is forgotten with its second, never before its own moment.
     by_second: BTreeMap<u64, Vec<Mark>>,
     max: usize,
+    of_key_max: usize,
+    always: usize,
 }
 
 /// A mark is a hash already: its first bytes serve.
@@ -102,22 +112,25 @@ impl Hasher for FirstBytes {
 
 impl Default for Replay {
     fn default() -> Self {
-        Self::new(STATEMENTS_MAX)
+        Self::new(STATEMENTS_MAX, OF_KEY_MAX, OF_KEY_ALWAYS)
     }
 }
 
 impl Replay {
     #[must_use]
-    pub fn new(max: usize) -> Self {
+    pub fn new(max: usize, of_key_max: usize, always: usize) -> Self {
         Self {
             seen: HashMap::default(),
+            of_key: HashMap::new(),
             by_second: BTreeMap::new(),
             max,
+            of_key_max,
+            always,
         }
     }
 
-    /// Whether this statement came before. `now` is the venue's time, as in the statements.
-    pub fn look(&mut self, mark: &Mark, now: Timestamp) -> Seen<'_> {
+    /// Whether this statement of `key` came before. `now` is the venue's time, as in the statements.
+    pub fn look(&mut self, key: VirtualKeyId, mark: &Mark, now: Timestamp) -> Seen<'_> {
         while let Some(second) = self.by_second.first_entry() {
             // The last moment of that second must have passed.
             if (second.key() + 1) * SECOND_US > now.0 {
@@ -126,26 +139,42 @@ impl Replay {
             let (second, marks) = second.remove_entry();
             for mark in marks {
                 // One that was kept again meanwhile stands under a later second too.
-                let is_over = |(until, _): &(Timestamp, First)| until.0 / SECOND_US <= second;
-                if self.seen.get(&mark).is_some_and(is_over) {
-                    self.seen.remove(&mark);
+                let Entry::Occupied(seen) = self.seen.entry(mark) else {
+                    continue;
+                };
+                if seen.get().0.0 / SECOND_US <= second {
+                    let (_, key, _) = seen.remove();
+                    self.forget(key);
                 }
             }
         }
-        let full = self.seen.len() >= self.max;
+        let own = self.of_key.get(&key).copied().unwrap_or(0);
+        let full = own >= self.of_key_max || (self.seen.len() >= self.max && own >= self.always);
         match self.seen.get(mark) {
             // One whose window has passed counts no more: its time alone refuses it.
-            Some((until, first)) if *until >= now => Seen::Repeated(first),
+            Some((until, _, first)) if *until >= now => Seen::Repeated(first),
             None if full => Seen::Full,
             Some(_) | None => Seen::New,
         }
     }
 
     /// Remembers what became of it until its own window has passed, when its time alone refuses it.
-    pub fn keep(&mut self, mark: Mark, first: First, until: Timestamp) {
-        self.seen.insert(mark, (until, first));
+    pub fn keep(&mut self, key: VirtualKeyId, mark: Mark, first: First, until: Timestamp) {
+        *self.of_key.entry(key).or_default() += 1;
+        if let Some((_, key, _)) = self.seen.insert(mark, (until, key, first)) {
+            self.forget(key);
+        }
         let second = self.by_second.entry(until.0 / SECOND_US);
         second.or_default().push(mark);
+    }
+
+    fn forget(&mut self, key: VirtualKeyId) {
+        if let Entry::Occupied(mut own) = self.of_key.entry(key) {
+            *own.get_mut() = own.get().saturating_sub(1);
+            if *own.get() == 0 {
+                own.remove();
+            }
+        }
     }
 
     #[must_use]
@@ -169,16 +198,16 @@ mod tests {
     fn a_statement_passes_once() {
         let mut replay = Replay::default();
         let a = mark(KEY, "POST", "/order", b"x=1");
-        assert_eq!(replay.look(&a, Timestamp(1)), Seen::New);
-        replay.keep(a, First::Approved(EntryId(7)), Timestamp(100));
+        assert_eq!(replay.look(KEY, &a, Timestamp(1)), Seen::New);
+        replay.keep(KEY, a, First::Approved(EntryId(7)), Timestamp(100));
         for now in [1, 50, 100] {
             assert_eq!(
-                replay.look(&a, Timestamp(now)),
+                replay.look(KEY, &a, Timestamp(now)),
                 Seen::Repeated(&First::Approved(EntryId(7)))
             );
         }
-        assert_eq!(replay.look(&a, Timestamp(101)), Seen::New);
-        replay.look(&a, Timestamp(1_000_000));
+        assert_eq!(replay.look(KEY, &a, Timestamp(101)), Seen::New);
+        replay.look(KEY, &a, Timestamp(1_000_000));
         assert!(replay.is_empty() && replay.by_second.is_empty());
     }
 
@@ -198,18 +227,40 @@ mod tests {
 
     #[test]
     fn a_full_memory_forgets_nothing() {
-        let mut replay = Replay::new(2);
+        let mut replay = Replay::new(2, 2, 1);
         let marks: Vec<Mark> = (0..3u8).map(|n| mark(KEY, "POST", "/", &[n])).collect();
         for mark in &marks[..2] {
-            replay.keep(*mark, First::Approved(EntryId(1)), Timestamp(10));
+            replay.keep(KEY, *mark, First::Approved(EntryId(1)), Timestamp(10));
         }
-        assert_eq!(replay.look(&marks[2], Timestamp(5)), Seen::Full);
+        assert_eq!(replay.look(KEY, &marks[2], Timestamp(5)), Seen::Full);
         assert!(matches!(
-            replay.look(&marks[0], Timestamp(5)),
+            replay.look(KEY, &marks[0], Timestamp(5)),
             Seen::Repeated(_)
         ));
         // What is remembered goes by whole seconds.
-        assert_eq!(replay.look(&marks[2], Timestamp(999_999)), Seen::Full);
-        assert_eq!(replay.look(&marks[2], Timestamp(1_000_000)), Seen::New);
+        assert_eq!(replay.look(KEY, &marks[2], Timestamp(999_999)), Seen::Full);
+        assert_eq!(replay.look(KEY, &marks[2], Timestamp(1_000_000)), Seen::New);
+    }
+
+    #[test]
+    fn who_floods_fills_its_own_part_and_nobody_elses() {
+        let mut replay = Replay::new(6, 4, 1);
+        let (now, until) = (Timestamp(5), Timestamp(10));
+        let mut send = |key: u64, n: u8| {
+            let key = VirtualKeyId(key);
+            let mark = mark(key, "POST", "/", &[n]);
+            let is_new = replay.look(key, &mark, now) == Seen::New;
+            if is_new {
+                replay.keep(key, mark, First::Approved(EntryId(1)), until);
+            }
+            is_new
+        };
+        assert_eq!((0..100).filter(|n| send(1, *n)).count(), 4);
+        // What is left serves the others, and each of them something, whatever all have filled.
+        assert_eq!((0..100).filter(|n| send(2, *n)).count(), 2);
+        assert_eq!((0..100).filter(|n| send(3, *n)).count(), 1);
+        assert_eq!((0..100).filter(|n| send(4, *n)).count(), 1);
+        replay.look(KEY, &mark(KEY, "POST", "/", b""), Timestamp(2_000_000));
+        assert!(replay.is_empty() && replay.of_key.is_empty());
     }
 }

@@ -627,8 +627,7 @@ impl Core {
             }
         }
         let mut lost = Vec::new();
-        self.lost
-            .retain(|one| one.until.plus_us(CLOCK_DOUBT_US) > now);
+        self.forget_lost();
         for one in &self.lost {
             let refused = one.of.as_ref().is_none_or(|(caller, kinds, reserved)| {
                 self.covers(&scope, caller)

@@ -4,7 +4,7 @@ use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use portcullis_model::action::Scheme;
 use portcullis_model::command::{Command, Halted};
-use portcullis_model::id::{Name, StrategyId};
+use portcullis_model::id::Name;
 use portcullis_model::log::note::Verifier;
 use portcullis_model::release::Judgement;
 use portcullis_model::report::{OrderReport, OrderStatus};
@@ -758,6 +758,9 @@ fn refusals_are_entries_up_to_a_rate_and_say_their_number() {
         crate::failures::REFUSAL_ENTRIES_PER_SECOND,
         "nobody fills the disk"
     );
+    let lines = site.core().events.take();
+    let told = lines.iter().filter(|line| line.contains("\"refused\""));
+    assert_eq!(told.count() as u64, entries, "nor by lines");
 }
 
 #[test]
@@ -1312,21 +1315,51 @@ fn a_list_that_was_cut_says_nothing_about_what_is_missing() {
 #[test]
 fn what_egress_took_with_it_leaves_its_lane_and_no_other() {
     let mut site = site_with(true);
-    // One waits for its slow signature, one is at egress.
-    site.order("slow");
     let payload = site.signed("symbol=BTCUSDT", site.at());
     let read = site.ask("GET", "/api/v3/openOrders", &payload, LOCAL);
     assert_eq!(read.0.len(), 1);
+    // One is at egress; the others wait for their slow signatures, but for those that are quick.
+    for n in 0..8 {
+        site.order(&format!("o{n}"));
+    }
     let count = |site: &mut Site, lane| site.core().in_lane.get(&lane).copied().unwrap_or(0);
     assert_eq!(
         (count(&mut site, Lane::Order), count(&mut site, Lane::Read)),
-        (1, 1)
+        (8, 1)
     );
+    let waiting = u32::try_from(site.core().keyring.slow()).unwrap();
+    assert!(waiting > 0);
     site.egress_gone();
     assert_eq!(
         (count(&mut site, Lane::Order), count(&mut site, Lane::Read)),
-        (1, 0)
+        (waiting, 0)
     );
+}
+
+#[test]
+fn an_egress_that_ends_again_and_again_leaves_nothing_behind() {
+    let mut site = site();
+    for n in 0..20 {
+        assert_eq!(site.order(&format!("o{n}")).0.len(), 1);
+        site.egress_gone();
+        assert!(site.core().lost.len() <= 2, "{}", site.core().lost.len());
+        site.core().egress_started(&mut Turn::default());
+        site.pass(2_000_000);
+        site.turn();
+    }
+}
+
+#[test]
+fn a_halt_counts_with_a_venue_whose_clock_is_behind() {
+    let mut site = site();
+    let at = site.at();
+    site.core().clock.measured(at.as_ms() - 1_400, 0);
+    let payload = site.signed(&format!("{ORDER}one"), at);
+    let (out, told) = site.ask("POST", "/api/v3/order", &payload, LOCAL);
+    assert_eq!((out.len(), told), (1, None));
+    // It follows half a second; by the rest the order can come later than its window says.
+    let until = site.core().flights[&out[0].id].until;
+    assert!(until >= at.plus_us(1_900_000), "{until:?} {at:?}");
 }
 
 #[test]

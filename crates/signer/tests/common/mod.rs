@@ -304,7 +304,7 @@ pub fn refused() -> Vec<Report> {
     vec![Report::Refused { code: -2010 }]
 }
 
-/// Notes what it gets, and says `answer` to each; without one nothing is heard of it until a discard.
+/// Notes what it gets, and says `answer` to each order and read; without one nothing is heard of it until a discard.
 pub fn egress(mut from: PipeReader, mut to: PipeWriter, seen: Log, answer: Option<Vec<Report>>) {
     write_frame(&mut to, kind::HELLO, &hello("egress"));
     thread::spawn(move || {
@@ -329,7 +329,13 @@ pub fn egress(mut from: PipeReader, mut to: PipeWriter, seen: Log, answer: Optio
                 target: String::from_utf8(send.target.to_vec()).unwrap(),
                 at: Timestamp(reading().wall_us),
             });
-            let mut parts = answer.iter().flat_map(|all| all.chunks(20)).peekable();
+            // The gate's own questions, of prices and the time, are refused.
+            let answer = match (&answer, send.entry) {
+                (Some(answer), Some(_)) => answer.clone(),
+                (Some(_), None) => refused(),
+                (None, _) => Vec::new(),
+            };
+            let mut parts = answer.chunks(20).peekable();
             while let Some(part) = parts.next() {
                 let outcome = Outcome {
                     id: send.id,
