@@ -216,8 +216,10 @@ impl Budget {
         }
         let weight = u64::from(ask.weight);
         let used = self.used(now_us);
-        let is_unheard =
-            !self.heard && (self.sent.sum + weight) * 1000 > self.weight_per_minute * UNHEARD;
+        // One request always goes first: the venue is heard by its answer, and some weigh half a minute.
+        let is_unheard = !self.heard
+            && self.sent.sum > 0
+            && (self.sent.sum + weight) * 1000 > self.weight_per_minute * UNHEARD;
         if is_unheard || (used + weight) * 1000 > self.weight_per_minute * ceiling(ask.lane) {
             return Err(Hold::Weight);
         }
@@ -524,6 +526,19 @@ mod tests {
                 .take(ask(Lane::Public, 1, 1), NOON + MINUTE_US + 4_000_000)
                 .is_ok(),
             "a minute later"
+        );
+    }
+
+    #[test]
+    fn a_heavy_call_is_not_held_back_for_ever() {
+        let mut budgets = Budgets::new(6000, 100);
+        let heavy = ask(Lane::Read, 1, 6000);
+        assert!(budgets.of(Some(1)).take(heavy, NOON).is_ok());
+        assert!(
+            budgets
+                .of(Some(1))
+                .take(ask(Lane::Read, 1, 1), NOON)
+                .is_err()
         );
     }
 

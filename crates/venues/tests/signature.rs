@@ -169,6 +169,37 @@ fn a_stream_key_is_refused_for_what_it_is() {
     }
 }
 
+/// node-binance-api sends an empty key with public calls: nobody looks at it there.
+#[test]
+fn a_public_call_may_carry_any_key() {
+    let present = |target: &str, key: &str| {
+        let headers: Vec<Header> = vec![Header {
+            name: "x-mbx-apikey",
+            value: key.as_bytes().into(),
+        }];
+        let raw = RawRequest {
+            method: "GET",
+            host: "api.binance.com",
+            target: target.as_bytes(),
+            headers: &headers,
+            body: b"",
+        };
+        Binance::builtin()
+            .unwrap()
+            .present(&raw)
+            .map(|p| p.is_public())
+            .map_err(|e| e.code())
+    };
+    let signed = format!(
+        "/api/v3/account?timestamp=1790000000123&signature={}",
+        tag("x")
+    );
+    for key in ["", "a b", "\u{fc}"] {
+        assert_eq!(present("/api/v3/time", key), Ok(true), "{key}");
+        assert_eq!(present(&signed, key), Err("key-malformed"), "{key}");
+    }
+}
+
 #[test]
 fn decoded_values_are_taken_where_they_are_clear() {
     let withdraw = |tail_sent: &str, signed: &str| {

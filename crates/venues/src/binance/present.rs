@@ -167,7 +167,7 @@ pub(super) fn present<'a>(
             None
         }
         Security::Signed | Security::Key => {
-            let key = headers.api_key.ok_or(DecodeError::KeyMissing)?;
+            let key = read_key(headers.api_key.ok_or(DecodeError::KeyMissing)?)?;
             if signature.is_none() {
                 // Clients send these with a key alone, and no signature would help them.
                 return Err(match &rule.secret {
@@ -200,8 +200,19 @@ pub(super) fn present<'a>(
     })
 }
 
+/// An API key in the form that the venue's have. Public calls may carry anything there (some clients send an empty one).
+fn read_key(value: &[u8]) -> Result<&str, DecodeError> {
+    std::str::from_utf8(value)
+        .ok()
+        .filter(|k| {
+            (1..=API_KEY_BYTES_MAX).contains(&k.len())
+                && k.bytes().all(|b| b.is_ascii_alphanumeric())
+        })
+        .ok_or(DecodeError::KeyMalformed)
+}
+
 struct HeadersRead<'a> {
-    api_key: Option<&'a str>,
+    api_key: Option<&'a [u8]>,
     form: bool,
     time_unit: Option<&'static str>,
 }
@@ -232,11 +243,7 @@ fn read_headers<'a>(request: &RawRequest<'a>) -> Result<HeadersRead<'a>, DecodeE
                         name: "x-mbx-apikey",
                     });
                 }
-                let key = std::str::from_utf8(value).ok().filter(|k| {
-                    (1..=API_KEY_BYTES_MAX).contains(&k.len())
-                        && k.bytes().all(|b| b.is_ascii_alphanumeric())
-                });
-                api_key = Some(key.ok_or(DecodeError::KeyMalformed)?);
+                api_key = Some(value);
             }
             12 if header.name.eq_ignore_ascii_case("content-type")
                 && content_type.replace(value).is_some() =>

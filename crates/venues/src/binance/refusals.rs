@@ -4,14 +4,14 @@
 use portcullis_model::id::EntryId;
 use portcullis_model::refusal::Class;
 
-/// Says that the gate refused, not the venue, and which class.
+/// Says that the gate refused, not the venue, and why in a word.
 pub const REFUSAL_HEADER: &str = "x-portcullis-refusal";
 
 /// One row: what a class becomes, and what the libraries raise for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RefusalCode {
     pub class: Class,
-    /// The value of [`REFUSAL_HEADER`].
+    /// What the class is called in documents.
     pub name: &'static str,
     pub status: u16,
     pub code: i64,
