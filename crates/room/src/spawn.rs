@@ -1,5 +1,5 @@
 //! How `up` starts programs: with a control channel at descriptor 3, standard input from `/dev/null`, standard output
-//! to a pipe, standard error as it is, an empty environment, and nothing else.
+//! to a pipe, standard error as it is, no environment but a word to the allocator, and nothing else.
 //!
 //! A room does not die with the thread that started it; it ends when its control channel closes, so that it can end in
 //! order. Names are not searched for: a program is given by its path.
@@ -16,6 +16,10 @@ use std::time::Duration;
 use crate::clock::Monotonic;
 use crate::control::{CONTROL_FD, UpControl, wait_until};
 use crate::sys::{process, stream};
+
+/// A turn holds what belongs to 64 requests at once, and glibc keeps seven freed pieces of a size at hand: with this many
+/// the signer spends a fourteenth less. Other allocators ignore it.
+const ALLOCATOR: (&str, &str) = ("GLIBC_TUNABLES", "glibc.malloc.tcache_count=512");
 
 /// What a pipe of a link holds, where the kernel allows it; a smaller one works, with more turns.
 pub const PIPE_BYTES: i32 = 1 << 20;
@@ -152,6 +156,7 @@ fn start<S: AsRef<OsStr>>(
     command
         .args(arguments)
         .env_clear()
+        .env(ALLOCATOR.0, ALLOCATOR.1)
         .envs(environment.iter().copied())
         .stdin(input)
         .stdout(theirs)

@@ -116,7 +116,7 @@ fn a_room_has_what_it_was_given_and_nothing_else() {
         said.lines().collect::<Vec<_>>(),
         [
             "fds 0 1 2 3",
-            "environment 0",
+            "environment GLIBC_TUNABLES",
             "arguments --and|two words",
             "stdin /dev/null"
         ],
@@ -327,7 +327,10 @@ fn witness() {
     fds.pop();
     let fds: Vec<String> = fds.iter().map(u32::to_string).collect();
     println!("fds {}", fds.join(" "));
-    println!("environment {}", std::env::vars_os().count());
+    let names: Vec<String> = std::env::vars_os()
+        .map(|(name, _)| name.to_string_lossy().into_owned())
+        .collect();
+    println!("environment {}", names.join(" "));
     let arguments: Vec<String> = std::env::args().skip(2).collect();
     println!("arguments {}", arguments.join("|"));
     println!(
