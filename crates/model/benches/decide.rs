@@ -229,7 +229,9 @@ fn state(release: &Release) -> State {
                 time_ms: None,
                 original_client_order_id: None,
             });
-            let effects = state.settle(ACCOUNT, entry, Sent::Sent, &[report], None);
+            let effects = state
+                .settle(ACCOUNT, entry, Sent::Sent, &[report], None)
+                .effects;
             fold(&mut state, &effects);
         }
     }

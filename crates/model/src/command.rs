@@ -141,6 +141,7 @@ pub struct Halted {
     pub done: Vec<EntryId>,
     /// Whether egress confirmed; `false` (egress gone): all of `under_way` may still be accepted until the moment below.
     pub confirmed: bool,
-    /// After this moment the venue accepts none of `under_way` (receive windows have passed).
+    /// After this moment the venue accepts nothing that the halt refuses: the receive windows of all that was signed have
+    /// passed, whatever egress says became of it.
     pub none_after: Timestamp,
 }

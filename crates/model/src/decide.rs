@@ -147,6 +147,48 @@ pub fn trips(release: &Release, state: &State, now: Timestamp) -> Vec<Halt> {
     halts
 }
 
+/// The levels of a strategy that have reached a loss: what re-arming it begins anew.
+#[must_use]
+pub fn lost_at(
+    release: &Release,
+    state: &State,
+    strategy: StrategyId,
+    now: Timestamp,
+) -> Vec<Scope> {
+    let facts = Facts {
+        space: Space::Plenty,
+        unsynced_us: 0,
+        weight: 0,
+    };
+    let mut scopes = Vec::new();
+    for (id, key) in &state.virtual_keys {
+        if key.strategy != strategy {
+            continue;
+        }
+        let caller = Caller {
+            strategy,
+            virtual_key: *id,
+            account: key.account,
+            source: IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED),
+        };
+        let judge = Judge::new(release, state, caller, &facts, now, false);
+        for (at, mandate, usage) in judge.each() {
+            if judge.lost(mandate, usage).is_ok() {
+                continue;
+            }
+            let desk = || state.strategies.get(&strategy)?.desk.clone();
+            let scope = match at {
+                0 => Some(Scope::Firm),
+                1 => Some(Scope::Account(key.account)),
+                2 => desk().map(Scope::Desk),
+                _ => Some(Scope::Strategy(strategy)),
+            };
+            scopes.extend(scope.filter(|scope| !scopes.contains(scope)));
+        }
+    }
+    scopes
+}
+
 fn is_observable(refusal: &Refusal, actions: &[Action]) -> bool {
     let trades = actions
         .iter()
@@ -684,7 +726,11 @@ impl<'a> Judge<'a> {
                     own
                 }
             }
-            (_, own, Some(reference)) => own.map_or(reference, |own| own.max(reference)),
+            (_, own, Some(reference)) => {
+                let price = own.map_or(reference, |own| own.max(reference));
+                // No price of its own bounds what a buy may cost: it counts as the dearest limit order that may pass.
+                if sell { price } else { self.dearest(price) }
+            }
             // Not fresh: good enough to count an order that reduces, which nothing else may be.
             (_, _, None) => last.unwrap_or(Price::ZERO),
         };
@@ -747,6 +793,14 @@ impl<'a> Judge<'a> {
             (false, _) => (value.map(|v| v.0), quantity.0),
         };
         let reducing = self.reduces(order, market, counted_size, sofar);
+        // What reduces needs no fresh rate; what it turns over is then counted at the last one that was known.
+        let counted = match counted_value {
+            None if reducing => {
+                let rate = last_rate(self.release, self.state, &market.quote);
+                quote.at(rate, Round::Up).ok_or(Refusal::Overflow)?.0
+            }
+            counted => counted.unwrap_or(0),
+        };
         if let Some(refusal) = unless_reducing.filter(|_| !reducing) {
             return Err(refusal);
         }
@@ -777,7 +831,17 @@ impl<'a> Judge<'a> {
                 }
             };
             self.order_value(worth)?;
-            if !reducing {
+            if reducing {
+                // At a price that was never known it would turn over nothing.
+                if !price.is_positive() {
+                    return Err(Refusal::NoFreshPrice {
+                        symbol: symbol.clone(),
+                    });
+                }
+                if !order.reduce_only {
+                    self.reducing_turnover(counted, sofar)?;
+                }
+            } else {
                 let needs = order.order_type != OrderType::Limit
                     && order.order_type != OrderType::LimitMaker;
                 if reference.is_none() && (sell || needs) {
@@ -790,23 +854,24 @@ impl<'a> Judge<'a> {
                     order.side,
                     market,
                     counted_size,
-                    Value(counted_value.unwrap_or(0)),
+                    Value(counted),
                     reference.unwrap_or(known),
                     sofar,
                 )?;
             }
         }
         let repeated = self.repeat(order, reducing, sofar)?;
-        // A test order is judged as the order it could become, and spends nothing.
+        sofar.turnover = sofar
+            .turnover
+            .checked_add(counted)
+            .ok_or(Refusal::Overflow)?;
+        // A test order is judged as the order it could become, and turns over as much: where the signature leaves the path
+        // out, whoever hands it in decides which it is. What an order keeps until its end is known it keeps not.
         if !reserves {
             return Ok(());
         }
         sofar.repeats.extend(repeated);
         sofar.open += 1;
-        sofar.turnover = sofar
-            .turnover
-            .checked_add(counted_value.unwrap_or(0))
-            .ok_or(Refusal::Overflow)?;
         match sofar
             .sizes
             .iter_mut()
@@ -840,6 +905,7 @@ impl<'a> Judge<'a> {
                 alternative: alternative && counted_size == 0,
                 base: Some(market.base.clone()),
                 quote: Some(market.quote.clone()),
+                price: order.price,
             },
         });
         Ok(())
@@ -867,6 +933,18 @@ impl<'a> Judge<'a> {
             .find_map(|currency| {
                 self.reference(&Symbol(smol_str::format_smolstr!("{quote}{currency}")))
             })
+    }
+
+    /// The highest price at which a limit buy may pass beside this one.
+    fn dearest(&self, price: Price) -> Price {
+        let tolerance = self
+            .each()
+            .filter_map(|(_, mandate, _)| {
+                mandate.price_tolerance.and_then(crate::mandate::Limit::get)
+            })
+            .min();
+        let width = (price.0 / 1_000_000).saturating_mul(i128::from(tolerance.unwrap_or(0)));
+        Price(price.0.saturating_add(width))
     }
 
     /// At most so much base for an amount of quote.
@@ -1058,6 +1136,45 @@ impl<'a> Judge<'a> {
         Ok(())
     }
 
+    /// What reduces has a bound of its own, far above the one that growth is held to: that it reduces is known from what
+    /// egress says of fills, and a lie must not go on for ever. It is held against what the strategy itself turned over,
+    /// so that none can take the way out from another.
+    fn reducing_turnover(&self, asked: i128, sofar: &Sofar) -> Result<(), Refusal> {
+        let nearest = [3usize, 2, 1, 0].into_iter().find_map(|at| {
+            let mandate = self.mandates.get(at).copied().flatten()?;
+            mandate.reducing_turnover
+        });
+        let times = nearest.unwrap_or(crate::mandate::REDUCING_DEFAULT);
+        let Some(times) = times.get() else {
+            return Ok(());
+        };
+        let own = self.usages.get(3).copied().flatten();
+        for ring in 0..4usize {
+            let of = |mandate: &'a Mandate| mandate.turnover.get(ring).copied().flatten()?.get();
+            let tightest = self
+                .each()
+                .filter_map(|(_, mandate, _)| Some((of(mandate)?, mandate)))
+                .min_by_key(|(limit, _)| *limit);
+            let Some((limit, mandate)) = tightest else {
+                continue;
+            };
+            let limit = Value(limit.0.saturating_mul(i128::from(times)));
+            let used = own
+                .and_then(|usage| usage.turnover.get(ring))
+                .map_or(Value::ZERO, |ring| ring.sum(self.now.0));
+            let used = Value(used.0.saturating_add(sofar.turnover));
+            if used.0.saturating_add(asked) > limit.0 {
+                return Err(Refusal::TurnoverAboveLimit {
+                    rule: Rule(format!("what reduces, {}", mandate.rule)),
+                    limit,
+                    used,
+                    asked: Value(asked),
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// Whether a level has reached its loss of the day.
     fn lost(&self, mandate: &Mandate, usage: Option<&Usage>) -> Result<(), Refusal> {
         let (Some(limit), Some(usage)) = (mandate.loss.and_then(crate::mandate::Limit::get), usage)
@@ -1214,27 +1331,29 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// What a level has lost since the UTC day began, realized and not, at the last known prices; zero if it gained. Fees are
-/// not in it. A quote asset without a price ever known counts one to one.
+/// What one unit of an asset was last known to be worth. One without a price ever known counts one to one.
+fn last_rate(release: &Release, state: &State, asset: &Asset) -> Price {
+    if release.is_currency(asset) {
+        return Price(ONE);
+    }
+    release
+        .equal
+        .iter()
+        .chain([&release.currency])
+        .find_map(|currency| {
+            state
+                .prices
+                .get(&Symbol(smol_str::format_smolstr!("{asset}{currency}")))
+        })
+        .map_or(Price(ONE), |(price, _)| *price)
+}
+
+/// What a level has lost since the UTC day began, or since an operator re-armed its loss: realized and not, at the last
+/// known prices, with the fees that were told; zero if it gained.
 #[must_use]
 pub fn lost_today(release: &Release, state: &State, usage: &Usage) -> Value {
-    let rate = |quote: &Asset| {
-        if release.is_currency(quote) {
-            return Price(ONE);
-        }
-        release
-            .equal
-            .iter()
-            .chain([&release.currency])
-            .find_map(|currency| {
-                state
-                    .prices
-                    .get(&Symbol(smol_str::format_smolstr!("{quote}{currency}")))
-            })
-            .map_or(Price(ONE), |(price, _)| *price)
-    };
     let gained = usage.gained().fold(0i128, |sum, (quote, amount)| {
-        let value = amount.at(rate(quote), Round::Down);
+        let value = amount.at(last_rate(release, state, quote), Round::Down);
         // A loss beyond counting is a loss beyond every limit.
         let beyond = if amount.0 < 0 { -i128::MAX } else { 0 };
         sum.saturating_add(value.map_or(beyond, |v| v.0))

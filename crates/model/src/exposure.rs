@@ -2,7 +2,7 @@
 //! market may do to the position that it may hold. Pure, from a release alone.
 //!
 //! **Pay away.** In a window a strategy turns over what its tightest limit says, and after that it may still reduce what
-//! it holds (reducing is never refused for turnover): together at most `turnover + position`. Each unit of it loses at
+//! it holds (what reduces is not held to that limit): together at most `turnover + position`. Each unit of it loses at
 //! most the widest error that price tolerance, floor and ceiling leave in any of its markets, and the fee. A limit of one
 //! window bounds the others: a day is 25 begun hours, an hour is part of a day.
 //!

@@ -14,6 +14,7 @@
 //! turnover_1d = "5000000"
 //! turnover_7d = "unlimited"
 //! turnover_30d = "unlimited"
+//! reducing_turnover = "10x"      # what reduces may take a window to so many times its limit
 //! open_orders = "200"
 //! position = "250000"
 //! loss = "10000"                 # a UTC day
@@ -57,6 +58,10 @@ pub struct Rate {
     pub count: u64,
     pub per_us: u64,
 }
+
+/// Where no level says anything of what reduces.
+pub const REDUCING_DEFAULT: Limit<u64> = Limit::Is(10);
+const TIMES_MAX: u64 = 1_000_000;
 
 /// The most that a rate may count, and the longest it may take: beyond them arithmetic would need more care.
 const RATE_COUNT_MAX: u64 = 1_000_000;
@@ -115,6 +120,9 @@ pub struct Mandate {
     pub repeat: Option<Limit<Rate>>,
     /// 1 h, 1 d, 7 d, 30 d.
     pub turnover: [Option<Limit<Value>>; 4],
+    /// How many times its limit a window of a strategy may come to by orders known to reduce. The nearest level that says
+    /// so decides.
+    pub reducing_turnover: Option<Limit<u64>>,
     pub open_orders: Option<Limit<u64>>,
     pub position: Option<Limit<Value>>,
     pub loss: Option<Limit<Value>>,
@@ -188,6 +196,7 @@ struct Text {
     turnover_1d: Option<String>,
     turnover_7d: Option<String>,
     turnover_30d: Option<String>,
+    reducing_turnover: Option<String>,
     open_orders: Option<String>,
     position: Option<String>,
     loss: Option<String>,
@@ -261,6 +270,10 @@ impl Mandates {
         {
             note(name, *limit == Some(Limit::Unlimited));
         }
+        note(
+            "reducing_turnover",
+            firm.reducing_turnover == Some(Limit::Unlimited),
+        );
         note("open_orders", firm.open_orders == Some(Limit::Unlimited));
         note("position", firm.position == Some(Limit::Unlimited));
         note("loss", firm.loss == Some(Limit::Unlimited));
@@ -372,6 +385,12 @@ fn mandate(rule: String, text: Text) -> Result<Mandate, MandateError> {
             value("turnover_7d", text.turnover_7d)?,
             value("turnover_30d", text.turnover_30d)?,
         ],
+        reducing_turnover: limited(
+            &rule,
+            "reducing_turnover",
+            text.reducing_turnover,
+            parse_times,
+        )?,
         open_orders: count("open_orders", text.open_orders)?,
         position: value("position", text.position)?,
         loss: value("loss", text.loss)?,
@@ -411,6 +430,14 @@ pub(crate) fn parse_percent(text: &str) -> Result<u64, String> {
         .ok()
         .filter(|n| *n <= 1_000_000)
         .ok_or_else(|| "is more than 100%".to_owned())
+}
+
+/// `10x`.
+fn parse_times(text: &str) -> Result<u64, String> {
+    text.strip_suffix('x')
+        .and_then(|number| number.parse::<u64>().ok())
+        .filter(|n| (1..=TIMES_MAX).contains(n))
+        .ok_or_else(|| format!("is not a multiple of 1 to {TIMES_MAX}; write for example \"10x\""))
 }
 
 /// `50/1s`.

@@ -259,6 +259,9 @@ pub enum Refusal {
         #[n(0)]
         id: ClientOrderId,
     },
+    /// The read has fields that the catalog does not name, and the key that would sign it can do more than read.
+    #[n(29)]
+    OneKeyForAll,
 }
 
 impl Refusal {
@@ -295,6 +298,7 @@ impl Refusal {
             Self::NoRelease => "no-release",
             Self::StrategyRevoked => "strategy-revoked",
             Self::ClientIdTaken { .. } => "client-id-taken",
+            Self::OneKeyForAll => "one-key-for-all",
         }
     }
 
@@ -309,7 +313,8 @@ impl Refusal {
             | Self::Forbidden { .. }
             | Self::ValueOut { .. }
             | Self::CancelAllOnSharedAccount
-            | Self::NoKey { .. } => Class::NotPermitted,
+            | Self::NoKey { .. }
+            | Self::OneKeyForAll => Class::NotPermitted,
             Self::UnknownMarket { .. } | Self::MarketNotMandated { .. } => Class::UnknownMarket,
             Self::MessageRate { .. }
             | Self::Repeated { .. }
@@ -453,6 +458,10 @@ impl fmt::Display for Refusal {
             Self::ClientIdTaken { id } => write!(
                 f,
                 "the client order id `{id}` is that of an open order of another strategy"
+            ),
+            Self::OneKeyForAll => f.write_str(
+                "a read with a field that the catalog does not name passes only where a key that can only read signs it; \
+                 this account has one key for all",
             ),
         }
     }

@@ -243,17 +243,19 @@ impl Release {
         let mut symbols = BTreeSet::new();
         for market in mandated {
             symbols.insert(market.symbol.clone());
-            if self.is_currency(&market.quote) {
-                continue;
-            }
-            let rates = self
-                .equal
-                .iter()
-                .chain([&self.currency])
-                .map(|currency| Symbol(format!("{}{currency}", market.quote).into()));
-            symbols.extend(rates.filter(|symbol| self.markets.contains_key(symbol)));
+            symbols.extend(self.rates(&market.quote));
         }
         symbols
+    }
+
+    /// The markets that say what an asset is worth; none for the currency itself.
+    pub fn rates(&self, asset: &Asset) -> impl Iterator<Item = Symbol> {
+        self.equal
+            .iter()
+            .chain([&self.currency])
+            .filter(|_| !self.is_currency(asset))
+            .map(move |currency| Symbol(format!("{asset}{currency}").into()))
+            .filter(|symbol| self.markets.contains_key(symbol))
     }
 
     /// The asset is the site's currency, or declared equal to it.

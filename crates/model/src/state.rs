@@ -10,7 +10,7 @@ use crate::action::{Action, Asset, ClientOrderId, Duty, Scheme, Side, Symbol};
 use crate::halt::{Halt, Level, Scope};
 use crate::id::{AccountId, EntryId, KeyId, Name, StrategyId, Timestamp, VirtualKeyId};
 use crate::number::{Amount, Price, Quantity, Round, Value};
-use crate::report::{OrderReport, OrderStatus, Report, Sent};
+use crate::report::{OrderReport, OrderStatus, Report, Sent, TradeReport};
 use crate::usage::{Ring, WINDOWS};
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
@@ -22,6 +22,14 @@ use std::collections::{BTreeMap, BTreeSet};
 pub const SEEN_US: u64 = 3_000_000;
 /// Repeated orders that are remembered for a strategy at most; beyond it the oldest are forgotten first.
 const REPEATS_MAX: usize = 512;
+/// What is told of an order late is still counted for so long after its end, and for so many ended orders at most: then
+/// the one that ended first is forgotten, and what is told of it adds nothing.
+pub const ENDED_US: u64 = 3_600_000_000;
+pub const ENDED_MAX: usize = 4_096;
+/// Trades of one order that are remembered by their number; more of them add nothing but what the order's own total says.
+pub const TRADES_MAX: usize = 1_000;
+/// A venue rounds what a fill costs: within so many parts of it a price is what the order allows.
+const ROUNDING_PARTS: i128 = 1_000;
 
 /// An order of ours: the entry that recorded it, and which of its orders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize)]
@@ -68,6 +76,9 @@ pub struct OpenOrder {
     pub base: Option<Asset>,
     #[n(14)]
     pub quote: Option<Asset>,
+    /// The venue lets a buy cost no more, and a sale bring no less.
+    #[n(15)]
+    pub price: Option<Price>,
 }
 
 impl OpenOrder {
@@ -83,6 +94,56 @@ impl OpenOrder {
             .clone()
             .unwrap_or_else(|| Asset(self.symbol.0.clone()))
     }
+
+    /// What so much of it costs or brings at its own price.
+    fn at_limit(&self, total: i128) -> Option<i128> {
+        let round = match self.side {
+            Side::Buy => Round::Up,
+            Side::Sell => Round::Down,
+        };
+        Some(self.price?.times(Quantity(total), round)?.0)
+    }
+}
+
+/// Something told of an order that cannot be, or cannot have been all along: whoever told it (egress, or the venue) told
+/// something false. What could be of it is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Impossible {
+    /// More than was ordered: counted as all of it.
+    MoreThanOrdered,
+    /// A buy above its price, or a sale below it: counted at its price.
+    BeyondItsPrice,
+    /// The other side's: not counted.
+    OtherSide,
+    /// A fill of an order that was said to have ended with less: counted.
+    AfterItsEnd,
+}
+
+impl Impossible {
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::MoreThanOrdered => "more-than-ordered",
+            Self::BeyondItsPrice => "beyond-its-price",
+            Self::OtherSide => "other-side",
+            Self::AfterItsEnd => "after-its-end",
+        }
+    }
+}
+
+/// What an answer changes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settled {
+    pub effects: Vec<Effect>,
+    pub impossible: Vec<(OrderNumber, Impossible)>,
+}
+
+/// Trades of one order that were told by their numbers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Trades {
+    ids: BTreeSet<u64>,
+    quantity: Quantity,
+    quote: Amount,
 }
 
 /// One change of the state.
@@ -269,6 +330,29 @@ pub enum Effect {
         #[n(1)]
         client_order_id: ClientOrderId,
     },
+    /// A trade of an order was told, by its number: it counts once. Its quantity moves nothing by itself; its fee is lost.
+    #[n(21)]
+    Traded {
+        #[n(0)]
+        order: OrderNumber,
+        #[n(1)]
+        trade: u64,
+        #[n(2)]
+        quantity: Quantity,
+        #[n(3)]
+        quote: Amount,
+        /// One that was taken in the base asset stands here in the quote asset, at the trade's price.
+        #[n(4)]
+        fee: Amount,
+        #[n(5)]
+        fee_asset: Asset,
+    },
+    /// An operator re-armed a limit of loss: at this level the day begins anew.
+    #[n(22)]
+    Rearmed {
+        #[n(0)]
+        scope: Scope,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -420,6 +504,26 @@ impl Usage {
             .or_default()
     }
 
+    /// What was gained or lost so far today is no longer counted.
+    fn begin_day(&mut self, prices: &Map<Symbol, (Price, Timestamp)>) {
+        for (symbol, holding) in &mut self.holdings {
+            holding.day_base = holding.base;
+            holding.day_cash = holding.cash;
+            holding.day_price = prices.get(symbol).map(|(price, _)| *price);
+            holding.gain = 0;
+        }
+        self.gained.clear();
+    }
+
+    fn gain(&mut self, asset: &Asset, change: i128) {
+        match self.gained.get_mut(asset) {
+            Some(sum) => *sum = sum.saturating_add(change),
+            None => {
+                self.gained.insert(asset.clone(), change);
+            }
+        }
+    }
+
     /// A holding changed, or its price did.
     fn revalue(&mut self, symbol: &Symbol, quote: &Asset, last: Option<Price>) {
         let Some(holding) = self.holdings.get_mut(symbol) else {
@@ -428,14 +532,8 @@ impl Usage {
         let gain = holding.worth_more(last);
         let change = gain.saturating_sub(holding.gain);
         holding.gain = gain;
-        if change == 0 {
-            return;
-        }
-        match self.gained.get_mut(quote) {
-            Some(sum) => *sum = sum.saturating_add(change),
-            None => {
-                self.gained.insert(quote.clone(), change);
-            }
+        if change != 0 {
+            self.gain(quote, change);
         }
     }
 }
@@ -469,6 +567,11 @@ pub struct State {
     pub halts: BTreeMap<Scope, Halt>,
     pub usage: Map<LevelKey, Usage>,
     pub orders: BTreeMap<OrderNumber, OpenOrder>,
+    /// Orders that ended within [`ENDED_US`], and when: what is told of them late still counts.
+    ended: BTreeMap<OrderNumber, OpenOrder>,
+    ends: BTreeSet<(Timestamp, OrderNumber)>,
+    /// Of orders in either.
+    trades: BTreeMap<OrderNumber, Trades>,
     by_client: Map<(AccountId, ClientOrderId), OrderNumber>,
     by_order_id: Map<(AccountId, Symbol, u64), OrderNumber>,
     pub prices: Map<Symbol, (Price, Timestamp)>,
@@ -665,8 +768,28 @@ impl State {
                 quantity,
             } => {
                 self.progress(
-                    *order, *executed, *quote, *order_id, *list_id, *status, *quantity,
+                    at, *order, *executed, *quote, *order_id, *list_id, *status, *quantity,
                 );
+            }
+            Effect::Traded {
+                order,
+                trade,
+                quantity,
+                quote,
+                fee,
+                fee_asset,
+            } => self.traded(*order, *trade, *quantity, *quote, *fee, fee_asset),
+            Effect::Rearmed { scope } => {
+                let key = match scope {
+                    Scope::Firm => LevelKey::Firm,
+                    Scope::Account(id) => LevelKey::Account(*id),
+                    Scope::Desk(name) => LevelKey::Desk(name.clone()),
+                    Scope::Strategy(id) => LevelKey::Strategy(*id),
+                    Scope::Venue(_) | Scope::VirtualKey(_) => return,
+                };
+                if let Some(usage) = self.usage.get_mut(&key) {
+                    usage.begin_day(&self.prices);
+                }
             }
             Effect::Price { symbol, price } => {
                 let before = self.prices.insert(symbol.clone(), (*price, at));
@@ -684,13 +807,7 @@ impl State {
             Effect::Day { day } => {
                 self.day = *day;
                 for usage in self.usage.values_mut() {
-                    for (symbol, holding) in &mut usage.holdings {
-                        holding.day_base = holding.base;
-                        holding.day_cash = holding.cash;
-                        holding.day_price = self.prices.get(symbol).map(|(price, _)| *price);
-                        holding.gain = 0;
-                    }
-                    usage.gained.clear();
+                    usage.begin_day(&self.prices);
                 }
             }
             Effect::Seen { mark } => {
@@ -733,6 +850,7 @@ impl State {
     #[expect(clippy::too_many_arguments, reason = "the fields of one effect")]
     fn progress(
         &mut self,
+        at: Timestamp,
         number: OrderNumber,
         executed: Quantity,
         quote: Amount,
@@ -741,21 +859,27 @@ impl State {
         status: OrderStatus,
         quantity: Option<Quantity>,
     ) {
-        let Some(mut order) = self.orders.get(&number).cloned() else {
-            return;
+        let (mut order, is_late) = match self.orders.remove(&number) {
+            Some(order) => (order, false),
+            None => match self.ended.remove(&number) {
+                Some(order) => (order, true),
+                None => return,
+            },
         };
         let before = order.left();
         order.executed = order.executed.saturating_add(executed);
         order.executed_quote = order.executed_quote.saturating_add(quote);
         order.order_id = order_id.or(order.order_id);
         order.list_id = list_id.or(order.list_id);
-        order.status = status;
-        if let Some(quantity) = quantity {
-            order.quantity = quantity;
+        if !is_late {
+            order.status = status;
+            if let Some(quantity) = quantity {
+                order.quantity = quantity;
+            }
+            let ended = status.is_final();
+            let after = if ended { 0 } else { order.left() };
+            self.open(&order, if ended { -1 } else { 0 }, after - before);
         }
-        let ended = status.is_final();
-        let after = if ended { 0 } else { order.left() };
-        self.open(&order, if ended { -1 } else { 0 }, after - before);
         let (base, cash) = match order.side {
             Side::Buy => (executed.0, -quote.0),
             Side::Sell => (-executed.0, quote.0),
@@ -791,20 +915,74 @@ impl State {
             self.by_order_id
                 .insert((order.account, order.symbol.clone(), id), number);
         }
-        if ended {
-            if let Some(id) = &order.client_order_id
-                && self.by_client.get(&(order.account, id.clone())) == Some(&number)
-            {
-                self.by_client.remove(&(order.account, id.clone()));
+        if !order.status.is_final() {
+            self.orders.insert(number, order);
+            return;
+        }
+        self.ended.insert(number, order);
+        if !is_late {
+            self.ends.insert((at, number));
+            self.forget_ended(at);
+        }
+    }
+
+    fn forget_ended(&mut self, now: Timestamp) {
+        while let Some((since, number)) = self.ends.first().copied()
+            && (self.ends.len() > ENDED_MAX || now.since_us(since) > ENDED_US)
+        {
+            self.ends.remove(&(since, number));
+            self.trades.remove(&number);
+            let Some(order) = self.ended.remove(&number) else {
+                continue;
+            };
+            // Another order may go by the same ids by now.
+            if let Some(id) = order.client_order_id {
+                let id = (order.account, id);
+                if self.by_client.get(&id) == Some(&number) {
+                    self.by_client.remove(&id);
+                }
             }
             if let Some(id) = order.order_id {
-                self.by_order_id
-                    .remove(&(order.account, order.symbol.clone(), id));
+                let id = (order.account, order.symbol, id);
+                if self.by_order_id.get(&id) == Some(&number) {
+                    self.by_order_id.remove(&id);
+                }
             }
-            self.orders.remove(&number);
-        } else {
-            self.orders.insert(number, order);
         }
+    }
+
+    fn traded(
+        &mut self,
+        number: OrderNumber,
+        trade: u64,
+        quantity: Quantity,
+        quote: Amount,
+        fee: Amount,
+        fee_asset: &Asset,
+    ) {
+        let Some(order) = self.told(number) else {
+            return;
+        };
+        let levels = self.levels(order.strategy, order.account);
+        let trades = self.trades.entry(number).or_default();
+        if !trades.ids.insert(trade) {
+            return;
+        }
+        trades.quantity = trades.quantity.saturating_add(quantity);
+        trades.quote = trades.quote.saturating_add(quote);
+        if fee.0 == 0 {
+            return;
+        }
+        for key in levels.into_iter().flatten() {
+            let usage = self.usage.entry(key).or_default();
+            usage.gain(fee_asset, fee.0.saturating_neg());
+        }
+    }
+
+    /// An order that is open, or ended not long ago.
+    #[must_use]
+    pub fn told(&self, number: OrderNumber) -> Option<&OpenOrder> {
+        self.orders.get(&number).or_else(|| self.ended.get(&number))
     }
 
     /// Counts an order in or out, and what it may still become.
@@ -875,6 +1053,19 @@ impl State {
         order_id: Option<u64>,
         client: Option<&ClientOrderId>,
     ) -> Option<OrderNumber> {
+        self.find_in(account, symbol, order_id, client, |number| {
+            self.orders.get(&number)
+        })
+    }
+
+    fn find_in<'a>(
+        &'a self,
+        account: AccountId,
+        symbol: &Symbol,
+        order_id: Option<u64>,
+        client: Option<&ClientOrderId>,
+        order_of: impl Fn(OrderNumber) -> Option<&'a OpenOrder>,
+    ) -> Option<OrderNumber> {
         let by_id = order_id.and_then(|id| {
             self.by_order_id
                 .get(&(account, symbol.clone(), id))
@@ -888,18 +1079,11 @@ impl State {
                 let other = by_client().is_some_and(|named| named != number);
                 (!other).then_some(number)
             }
-            (Some(_), None) => by_client().filter(|number| {
-                self.orders
-                    .get(number)
-                    .is_some_and(|order| order.order_id.is_none())
-            }),
+            (Some(_), None) => by_client()
+                .filter(|number| order_of(*number).is_some_and(|order| order.order_id.is_none())),
             (None, _) => by_client(),
         }
-        .filter(|number| {
-            self.orders
-                .get(number)
-                .is_some_and(|order| order.symbol == *symbol)
-        })
+        .filter(|number| order_of(*number).is_some_and(|order| order.symbol == *symbol))
     }
 
     /// The open order of an account that goes by a program's id.
@@ -983,7 +1167,7 @@ impl State {
         sent: Sent,
         reports: &[Report],
         asked: Option<OrderNumber>,
-    ) -> Vec<Effect> {
+    ) -> Settled {
         let ours = || {
             let from = OrderNumber { entry, leg: 0 };
             let to = OrderNumber {
@@ -994,34 +1178,25 @@ impl State {
         };
         let mut told = Told {
             state: self,
-            effects: Vec::new(),
+            settled: Settled::default(),
             known: BTreeMap::new(),
+            named: Vec::new(),
+            traded: BTreeMap::new(),
         };
         match sent {
             Sent::NotSent => {
                 for (number, _) in ours() {
                     told.end(*number, OrderStatus::Rejected);
                 }
-                return told.effects;
+                return told.settled;
             }
-            Sent::MaybeSent => return told.effects,
+            Sent::MaybeSent => return told.settled,
             Sent::Sent => {}
         }
-        let mut traded: BTreeMap<OrderNumber, (i128, i128)> = BTreeMap::new();
-        let mut trades = BTreeSet::new();
         for report in reports {
             match report {
                 Report::Order(order) => told.order(account, order),
-                Report::Trade(trade) => {
-                    if let Some(number) =
-                        self.find(account, &trade.symbol, Some(trade.order_id), None)
-                        && trades.insert((number, trade.trade_id))
-                    {
-                        let sum = traded.entry(number).or_default();
-                        sum.0 = sum.0.saturating_add(trade.quantity.0);
-                        sum.1 = sum.1.saturating_add(trade.quote.0);
-                    }
-                }
+                Report::Trade(trade) => told.trade(account, trade),
                 Report::Refused { .. } => {
                     for (number, _) in ours() {
                         told.end(*number, OrderStatus::Rejected);
@@ -1039,7 +1214,7 @@ impl State {
                     }
                 }
                 Report::Price { symbol, price } => {
-                    told.effects.push(Effect::Price {
+                    told.settled.effects.push(Effect::Price {
                         symbol: symbol.clone(),
                         price: *price,
                     });
@@ -1049,29 +1224,45 @@ impl State {
                 | Report::Unreadable => {}
             }
         }
-        // A window of trades shows at least so much of an order, never more than its true total.
-        for (number, (quantity, quote)) in traded {
-            told.progress(number, quantity, quote, None);
+        // The trades that were ever told show at least so much of an order, never more than its true total.
+        for (number, trades) in std::mem::take(&mut told.traded) {
+            told.progress(number, trades.quantity.0, Some(trades.quote.0), None);
         }
         told.remaining_legs();
-        told.effects
+        told.settled
     }
 }
 
 /// What one answer tells, counted as it goes: an order may stand in it more than once.
 struct Told<'a> {
     state: &'a State,
-    effects: Vec<Effect>,
+    settled: Settled,
     /// Executed, in quote, and status, where the answer changed them.
     known: BTreeMap<OrderNumber, (i128, i128, OrderStatus)>,
+    /// Numbers that the venue gave to orders in this answer.
+    named: Vec<(u64, OrderNumber)>,
+    /// Trades of orders, those told before included.
+    traded: BTreeMap<OrderNumber, Trades>,
 }
 
 impl Told<'_> {
     fn known(&self, number: OrderNumber) -> Option<(i128, i128, OrderStatus)> {
         self.known.get(&number).copied().or_else(|| {
-            let order = self.state.orders.get(&number)?;
+            let order = self.state.told(number)?;
             Some((order.executed.0, order.executed_quote.0, order.status))
         })
+    }
+
+    fn find(
+        &self,
+        account: AccountId,
+        symbol: &Symbol,
+        order_id: u64,
+        client: Option<&ClientOrderId>,
+    ) -> Option<OrderNumber> {
+        let known = |number| self.state.told(number);
+        self.state
+            .find_in(account, symbol, Some(order_id), client, known)
     }
 
     fn is_ended(&self, number: OrderNumber) -> bool {
@@ -1080,10 +1271,16 @@ impl Told<'_> {
             .is_some_and(|(_, _, status)| status.is_final())
     }
 
+    fn cannot_be(&mut self, number: OrderNumber, why: Impossible) {
+        if !self.settled.impossible.contains(&(number, why)) {
+            self.settled.impossible.push((number, why));
+        }
+    }
+
     /// Ends an order without a fill.
     fn end(&mut self, number: OrderNumber, status: OrderStatus) {
         if let Some((executed, quote, _)) = self.known(number) {
-            self.progress(number, executed, quote, Some((status, None)));
+            self.progress(number, executed, Some(quote), Some((status, None)));
         }
     }
 
@@ -1092,17 +1289,21 @@ impl Told<'_> {
             .original_client_order_id
             .as_ref()
             .or(report.client_order_id.as_ref());
-        let Some(number) = self
-            .state
-            .find(account, &report.symbol, Some(report.order_id), client)
-        else {
+        let Some(number) = self.find(account, &report.symbol, report.order_id, client) else {
             return;
         };
-        let Some((executed, quote, _)) = self.known(number) else {
+        let Some((executed, _, _)) = self.known(number) else {
             return;
         };
+        let Some(order) = self.state.told(number) else {
+            return;
+        };
+        if report.side.is_some_and(|side| side != order.side) {
+            return self.cannot_be(number, Impossible::OtherSide);
+        }
+        self.named.push((report.order_id, number));
         let total = report.executed_quantity.map_or(executed, |q| q.0);
-        let cash = report.executed_quote.map_or(quote, |q| q.0);
+        let cash = report.executed_quote.map(|q| q.0);
         self.progress(number, total, cash, Some((report.status, Some(report))));
         let renamed = report
             .client_order_id
@@ -1115,45 +1316,130 @@ impl Told<'_> {
                     .is_some_and(|order| order.client_order_id.as_ref() != Some(id))
             });
         if let Some(id) = renamed {
-            self.effects.push(Effect::Renamed {
+            self.settled.effects.push(Effect::Renamed {
                 order: number,
                 client_order_id: id.clone(),
             });
         }
     }
 
+    /// A trade counts once, by its number, however often and in whatever part of a list it is told.
+    fn trade(&mut self, account: AccountId, trade: &TradeReport) {
+        let named = self.named.iter().find(|(id, _)| *id == trade.order_id);
+        let number = named
+            .map(|(_, number)| *number)
+            .filter(|number| {
+                self.state
+                    .told(*number)
+                    .is_some_and(|order| order.symbol == trade.symbol)
+            })
+            .or_else(|| self.find(account, &trade.symbol, trade.order_id, None));
+        let Some((number, order)) = number.and_then(|n| Some((n, self.state.told(n)?))) else {
+            return;
+        };
+        let trades = self
+            .traded
+            .entry(number)
+            .or_insert_with(|| self.state.trades.get(&number).cloned().unwrap_or_default());
+        if trades.ids.contains(&trade.trade_id)
+            || trades.ids.len() >= TRADES_MAX
+            || !trade.quantity.is_positive()
+        {
+            return;
+        }
+        if trade.side != order.side {
+            return self.cannot_be(number, Impossible::OtherSide);
+        }
+        if trades.quantity.0.saturating_add(trade.quantity.0) > order.quantity.0 {
+            return self.cannot_be(number, Impossible::MoreThanOrdered);
+        }
+        let quote = trade.quote.0.max(0);
+        let fee = trade.commission.0.max(0);
+        let (fee, fee_asset) = match (&order.base, &order.quote) {
+            // What the venue keeps of what was bought counts at what it cost. No fee is more than its trade.
+            (Some(base), Some(asset)) if *base == trade.commission_asset => {
+                let fee = trade.price.times(Quantity(fee), Round::Up);
+                (fee.map_or(quote, |fee| fee.0.min(quote)), asset)
+            }
+            (_, Some(asset)) if *asset == trade.commission_asset => (fee.min(quote), asset),
+            _ => (fee, &trade.commission_asset),
+        };
+        trades.ids.insert(trade.trade_id);
+        trades.quantity = trades.quantity.saturating_add(trade.quantity);
+        trades.quote = trades.quote.saturating_add(Amount(quote));
+        self.settled.effects.push(Effect::Traded {
+            order: number,
+            trade: trade.trade_id,
+            quantity: trade.quantity,
+            quote: Amount(quote),
+            fee: Amount(fee),
+            fee_asset: fee_asset.clone(),
+        });
+    }
+
     /// `total` and `cash` are cumulative; they never fall, and an older answer that comes late adds and ends nothing.
-    /// Without `said` they come from trades: then the total alone says whether it is filled.
+    /// Without `said` they come from trades: then the total alone says whether it is filled. Without `cash` it is what the
+    /// order's own price makes of the total.
     fn progress(
         &mut self,
         number: OrderNumber,
         total: i128,
-        cash: i128,
+        cash: Option<i128>,
         said: Option<(OrderStatus, Option<&OrderReport>)>,
     ) {
         let Some((executed, quote, status)) = self.known(number) else {
             return;
         };
-        let Some(order) = self.state.orders.get(&number) else {
+        let Some(order) = self.state.told(number) else {
             return;
         };
-        if status.is_final() || (said.is_none() && total <= executed) {
+        let is_late = status.is_final();
+        if (is_late || said.is_none()) && total <= executed {
             return;
         }
+        // What cannot be is evidence against who told it, and counts as the most that can.
+        if total > order.quantity.0 {
+            self.cannot_be(number, Impossible::MoreThanOrdered);
+        }
+        let total = total.min(order.quantity.0);
+        if self.state.ended.contains_key(&number) && total > executed {
+            self.cannot_be(number, Impossible::AfterItsEnd);
+        }
         let stale = total < executed;
+        let at_limit = order.at_limit(total).filter(|_| !stale);
+        let cash = cash.or(at_limit).unwrap_or(quote);
+        let cash = match at_limit {
+            Some(limit) => {
+                let beyond = match order.side {
+                    Side::Buy => cash.saturating_sub(limit),
+                    Side::Sell => limit.saturating_sub(cash),
+                };
+                if beyond > limit / ROUNDING_PARTS {
+                    self.cannot_be(number, Impossible::BeyondItsPrice);
+                }
+                if beyond > 0 { limit } else { cash }
+            }
+            None => cash,
+        };
         let report = said.and_then(|(_, report)| report);
         let next = match said {
+            _ if is_late => status,
             Some((said, _)) if !stale => said,
             None if total >= order.quantity.0 => OrderStatus::Filled,
             _ => status,
         };
-        let added = (total - executed).max(0);
-        let paid = if stale { 0 } else { (cash - quote).max(0) };
+        let added = total.saturating_sub(executed).max(0);
+        let paid = if stale {
+            0
+        } else {
+            cash.saturating_sub(quote).max(0)
+        };
         let order_id = report.map(|r| r.order_id);
         let list_id = report.and_then(|r| r.list_id);
+        // An amendment passes only if it lessens.
         let quantity = report
             .and_then(|r| r.original_quantity)
-            .filter(|q| *q != order.quantity && !stale && q.0 > 0);
+            .filter(|q| *q < order.quantity && !stale && !is_late && q.is_positive());
         let known = order_id.is_none_or(|id| order.order_id == Some(id))
             && list_id.is_none_or(|id| order.list_id == Some(id));
         if known && added == 0 && paid == 0 && next == status && quantity.is_none() {
@@ -1162,7 +1448,7 @@ impl Told<'_> {
         }
         self.known
             .insert(number, (executed + added, quote.saturating_add(paid), next));
-        self.effects.push(Effect::Progress {
+        self.settled.effects.push(Effect::Progress {
             order: number,
             executed: Quantity(added),
             quote: Amount(paid),
@@ -1194,7 +1480,7 @@ impl Told<'_> {
                 order.alternative && order.side == gone.side && order.symbol == gone.symbol
             });
             if stays && !self.is_ended(next) {
-                self.effects.push(Effect::Counted { order: next });
+                self.settled.effects.push(Effect::Counted { order: next });
             }
         }
     }

@@ -76,6 +76,7 @@ fn effects() -> Vec<Effect> {
         alternative: false,
         base: None,
         quote: None,
+        price: None,
     };
     let halt = Halt {
         scope: Scope::Firm,
@@ -162,6 +163,15 @@ fn effects() -> Vec<Effect> {
         },
         Effect::Seen { mark: [7; 16] },
         Effect::Jumped { by_us: None },
+        Effect::Traded {
+            order: number,
+            trade: 1,
+            quantity: Quantity(1),
+            quote: Amount(1),
+            fee: Amount(1),
+            fee_asset: "BNB".into(),
+        },
+        Effect::Rearmed { scope: Scope::Firm },
     ];
     for effect in &all {
         match effect {
@@ -185,7 +195,9 @@ fn effects() -> Vec<Effect> {
             | Effect::Counted { .. }
             | Effect::Renamed { .. }
             | Effect::Seen { .. }
-            | Effect::Jumped { .. } => {}
+            | Effect::Jumped { .. }
+            | Effect::Traded { .. }
+            | Effect::Rearmed { .. } => {}
         }
     }
     all
@@ -342,6 +354,7 @@ fn refusals() -> Vec<Refusal> {
         Refusal::ClientIdTaken {
             id: ClientOrderId::from("a"),
         },
+        Refusal::OneKeyForAll,
     ];
     for refusal in &all {
         match refusal {
@@ -373,7 +386,8 @@ fn refusals() -> Vec<Refusal> {
             | Refusal::Overflow
             | Refusal::NoRelease
             | Refusal::StrategyRevoked
-            | Refusal::ClientIdTaken { .. } => {}
+            | Refusal::ClientIdTaken { .. }
+            | Refusal::OneKeyForAll => {}
         }
     }
     all

@@ -2,8 +2,8 @@
 //! and frames go out; the loop around it only moves bytes. Everything that changes the state is an entry first.
 //!
 //! Trusts nobody: ingress may lie about what it was sent (then no signature fits), egress about what became of a request
-//! (then the reservations of that strategy are wrong: what grows stays within its mandate, and what seems to reduce may
-//! go on beyond its turnover; SECURITY.md has the figures).
+//! (then the reservations of that strategy are wrong: what grows stays within its mandate, and what seems to reduce within
+//! a multiple of its turnover; SECURITY.md has the figures).
 //!
 //! Absent: sockets, files but the log's, clocks (each call is told the time), and release of anything unwritten.
 
@@ -38,7 +38,7 @@ use portcullis_model::log::Entry;
 use portcullis_model::refusal::{Class, Refusal};
 use portcullis_model::release::{Authority, Files, Release};
 use portcullis_model::report::{Report, Sent};
-use portcullis_model::state::{Effect, OrderNumber, State};
+use portcullis_model::state::{Effect, Impossible, OrderNumber, Settled, State};
 use portcullis_model::table::Network;
 use portcullis_model::wire::{
     self, Close, Discarded, Header, LINK_FRAMES_MAX, Lane, Outcome, Reply, Request, Send, Venue,
@@ -69,6 +69,9 @@ pub(crate) const SEALED: &str = "the gate is sealed; its operator has to unseal 
 /// Reports that are kept while answers arrive in parts. Egress sends the parts of one answer without another's between, so
 /// this is one answer's bound; what is beyond it is cut, and proves nothing about what is missing.
 const REPORTS_MAX: usize = 20_000;
+/// Of what cannot be: so many orders are named in one entry, and an alarm comes at most so often.
+const IMPOSSIBLE_TOLD_MAX: usize = 10;
+const IMPOSSIBLE_EVERY_US: u64 = 60_000_000;
 /// Connections of one virtual key that are remembered, to be closed when it is revoked; beyond it the oldest are
 /// forgotten, and close at their next request.
 const CONNECTIONS_MAX: usize = 256;
@@ -118,7 +121,7 @@ struct Flight {
     is_cut: bool,
 }
 
-/// A signed request whose outcome nobody will tell.
+/// A signed request whose outcome nobody will tell, or whose outcome may not be true.
 #[derive(Debug)]
 struct Lost {
     entry: EntryId,
@@ -247,6 +250,9 @@ pub struct Core {
     live: Set<RequestId>,
     /// Handed to a run of egress that is gone, or by a run of this signer that is: the venue may still accept them.
     lost: Vec<Lost>,
+    /// Answered, and still within the window in which the venue would accept them: that they were answered, or dropped, is
+    /// egress's word.
+    answered: VecDeque<Lost>,
     /// Requests of each lane between approval and outcome.
     in_lane: BTreeMap<Lane, u32>,
     /// Recorded, and not released before it survives a loss of power.
@@ -263,6 +269,8 @@ pub struct Core {
     resolver: Resolver,
     own: own::Schedule,
     failures: Failures,
+    /// When the next alarm for what cannot be is due.
+    impossible_at: Timestamp,
     pub events: Events,
     pub metrics: Metrics,
     /// Entries under the newest snapshot.
@@ -337,6 +345,8 @@ impl Core {
             reports_kept: 0,
             live: Set::default(),
             lost: Vec::new(),
+            answered: VecDeque::new(),
+            impossible_at: Timestamp(0),
             in_lane: BTreeMap::new(),
             unsynced: VecDeque::new(),
             halting: Vec::new(),
@@ -813,6 +823,12 @@ impl Core {
             (Verdict::Approved(_), KeyChoice::None) => Verdict::Refused(Refusal::NoKey {
                 duty: decision.duty,
             }),
+            // What a key that can write has signed, egress can hand in elsewhere: no field is in it that nobody reviewed.
+            (Verdict::Approved(_), KeyChoice::Open(key))
+                if actions.has_unnamed() && self.can_write(key) =>
+            {
+                Verdict::Refused(Refusal::OneKeyForAll)
+            }
             (verdict, _) => verdict,
         };
         let mut body = self.body(match verdict {
@@ -1169,6 +1185,13 @@ impl Core {
         }
     }
 
+    fn can_write(&self, key: KeyId) -> bool {
+        self.state
+            .keys
+            .get(&key)
+            .is_none_or(|key| key.duty > Duty::Read)
+    }
+
     /// Ends a turn: writes every queued entry in one call, looks at halts once more, signs, and frames what egress gets.
     pub fn finish(&mut self, turn: &mut Turn, reading: Reading) -> Result<(), CoreError> {
         self.look(reading);
@@ -1341,9 +1364,10 @@ impl Core {
         body.regulator.account = Some(meta.caller.account);
         body.regulator.text = Some(why.to_owned());
         body.regulator.sent = Some(Sent::NotSent);
-        body.private.effects =
-            self.state
-                .settle(meta.caller.account, entry, Sent::NotSent, &[], None);
+        body.private.effects = self
+            .state
+            .settle(meta.caller.account, entry, Sent::NotSent, &[], None)
+            .effects;
         self.note(body)?;
         match &meta.own {
             Some(own) => self.own_failed(own),
@@ -1437,23 +1461,71 @@ impl Core {
             Sent::Sent => "sent",
         };
         *self.metrics.outcomes.entry(word).or_default() += 1;
-        let mut effects = Vec::new();
+        let mut is_new = false;
         if let (Some(entry), Some(caller)) = (flight.entry, flight.caller) {
             let asked = flight.own.as_ref().and_then(Own::order);
-            effects =
-                self.state
-                    .settle(caller.account, entry, outcome.sent, &flight.reports, asked);
+            let Settled {
+                mut effects,
+                impossible,
+            } = self
+                .state
+                .settle(caller.account, entry, outcome.sent, &flight.reports, asked);
             if outcome.sent == Sent::Sent {
                 effects.extend(self.state.doubted(&flight.reports, &flight.targets));
             }
             // Prices come from the gate's own polling alone.
             effects.retain(|effect| !matches!(effect, Effect::Price { .. }));
-            self.settle(&flight, outcome, effects.clone())?;
+            is_new = !effects.is_empty();
+            let why = self.impossible(&impossible);
+            self.settle(&flight, outcome, &effects, why)?;
         }
         if let Some(own) = &flight.own {
-            self.own_outcome(own, outcome, &flight.reports, !effects.is_empty())?;
+            self.own_outcome(own, outcome, &flight.reports, is_new)?;
+        } else if let (Some(entry), Some(caller)) = (flight.entry, flight.caller)
+            && !flight.kinds.iter().all(|kind| kind.is_read())
+        {
+            self.answered(entry, caller, flight);
         }
         Ok(())
+    }
+
+    /// Something was told that cannot be: egress lies, or the venue does, or we are wrong. It is evidence for a person.
+    fn impossible(&mut self, found: &[(OrderNumber, Impossible)]) -> Option<String> {
+        if found.is_empty() {
+            return None;
+        }
+        for (_, why) in found {
+            *self.metrics.impossible.entry(why.name()).or_default() += 1;
+        }
+        let words: Vec<String> = found
+            .iter()
+            .take(IMPOSSIBLE_TOLD_MAX)
+            .map(|(order, why)| format!("{} of the order of entry {}", why.name(), order.entry))
+            .collect();
+        let text = format!("told what cannot be: {}", words.join(", "));
+        let now = self.clock.now();
+        if now >= self.impossible_at {
+            self.impossible_at = now.plus_us(IMPOSSIBLE_EVERY_US);
+            self.events.alert("impossible", json!({ "what": text }));
+        }
+        Some(text)
+    }
+
+    /// Whatever egress says became of it, the venue may accept it until its window has passed.
+    fn answered(&mut self, entry: EntryId, caller: Caller, flight: Flight) {
+        let now = self.clock.now();
+        while self
+            .answered
+            .front()
+            .is_some_and(|one| one.until.plus_us(commands::CLOCK_DOUBT_US) <= now)
+        {
+            self.answered.pop_front();
+        }
+        self.answered.push_back(Lost {
+            entry,
+            of: Some((caller, flight.kinds, flight.reserved)),
+            until: flight.until,
+        });
     }
 
     /// Writes what an outcome changed; of what only reads, nothing if nothing changed.
@@ -1461,10 +1533,11 @@ impl Core {
         &mut self,
         flight: &Flight,
         outcome: &Outcome,
-        effects: Vec<Effect>,
+        effects: &[Effect],
+        impossible: Option<String>,
     ) -> Result<(), CoreError> {
         let reads = flight.kinds.iter().all(|kind| kind.is_read());
-        if effects.is_empty() && reads {
+        if effects.is_empty() && reads && impossible.is_none() {
             return Ok(());
         }
         let mut parts = effects.chunks(OUTCOME_PARTS_MAX);
@@ -1476,10 +1549,10 @@ impl Core {
             body.regulator.account = flight.caller.map(|caller| caller.account);
             body.regulator.sent = Some(outcome.sent);
             body.regulator.status = Some(outcome.status);
-            body.regulator.text = outcome
-                .why
-                .as_ref()
-                .map(|why| why.chars().take(200).collect());
+            body.regulator.text = impossible.clone().or_else(|| {
+                let why = outcome.why.as_ref();
+                why.map(|why| why.chars().take(200).collect())
+            });
             if !reads {
                 body.regulator.reports = flight
                     .reports

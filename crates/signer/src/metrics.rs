@@ -16,6 +16,7 @@ pub struct Metrics {
     pub dropped: u64,
     pub outcomes: BTreeMap<&'static str, u64>,
     pub commands: u64,
+    pub impossible: BTreeMap<&'static str, u64>,
     pub foreign_frames: u64,
 }
 
@@ -82,6 +83,14 @@ impl Metrics {
             "What became of signed requests.",
             "sent",
             outcomes,
+        );
+        let impossible = self.impossible.iter().map(|(word, n)| (*word, *n));
+        labelled(
+            &mut out,
+            "impossible_total",
+            "Told of our orders what cannot be: egress or the venue lies.",
+            "what",
+            impossible,
         );
         for (name, help, kind, value) in [
             (

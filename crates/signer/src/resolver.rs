@@ -345,6 +345,7 @@ mod tests {
                 alternative: false,
                 base: None,
                 quote: None,
+                price: None,
             };
             state.apply(EntryId(n), NOW, &[Effect::Reserved { leg: 0, order }]);
         }

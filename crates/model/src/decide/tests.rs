@@ -4,7 +4,7 @@ use crate::halt::{By, Halt, Level};
 use crate::id::{EntryId, Name};
 use crate::release::{Authority, Files};
 use crate::report::{OrderReport, Report, Sent, TradeReport};
-use crate::state::LevelKey;
+use crate::state::{Impossible, LevelKey, OrderNumber, Settled};
 use minicbor::bytes::ByteVec;
 use proptest::prelude::*;
 
@@ -215,7 +215,9 @@ fn answer(
         time_ms: None,
         original_client_order_id: None,
     });
-    let effects = state.settle(ACCOUNT, entry, Sent::Sent, &[report], None);
+    let effects = state
+        .settle(ACCOUNT, entry, Sent::Sent, &[report], None)
+        .effects;
     state.apply(EntryId(state.entries), NOW, &effects);
 }
 
@@ -321,7 +323,9 @@ fn an_unknown_outcome_stays_reserved_until_it_is_known() {
         say(&judge(&release, &state, "buy 0.1 BTCUSDT at 60000 b")),
         refused
     );
-    let nothing = state.settle(ACCOUNT, entry, Sent::MaybeSent, &[], None);
+    let nothing = state
+        .settle(ACCOUNT, entry, Sent::MaybeSent, &[], None)
+        .effects;
     assert_eq!(nothing, []);
     answer(&mut state, entry, 7, "a", "0", OrderStatus::Unknown);
     assert_eq!(
@@ -336,7 +340,9 @@ fn an_unknown_outcome_stays_reserved_until_it_is_known() {
     );
     assert!(state.orders.is_empty());
     let entry = place(&release, &mut state, "buy 0.1 BTCUSDT at 60000 c");
-    let effects = state.settle(ACCOUNT, entry, Sent::NotSent, &[], None);
+    let effects = state
+        .settle(ACCOUNT, entry, Sent::NotSent, &[], None)
+        .effects;
     state.apply(EntryId(state.entries), NOW, &effects);
     assert!(state.orders.is_empty());
 }
@@ -765,7 +771,7 @@ fn a_reduce_only_refusal_names_the_halt_that_covers_the_caller() {
 }
 
 #[test]
-fn a_test_order_is_judged_as_an_order_and_spends_nothing_of_another() {
+fn a_test_order_is_judged_as_an_order_and_turns_over_as_much() {
     let rule = "[strategy.quoter]\nturnover_1h = \"10000\"\nopen_orders = \"1\"\n";
     let release = release(&format!("{FIRM}{rule}"));
     let Action::PlaceOrder(order) = action("buy 0.1 BTCUSDT at 60000") else {
@@ -780,7 +786,7 @@ fn a_test_order_is_judged_as_an_order_and_spends_nothing_of_another() {
         },
         Verdict::Refused(refusal) => refusal.to_string(),
     };
-    assert_eq!(spent(&[Action::TestOrder(order.clone())]), "0");
+    assert_eq!(spent(&[Action::TestOrder(order.clone())]), "6000");
     assert_eq!(
         spent(&[
             Action::PlaceOrder(order.clone()),
@@ -792,8 +798,20 @@ fn a_test_order_is_judged_as_an_order_and_spends_nothing_of_another() {
         "open orders of strategy quoter: asked 2, limit 1"
     );
     assert_eq!(
-        spent(&[Action::TestOrder(order.clone()), Action::PlaceOrder(order)]),
-        "6000"
+        spent(&[
+            Action::TestOrder(order.clone()),
+            Action::PlaceOrder(order.clone())
+        ]),
+        "turnover of strategy quoter: used 6000, asked 6000, limit 10000"
+    );
+    // What was asked as a test may have been handed in as an order.
+    let mut state = state();
+    place_all(&release, &mut state, &[Action::TestOrder(order.clone())]);
+    assert_eq!(state.usage[&LevelKey::Firm].open_orders, 0);
+    let next = decide_on(&release, &state, &[Action::PlaceOrder(order)]);
+    assert_eq!(
+        say(&next),
+        "turnover of strategy quoter: used 6000, asked 6000, limit 10000"
     );
 }
 
@@ -888,7 +906,9 @@ fn said(symbol: &str, id: u64, client: &str, executed: &str, status: OrderStatus
 }
 
 fn settle(state: &mut State, entry: EntryId, reports: &[Report]) {
-    let effects = state.settle(ACCOUNT, entry, Sent::Sent, reports, None);
+    let effects = state
+        .settle(ACCOUNT, entry, Sent::Sent, reports, None)
+        .effects;
     fold(state, &effects);
 }
 
@@ -1260,7 +1280,7 @@ fn hold(release: &Release, state: &mut State, caller: Caller, text: &str) {
         &[Report::Order(filled)],
         None,
     );
-    fold(state, &effects);
+    fold(state, &effects.effects);
 }
 
 fn reduce_only(state: &mut State) {
@@ -1495,11 +1515,16 @@ fn an_answer_that_tells_nothing_new_changes_nothing() {
         "0.1",
         OrderStatus::Open,
     ))];
-    let first = state.settle(ACCOUNT, entry, Sent::Sent, &report, None);
+    let first = state
+        .settle(ACCOUNT, entry, Sent::Sent, &report, None)
+        .effects;
     assert_eq!(first.len(), 1);
     fold(&mut state, &first);
     let read = EntryId(state.entries);
-    assert_eq!(state.settle(ACCOUNT, read, Sent::Sent, &report, None), []);
+    assert_eq!(
+        state.settle(ACCOUNT, read, Sent::Sent, &report, None),
+        Settled::default()
+    );
 }
 
 #[test]
@@ -1557,4 +1582,453 @@ fn the_price_that_values_a_quote_asset_is_asked_for_too() {
         .map(|s| s.0.to_string())
         .collect();
     assert_eq!(priced, ["BTCUSDC", "BTCUSDT", "ETHBTC"]);
+}
+
+fn held(state: &State) -> (String, String) {
+    let holding = state
+        .usage
+        .get(&LevelKey::Strategy(QUOTER))
+        .and_then(|usage| usage.holdings.get(&Symbol::from("BTCUSDT")))
+        .copied()
+        .unwrap_or_default();
+    (holding.base.to_string(), holding.cash.to_string())
+}
+
+fn told(state: &mut State, entry: EntryId, reports: &[Report]) -> Vec<Impossible> {
+    let settled = state.settle(ACCOUNT, entry, Sent::Sent, reports, None);
+    fold(state, &settled.effects);
+    settled.impossible.into_iter().map(|(_, why)| why).collect()
+}
+
+fn filled(client: &str, executed: &str, quote: &str) -> OrderReport {
+    OrderReport {
+        executed_quote: Some(quote.parse().unwrap()),
+        ..said("BTCUSDT", 7, client, executed, OrderStatus::Filled)
+    }
+}
+
+#[test]
+fn no_fill_is_more_than_its_order_nor_beyond_its_price() {
+    let release = release(FIRM);
+    let check = |order: &str,
+                 report: &dyn Fn(&mut OrderReport),
+                 expected: (&str, &str),
+                 why: &[Impossible]| {
+        let mut state = state();
+        let entry = place(&release, &mut state, order);
+        let mut said = filled("a", "0.1", "6000");
+        report(&mut said);
+        let found = told(&mut state, entry, &[Report::Order(said)]);
+        let (base, cash) = held(&state);
+        assert_eq!((base.as_str(), cash.as_str()), expected, "{order}");
+        assert_eq!(found, why, "{order}");
+    };
+    let more = |report: &mut OrderReport| {
+        report.executed_quantity = Some(Quantity(i128::MAX / 4));
+        report.executed_quote = Some(Amount(i128::MAX / 4));
+    };
+    let cost = |quote: &'static str| {
+        move |report: &mut OrderReport| report.executed_quote = Some(quote.parse().unwrap())
+    };
+    use Impossible::{BeyondItsPrice, MoreThanOrdered, OtherSide};
+    let (buy, sell) = ("buy 0.1 BTCUSDT at 60000 a", "sell 0.1 BTCUSDT at 60000 a");
+    check(
+        buy,
+        &more,
+        ("0.1", "-6000"),
+        &[MoreThanOrdered, BeyondItsPrice],
+    );
+    check(buy, &cost("6000"), ("0.1", "-6000"), &[]);
+    check(buy, &cost("5000"), ("0.1", "-5000"), &[]);
+    check(buy, &cost("6000.00000001"), ("0.1", "-6000"), &[]);
+    check(buy, &cost("7000"), ("0.1", "-6000"), &[BeyondItsPrice]);
+    check(sell, &cost("6100"), ("-0.1", "6100"), &[]);
+    check(sell, &cost("5000"), ("-0.1", "6000"), &[BeyondItsPrice]);
+    // What it cost is not told: what it may have cost at most.
+    check(
+        buy,
+        &|report| report.executed_quote = None,
+        ("0.1", "-6000"),
+        &[],
+    );
+    check(
+        buy,
+        &|report| report.side = Some(Side::Sell),
+        ("0", "0"),
+        &[OtherSide],
+    );
+    // A quantity that grew after it was signed grows nothing.
+    let grown = |report: &mut OrderReport| {
+        report.status = OrderStatus::Open;
+        report.original_quantity = "5".parse().ok();
+    };
+    check(buy, &grown, ("0.1", "-6000"), &[]);
+    let mut state = state();
+    let entry = place(&release, &mut state, buy);
+    let mut report = filled("a", "0", "0");
+    grown(&mut report);
+    told(&mut state, entry, &[Report::Order(report)]);
+    assert_eq!(
+        told(
+            &mut state,
+            entry,
+            &[Report::Order(filled("a", "5", "300000"))]
+        ),
+        [MoreThanOrdered, BeyondItsPrice]
+    );
+    assert_eq!(held(&state).0, "0.1");
+    // Numbers at the ends of what can be told break nothing.
+    for (quantity, quote) in [
+        (i128::MIN, i128::MIN),
+        (i128::MAX, i128::MIN),
+        (i128::MIN, i128::MAX),
+    ] {
+        let mut state = self::state();
+        let entry = place(&release, &mut state, sell);
+        let report = OrderReport {
+            executed_quantity: Some(Quantity(quantity)),
+            executed_quote: Some(Amount(quote)),
+            ..filled("a", "0", "0")
+        };
+        told(&mut state, entry, &[Report::Order(report)]);
+    }
+}
+
+fn trade(id: u64, side: Side, quantity: &str, fee: &str, asset: &str) -> Report {
+    let quantity: Quantity = quantity.parse().unwrap();
+    let price = Price::parse(b"60000").unwrap();
+    Report::Trade(TradeReport {
+        market: MarketKind::Spot,
+        symbol: "BTCUSDT".into(),
+        trade_id: id,
+        order_id: 7,
+        side,
+        price,
+        quantity,
+        quote: price.times(quantity, Round::Up).unwrap(),
+        commission: fee.parse().unwrap(),
+        commission_asset: asset.into(),
+        time_ms: 0,
+    })
+}
+
+#[test]
+fn what_is_told_after_an_order_ended_is_counted() {
+    let release = release(FIRM);
+    let mut state = state();
+    let entry = place(&release, &mut state, "buy 0.3 BTCUSDT at 60000 a");
+    settle(
+        &mut state,
+        entry,
+        &[Report::Order(said(
+            "BTCUSDT",
+            7,
+            "a",
+            "0",
+            OrderStatus::Open,
+        ))],
+    );
+    // Said to have ended without a fill; its trades are told later, in parts, one of them twice.
+    settle(
+        &mut state,
+        entry,
+        &[Report::Order(said(
+            "BTCUSDT",
+            7,
+            "a",
+            "0",
+            OrderStatus::Cancelled,
+        ))],
+    );
+    assert!(state.orders.is_empty());
+    let late = |state: &mut State, reports: &[Report]| told(state, EntryId(999), reports);
+    let one = trade(1, Side::Buy, "0.1", "0", "BTC");
+    assert_eq!(
+        late(&mut state, std::slice::from_ref(&one)),
+        [Impossible::AfterItsEnd]
+    );
+    assert_eq!(held(&state).0, "0.1");
+    assert_eq!(late(&mut state, std::slice::from_ref(&one)), []);
+    assert_eq!(held(&state).0, "0.1");
+    late(&mut state, &[trade(2, Side::Buy, "0.1", "0", "BTC")]);
+    assert_eq!(held(&state), ("0.2".to_owned(), "-12000".to_owned()));
+    // By its total too, and never more than was ordered.
+    late(
+        &mut state,
+        &[Report::Order(said(
+            "BTCUSDT",
+            7,
+            "a",
+            "0.3",
+            OrderStatus::Filled,
+        ))],
+    );
+    assert_eq!(held(&state), ("0.3".to_owned(), "-18000".to_owned()));
+    let more = late(&mut state, &[trade(3, Side::Buy, "0.2", "0", "BTC")]);
+    assert_eq!(
+        (more, held(&state).0),
+        (vec![Impossible::MoreThanOrdered], "0.3".to_owned())
+    );
+    assert_eq!(state.usage[&LevelKey::Firm].open_orders, 0);
+    // Another order may go by its name; both are told apart by the venue's numbers.
+    let entry = place(&release, &mut state, "buy 0.1 BTCUSDT at 60000 a");
+    settle(
+        &mut state,
+        entry,
+        &[Report::Order(said(
+            "BTCUSDT",
+            8,
+            "a",
+            "0",
+            OrderStatus::Open,
+        ))],
+    );
+    late(&mut state, &[trade(4, Side::Buy, "0.1", "0", "BTC")]);
+    assert_eq!((held(&state).0, state.orders.len()), ("0.3".to_owned(), 1));
+}
+
+#[test]
+fn of_ended_orders_so_many_are_remembered() {
+    use crate::state::ENDED_MAX;
+    let firm = FIRM
+        .replace("\"50/1s\"", "\"unlimited\"")
+        .replace("\"3000\"", "\"unlimited\"");
+    let release = release(
+        &firm
+            .replace("turnover_1h = \"1000000\"", "turnover_1h = \"unlimited\"")
+            .replace("repeat = \"20/1s\"", "repeat = \"unlimited\"")
+            .replace("turnover_1d = \"5000000\"", "turnover_1d = \"unlimited\""),
+    );
+    let mut state = state();
+    let mut first = None;
+    for n in 0..=ENDED_MAX as u64 {
+        let entry = place(
+            &release,
+            &mut state,
+            &format!("buy 0.001 BTCUSDT at 60000 c{n}"),
+        );
+        let ended = said(
+            "BTCUSDT",
+            100 + n,
+            &format!("c{n}"),
+            "0",
+            OrderStatus::Cancelled,
+        );
+        settle(&mut state, entry, &[Report::Order(ended)]);
+        first.get_or_insert(OrderNumber { entry, leg: 0 });
+        assert_eq!(
+            state.told(first.unwrap()).is_some(),
+            n < ENDED_MAX as u64,
+            "{n}"
+        );
+    }
+    let copy = State::from_bytes(&state.to_bytes()).unwrap();
+    assert_eq!(copy, state);
+}
+
+#[test]
+fn fees_that_are_told_are_lost_once() {
+    let release = release(&format!("{FIRM}[strategy.quoter]\nloss = \"100\"\n"));
+    let lost = |state: &State| {
+        lost_today(&release, state, &state.usage[&LevelKey::Strategy(QUOTER)]).to_string()
+    };
+    let begin = |side: &str| {
+        let mut state = state();
+        feed(&mut state, "BNBUSDT", "600");
+        let entry = place(
+            &release,
+            &mut state,
+            &format!("{side} 0.1 BTCUSDT at 60000 a"),
+        );
+        (state, entry)
+    };
+    let order = || Report::Order(filled("a", "0.1", "6000"));
+    for (side, of, fee, asset, expected) in [
+        ("sell", Side::Sell, "6", "USDT", "6"),
+        // Kept of what was bought: it counts at what it cost.
+        ("buy", Side::Buy, "0.0001", "BTC", "6"),
+        ("buy", Side::Buy, "0.01", "BNB", "6"),
+        // No fee is more than its trade.
+        ("sell", Side::Sell, "900000", "USDT", "6000"),
+        ("buy", Side::Buy, "0", "BTC", "0"),
+    ] {
+        let (mut state, entry) = begin(side);
+        let answer = [order(), trade(1, of, "0.1", fee, asset)];
+        settle(&mut state, entry, &answer);
+        assert_eq!(lost(&state), expected, "{side} {fee} {asset}");
+        // The program reads its trades, again and again; the order has ended.
+        for _ in 0..3 {
+            settle(&mut state, EntryId(999), &answer[1..]);
+        }
+        assert_eq!(lost(&state), expected, "{side} {fee} {asset}");
+        fold(&mut state, &[Effect::Day { day: 1 }]);
+        assert_eq!(lost(&state), "0");
+    }
+}
+
+/// Buys that are said to fill, sells that are said to expire: each sell then looks like one that reduces.
+#[test]
+fn what_seems_to_reduce_comes_to_an_end() {
+    let turned_over = |rule: &str, say_nothing: bool| {
+        let unlimited = FIRM
+            .replace("\"50/1s\"", "\"unlimited\"")
+            .replace("\"20/1s\"", "\"unlimited\"")
+            .replace("\"3000\"", "\"unlimited\"");
+        let release = release(&format!(
+            "{unlimited}[strategy.quoter]\nturnover_1d = \"60000\"\n{rule}"
+        ));
+        let mut state = state();
+        hold(&release, &mut state, CALLER, "buy 0.5 BTCUSDT at 60000 a");
+        if say_nothing {
+            // No price any more: limits that need one are passed over for what reduces.
+            state.prices.clear();
+        }
+        let mut sold = 0u32;
+        while sold < 2_000 {
+            let text = format!("sell 0.1 BTCUSDT at 60000 s{sold}");
+            let decision = judge(&release, &state, &text);
+            let Verdict::Approved(effects) = decision.verdict else {
+                return (sold, say(&decision));
+            };
+            let entry = EntryId(state.entries);
+            fold(&mut state, &effects);
+            let gone = said(
+                "BTCUSDT",
+                10_000 + u64::from(sold),
+                &format!("s{sold}"),
+                "0",
+                OrderStatus::Expired,
+            );
+            settle(&mut state, entry, &[Report::Order(gone)]);
+            sold += 1;
+        }
+        (sold, "goes on".to_owned())
+    };
+    // 30,000 bought; what reduces may take the sum to ten times 60,000.
+    let refused =
+        "turnover of what reduces, strategy quoter: used 600000, asked 6000, limit 600000";
+    assert_eq!(turned_over("", false), (95, refused.to_owned()));
+    assert_eq!(turned_over("", true), (95, refused.to_owned()));
+    let refused =
+        "turnover of what reduces, strategy quoter: used 120000, asked 6000, limit 120000";
+    assert_eq!(
+        turned_over("reducing_turnover = \"2x\"\n", false),
+        (15, refused.to_owned())
+    );
+    assert_eq!(
+        turned_over("reducing_turnover = \"unlimited\"\n", false),
+        (2_000, "goes on".to_owned())
+    );
+}
+
+/// An exit that is replaced again and again stays open where no program of good faith goes: the same strategy may place
+/// its whole position anew dozens of times after its turnover is spent, and no other strategy can take that from it.
+#[test]
+fn an_exit_is_replaced_long_after_the_turnover_is_spent() {
+    let unlimited = FIRM
+        .replace("\"50/1s\"", "\"unlimited\"")
+        .replace("\"20/1s\"", "\"unlimited\"")
+        .replace("\"3000\"", "\"unlimited\"");
+    let release = release(&unlimited);
+    let mut state = state();
+    let other = Caller {
+        strategy: OTHER,
+        ..CALLER
+    };
+    hold(&release, &mut state, CALLER, "buy 0.8 BTCUSDT at 60000 a");
+    hold(&release, &mut state, other, "buy 0.8 BTCUSDT at 60000 o");
+    for (caller, times) in [(other, 190), (CALLER, 190)] {
+        for n in 0..times {
+            let id = format!("x{}n{n}", caller.strategy.0);
+            let order = Action::PlaceOrder(order_of(&format!("sell 0.8 BTCUSDT at 60000 {id}")));
+            let decision = decide(&release, &state, caller, &[order], &FACTS, NOW);
+            let Verdict::Approved(effects) = &decision.verdict else {
+                panic!("{n}: {}", say(&decision))
+            };
+            let entry = EntryId(state.entries);
+            fold(&mut state, effects);
+            let cancelled = said(
+                "BTCUSDT",
+                50_000 + entry.0,
+                &id,
+                "0",
+                OrderStatus::Cancelled,
+            );
+            settle(&mut state, entry, &[Report::Order(cancelled)]);
+        }
+    }
+}
+
+#[test]
+fn what_reduces_in_another_quote_counts_at_its_last_known_rate() {
+    let text = FIRM
+        .replace("\"BTC*\"", "\"*\"")
+        .replace("floor = \"1000\"\n", "");
+    let release = release(&text);
+    let mut state = state();
+    feed(&mut state, "ETHBTC", "0.05");
+    hold(&release, &mut state, CALLER, "buy 1 ETHBTC at 0.05 a");
+    let later = Timestamp(NOW.0 + 60_000_000);
+    let sell = action("sell 1 ETHBTC at 0.05 b");
+    let decision = decide(&release, &state, CALLER, &[sell], &FACTS, later);
+    let Verdict::Approved(effects) = &decision.verdict else {
+        panic!("{}", say(&decision))
+    };
+    assert!(
+        matches!(&effects[0], Effect::Spent { turnover, .. } if turnover.to_string() == "3000")
+    );
+    // A market whose price nobody ever told: an order without a price would turn over nothing.
+    let sell = action("sell 0.1 BTCUSDC");
+    hold(&release, &mut state, CALLER, "buy 0.1 BTCUSDT at 60000 c");
+    assert!(say(&decide(&release, &state, CALLER, &[sell], &FACTS, later)).contains("BTCUSDC"));
+}
+
+#[test]
+fn a_market_buy_counts_as_the_dearest_limit_buy() {
+    check("", "buy 0.79 BTCUSDT", "approved");
+    check(
+        "",
+        "buy 0.8 BTCUSDT",
+        "order value of firm: asked 50400, limit 50000",
+    );
+    check("", "sell 0.8 BTCUSDT", "approved");
+}
+
+#[test]
+fn a_loss_that_was_re_armed_counts_from_then_on() {
+    let release = release(&format!("{FIRM}[strategy.quoter]\nloss = \"1000\"\n"));
+    let mut state = state();
+    let key = Effect::VirtualKeyIssued {
+        strategy: QUOTER,
+        account: ACCOUNT,
+        scheme: crate::action::Scheme::HmacSha256,
+        api_key: "k".to_owned(),
+        public_key: ByteVec::from(Vec::new()),
+        expires: Timestamp(u64::MAX),
+        sources: Vec::new(),
+        canary: false,
+    };
+    fold(&mut state, &[key]);
+    hold(&release, &mut state, CALLER, "buy 0.5 BTCUSDT at 60000 a");
+    feed(&mut state, "BTCUSDT", "57900");
+    let [halt] = trips(&release, &state, NOW).try_into().unwrap();
+    let scope = halt.scope.clone();
+    fold(&mut state, &[Effect::Halted(halt)]);
+    let lost = lost_at(&release, &state, QUOTER, NOW);
+    assert_eq!(lost, std::slice::from_ref(&scope));
+    let re_armed = lost.into_iter().map(|scope| Effect::Rearmed { scope });
+    let effects: Vec<Effect> = re_armed
+        .chain([Effect::Resumed { scope, level: None }])
+        .collect();
+    fold(&mut state, &effects);
+    assert_eq!(trips(&release, &state, NOW), []);
+    assert_eq!(
+        say(&judge(&release, &state, "buy 0.1 BTCUSDT at 57900")),
+        "approved"
+    );
+    // The firm's own count goes on.
+    let lost = lost_today(&release, &state, &state.usage[&LevelKey::Firm]);
+    assert_eq!(lost.to_string(), "1050");
+    feed(&mut state, "BTCUSDT", "55800");
+    assert_eq!(trips(&release, &state, NOW).len(), 1);
 }

@@ -11,7 +11,7 @@ use minicbor::{Decoder, Encoder};
 use std::hash::Hash;
 
 /// Of the bytes, and of the fold: it goes up when either changes.
-pub const STATE_VERSION: u32 = 1;
+pub const STATE_VERSION: u32 = 2;
 
 impl State {
     /// The state as bytes.
@@ -118,9 +118,10 @@ fields! {
         turnover, message_tat_us, reserved_tat_us, weight, open_orders, holdings, positions, gained,
         repeats,
     }
+    Trades { ids, quantity, quote }
     State {
         site, entries, time, release, accounts, keys, strategies, virtual_keys, by_api_key, halts,
-        usage, orders, by_client, by_order_id, prices, day, seen, jumped_us, holders,
+        usage, orders, ended, ends, trades, by_client, by_order_id, prices, day, seen, jumped_us, holders,
     }
 }
 
@@ -357,6 +358,7 @@ mod tests {
             alternative: false,
             base: Some("BTC".into()),
             quote: Some("USDT".into()),
+            price: Some(Price(60_000 * 10_i128.pow(18))),
         };
         let effects = [
             Effect::SiteCreated { name: name("fund") },
@@ -422,6 +424,17 @@ mod tests {
                 list_id: None,
                 status: OrderStatus::Open,
                 quantity: None,
+            },
+            Effect::Traded {
+                order: OrderNumber {
+                    entry: EntryId(7),
+                    leg: 0,
+                },
+                trade: 5,
+                quantity: Quantity(10_i128.pow(17)),
+                quote: Amount(6_000 * 10_i128.pow(18)),
+                fee: Amount(6 * 10_i128.pow(18)),
+                fee_asset: "USDT".into(),
             },
             Effect::Seen { mark: [3; 16] },
             Effect::Jumped { by_us: Some(6) },

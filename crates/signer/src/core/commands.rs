@@ -398,11 +398,25 @@ impl Core {
                         )
                     });
                 }
-                let text = match level {
+                let mut text = match level {
                     Some(level) => format!("lower the halt of {scope} to {level}: {reason}"),
                     None => format!("end the halt of {scope}: {reason}"),
                 };
-                self.recorded(by, text, Effect::Resumed { scope, level })
+                let mut effects = self.re_armed(&scope, halt);
+                if !effects.is_empty() {
+                    let levels: Vec<String> = effects
+                        .iter()
+                        .filter_map(|effect| match effect {
+                            Effect::Rearmed { scope } => Some(scope.to_string()),
+                            _ => None,
+                        })
+                        .collect();
+                    text += &format!("; the loss of {} counts from now on", levels.join(", "));
+                }
+                effects.push(Effect::Resumed { scope, level });
+                Ok(self
+                    .enact(by, text, effects)
+                    .map(|entry| Done::Recorded(entry, Answer::Done { entry })))
             }
             Command::Resolve { kind, name } => {
                 let scope = match kind {
@@ -445,6 +459,21 @@ impl Core {
             hint: Some("`portcullis strategy list` shows them"),
             ..no("unknown", format!("there is no strategy `{name}`"))
         })
+    }
+
+    /// Re-arming a limit of loss that still stands where it tripped: the loss counts anew at the levels that reached it,
+    /// otherwise the strategy would trip again at once. Only a trip is re-armed so; who was halted by a person only resumes.
+    fn re_armed(&self, scope: &Scope, halt: &Halt) -> Vec<Effect> {
+        let (Scope::Strategy(strategy), By::Rule(_), Some(release)) =
+            (scope, &halt.by, &self.release)
+        else {
+            return Vec::new();
+        };
+        let now = self.clock.now();
+        portcullis_model::decide::lost_at(release, &self.state, *strategy, now)
+            .into_iter()
+            .map(|scope| Effect::Rearmed { scope })
+            .collect()
     }
 
     /// A scope that names nothing would look like a halt and stop nothing.
@@ -612,7 +641,7 @@ impl Core {
             self.close_connections(&locked, turn);
         }
         let mut entries = Vec::new();
-        let mut until = now;
+        let mut until = Timestamp(0);
         for flight in self.flights.values() {
             let (Some(entry), Some(caller)) = (flight.entry, &flight.caller) else {
                 continue;
@@ -638,6 +667,16 @@ impl Core {
                 until = until.max(one.until);
             }
         }
+        // What egress says was answered, or says that it drops, counts until its window has passed.
+        for one in &self.answered {
+            let covered = one.of.as_ref().is_none_or(|(caller, kinds, reserved)| {
+                self.covers(&scope, caller)
+                    && kinds.iter().any(|kind| refuses(&halt, *kind, *reserved))
+            });
+            if covered {
+                until = until.max(one.until);
+            }
+        }
         lost.sort_unstable();
         entries.sort_unstable();
         let mut halted = Halted {
@@ -645,13 +684,11 @@ impl Core {
             discarded: Vec::new(),
             under_way: Vec::new(),
             done: Vec::new(),
-            confirmed: true,
-            none_after: now,
+            confirmed: lost.is_empty() && entries.is_empty(),
+            none_after: now.max(until.plus_us(CLOCK_DOUBT_US)),
         };
         let waits = !entries.is_empty() && self.egress_is_up;
         if !entries.is_empty() {
-            halted.confirmed = false;
-            halted.none_after = until.plus_us(CLOCK_DOUBT_US);
             let discard = Discard {
                 token: entry.0,
                 entries: entries.clone(),
@@ -659,10 +696,6 @@ impl Core {
             // A flight list is bounded by the lanes; its numbers are far shorter than a frame.
             let _ = wire::frame(&mut turn.to_egress, kind::DISCARD, &discard);
             halted.under_way = entries;
-        }
-        if !lost.is_empty() {
-            halted.confirmed = false;
-            halted.none_after = until.plus_us(CLOCK_DOUBT_US);
         }
         self.halting.push(Halting {
             token,
@@ -711,14 +744,9 @@ impl Core {
             .into_iter()
             .partition(|halting| !halting.waits || boot_us >= halting.until_boot_us);
         self.halting = waiting;
-        let now = self.clock.now();
         for mut halting in ready {
             halting.halted.under_way.append(&mut halting.lost);
             halting.halted.under_way.sort_unstable();
-            if halting.halted.under_way.is_empty() {
-                // Everything was answered or dropped before this look at the clock.
-                halting.halted.none_after = now;
-            }
             let entry = halting.halted.entry;
             self.answers
                 .push((halting.token, Some(entry), Answer::Halted(halting.halted)));

@@ -10,11 +10,13 @@ use portcullis_model::action::{Action, Duty, Stamp, Symbol};
 use portcullis_model::decide::Caller;
 use portcullis_model::entry::What;
 use portcullis_model::id::{GATE, RequestId, Timestamp, VirtualKeyId};
+use portcullis_model::release::Release;
 use portcullis_model::report::{Report, Sent};
-use portcullis_model::state::{Effect, OrderNumber};
+use portcullis_model::state::{Effect, LevelKey, OrderNumber, Usage};
 use portcullis_model::wire::{Header, Lane, Outcome};
 use portcullis_venues::RawRequest;
 use serde_json::json;
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
@@ -190,7 +192,7 @@ impl Core {
         let Some(release) = &self.release else {
             return Vec::new();
         };
-        let mut symbols: Vec<Symbol> = release.priced().into_iter().collect();
+        let mut symbols: Vec<Symbol> = self.priced(release).into_iter().collect();
         if symbols.len() > PRICES_MAX && !self.own.warned {
             self.own.warned = true;
             self.events.alert(
@@ -199,6 +201,16 @@ impl Core {
             );
         }
         symbols.truncate(PRICES_MAX);
+        symbols
+    }
+
+    /// And of those that value what fees were taken in.
+    fn priced(&self, release: &Release) -> BTreeSet<Symbol> {
+        let mut symbols = release.priced();
+        let firm = self.state.usage.get(&LevelKey::Firm);
+        for (asset, _) in firm.into_iter().flat_map(Usage::gained) {
+            symbols.extend(release.rates(asset));
+        }
         symbols
     }
 
@@ -398,7 +410,7 @@ impl Core {
         let Some(release) = &self.release else {
             return Ok(());
         };
-        let priced = release.priced();
+        let priced = self.priced(release);
         let effects: Vec<Effect> = reports
             .iter()
             .filter_map(|report| match report {

@@ -147,7 +147,7 @@ impl Shown<'_> {
             let keys = state.keys.values().filter(|key| key.account == *id);
             if keys.count() == 1 {
                 warnings.push(format!(
-                    "account `{}` has one key for all: what only reads is signed by a key that can write",
+                    "account `{}` has one key for all: what only reads is signed by a key that can write (so reads with fields that the catalog does not name are refused)",
                     account.name
                 ));
             }

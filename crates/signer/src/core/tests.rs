@@ -643,6 +643,25 @@ fn reads_are_signed_by_the_key_that_can_only_read_and_are_entries_too() {
             .unwrap()
             .contains("one key for all")
     );
+    // What egress hands in elsewhere then has no field that nobody reviewed: a withdrawal's are none of a read's.
+    let thief = "coin=USDT&address=0xthief&amount=1000&network=ETH";
+    let payload = site.signed(thief, site.at());
+    let (sent, told) = site.ask("GET", "/api/v3/account", &payload, LOCAL);
+    assert!(sent.is_empty(), "{sent:?}");
+    let told = told.unwrap();
+    assert!(
+        told.starts_with("403 ") && told.contains("one key for all"),
+        "{told}"
+    );
+}
+
+#[test]
+fn an_unnamed_field_passes_where_a_read_key_signs() {
+    let mut site = site();
+    let payload = site.signed("cursor=abc", site.at());
+    let (sent, told) = site.ask("GET", "/api/v3/account", &payload, LOCAL);
+    assert_eq!(sent.len(), 1, "{told:?}");
+    assert_eq!(sent[0].api_key, "RealReadKey");
 }
 
 #[test]
@@ -890,6 +909,115 @@ fn a_halt_lists_what_was_signed_before_and_when_none_of_it_can_be_accepted() {
         (vec![a], vec![b], vec![c], true)
     );
     assert!(none_after > at.plus_us(1_000_000) && none_after < at.plus_us(1_200_000));
+}
+
+#[test]
+fn a_halt_names_the_end_of_every_window_whatever_egress_says_became_of_it() {
+    let at_worst = |say: &dyn Fn(&mut Site, Sends)| {
+        let mut site = site();
+        let out = site.order("a").0.remove(0);
+        let signed = site.at();
+        site.pass(10_000);
+        say(&mut site, out);
+        let halt = site.halt(Scope::Firm, Level::CancelOnly);
+        let (answer, _) = site.command_with(halt, |site, turn| {
+            for discard in discards(turn) {
+                site.core().discarded(&Discarded {
+                    token: discard.token,
+                    discarded: discard.entries,
+                    under_way: Vec::new(),
+                    done: Vec::new(),
+                });
+            }
+        });
+        let Answer::Halted(halted) = answer else {
+            panic!("{answer:?}")
+        };
+        assert!(halted.under_way.is_empty() && halted.confirmed);
+        (halted.none_after, signed)
+    };
+    // Dropped, never sent, refused, filled: egress can still hand it in.
+    for say in [
+        &(|_: &mut Site, _| {}) as &dyn Fn(&mut Site, Sends),
+        &|site, out| site.answer(&out, Sent::NotSent, 0, Vec::new()),
+        &|site, out| site.answer(&out, Sent::Sent, 400, vec![Report::Refused { code: -2010 }]),
+        &|site, out| {
+            let filled = order_report(7, "a", OrderStatus::Filled, "0.1");
+            site.answer(&out, Sent::Sent, 200, vec![filled]);
+        },
+    ] {
+        let (none_after, signed) = at_worst(say);
+        assert!(none_after >= signed.plus_us(ORDER_WINDOW_US_MAX));
+        assert!(none_after <= signed.plus_us(ORDER_WINDOW_US_MAX + 200_000));
+    }
+    // What the level lets pass, and what is long past, counts for nothing.
+    let (none_after, signed) = at_worst(&|site, out| {
+        site.answer(&out, Sent::NotSent, 0, Vec::new());
+        site.pass(2_000_000);
+    });
+    assert!(none_after <= signed.plus_us(2_100_000));
+}
+
+#[test]
+fn what_cannot_be_is_evidence() {
+    let mut site = site();
+    let out = site.order("a").0.remove(0);
+    let told = order_report(7, "a", OrderStatus::Filled, "5000");
+    let lines = |site: &mut Site| site.core().events.take().join("\n");
+    lines(&mut site);
+    site.answer(&out, Sent::Sent, 200, vec![told]);
+    assert!(lines(&mut site).contains("more-than-ordered of the order of entry"));
+    assert!(
+        site.core()
+            .metrics_text()
+            .contains("impossible_total{what=\"more-than-ordered\"} 1")
+    );
+    let usage = site.core().usage();
+    assert_eq!(usage["firm"]["holdings"][0]["base"], "0.1");
+    assert_eq!(usage["firm"]["holdings"][0]["cash"], "-6000");
+}
+
+#[test]
+fn one_person_re_arms_a_loss_that_still_stands() {
+    let mut site = site();
+    let mut files = files();
+    let text = MANDATES.replace("loss = \"unlimited\"", "loss = \"100\"");
+    files.insert("mandates.toml".to_owned(), text);
+    site.done(Command::Release { files });
+    site.price();
+    let out = site.order("a").0.remove(0);
+    let filled = order_report(7, "a", OrderStatus::Filled, "0.1");
+    site.answer(&out, Sent::Sent, 200, vec![filled]);
+    let mut fall = |site: &mut Site, price: &str| {
+        site.pass(2_000_000);
+        site.turn();
+        for out in std::mem::take(&mut site.asked) {
+            let price = Report::Price {
+                symbol: "BTCUSDT".into(),
+                price: price.parse().unwrap(),
+            };
+            site.answer(&out, Sent::Sent, 200, vec![price]);
+        }
+        site.turn();
+    };
+    fall(&mut site, "58000");
+    let scope = Scope::Strategy(QUOTER);
+    assert!(site.core().state.halts.contains_key(&scope));
+    assert!(site.order("b").1.unwrap().contains("reduce-only"));
+    let entry = site.done(Command::Resume {
+        scope: scope.clone(),
+        level: None,
+        reason: "looked into".to_owned(),
+    });
+    assert_eq!(site.core().state.entries, entry.0 + 1);
+    fall(&mut site, "57900");
+    assert!(site.core().state.halts.is_empty());
+    assert_eq!(site.order("c").0.len(), 1);
+    fall(&mut site, "56000");
+    assert!(
+        site.core().state.halts.contains_key(&scope),
+        "it trips again"
+    );
 }
 
 #[test]

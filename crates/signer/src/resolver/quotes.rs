@@ -188,7 +188,8 @@ impl Site {
     ) -> bool {
         let mut effects = self
             .state
-            .settle(CALLER.account, entry, sent, reports, None);
+            .settle(CALLER.account, entry, sent, reports, None)
+            .effects;
         effects.extend(self.state.doubted(reports, targets));
         self.fold(&effects);
         !effects.is_empty()

@@ -37,6 +37,14 @@ pub struct Actions {
     pub(super) time_unit: Option<&'static str>,
 }
 
+impl Actions {
+    /// Whether a field passed that the catalog does not name.
+    #[must_use]
+    pub fn has_unnamed(&self) -> bool {
+        !self.unnamed.is_empty()
+    }
+}
+
 impl Presented<'_> {
     /// What the request asks. With `mint`, orders that the program gave no client id get one that starts with it, so that
     /// an order whose answer is lost can be asked for: `mint` followed by `-` and the leg's number, at most 36 characters.
