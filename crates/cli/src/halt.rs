@@ -187,7 +187,9 @@ fn report(halted: &Halted) -> String {
     let total = halted.discarded.len() + halted.under_way.len() + halted.done.len();
     if total == 0 {
         text += "nothing that it refuses was on its way, and nothing is signed any more\n";
-        return text;
+        if halted.none_after_as_told == halted.none_after {
+            return text;
+        }
     } else {
         let rows = [
             ("dropped by egress", &halted.discarded),
@@ -200,6 +202,12 @@ fn report(halted: &Halted) -> String {
         if !halted.confirmed {
             text += "egress did not confirm: what may be under way may be accepted until the moment below\n";
         }
+    }
+    if halted.none_after_as_told < halted.none_after {
+        text += &format!(
+            "after {} nothing of it reaches the venue, as egress says\n",
+            show::time(halted.none_after_as_told)
+        );
     }
     text + &format!(
         "after {} the venue accepts nothing of it\n",

@@ -141,7 +141,10 @@ pub struct Halted {
     pub done: Vec<EntryId>,
     /// Whether egress confirmed; `false` (egress gone): all of `under_way` may still be accepted until the moment below.
     pub confirmed: bool,
-    /// After this moment the venue accepts nothing that the halt refuses: the receive windows of all that was signed have
-    /// passed, whatever egress says became of it.
+    /// After this moment nothing that the halt refuses reaches the venue, if egress tells the truth about what it dropped and
+    /// what was answered.
+    pub none_after_as_told: Timestamp,
+    /// After this moment the venue accepts nothing that the halt refuses, whatever egress says: the receive windows of all
+    /// that was signed have passed.
     pub none_after: Timestamp,
 }

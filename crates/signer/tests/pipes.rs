@@ -142,7 +142,7 @@ fn under_full_load_nothing_is_signed_after_a_halt_and_nothing_accepted_after_its
             assert!(once.get(entry).is_none_or(|at| *at <= halted.none_after));
         }
         for (entry, at) in &once {
-            assert!(*entry > halted.entry || *at <= halted.none_after);
+            assert!(*entry > halted.entry || *at <= halted.none_after_as_told);
         }
     }
 }

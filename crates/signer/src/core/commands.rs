@@ -685,6 +685,7 @@ impl Core {
             under_way: Vec::new(),
             done: Vec::new(),
             confirmed: lost.is_empty() && entries.is_empty(),
+            none_after_as_told: now,
             none_after: now.max(until.plus_us(CLOCK_DOUBT_US)),
         };
         let waits = !entries.is_empty() && self.egress_is_up;
@@ -744,9 +745,17 @@ impl Core {
             .into_iter()
             .partition(|halting| !halting.waits || boot_us >= halting.until_boot_us);
         self.halting = waiting;
+        let now = self.clock.now();
         for mut halting in ready {
-            halting.halted.under_way.append(&mut halting.lost);
-            halting.halted.under_way.sort_unstable();
+            let halted = &mut halting.halted;
+            halted.under_way.append(&mut halting.lost);
+            halted.under_way.sort_unstable();
+            halted.none_after = halted.none_after.max(now);
+            halted.none_after_as_told = match halted.under_way.is_empty() {
+                // Everything was answered or dropped before this look at the clock.
+                true => now,
+                false => halted.none_after,
+            };
             let entry = halting.halted.entry;
             self.answers
                 .push((halting.token, Some(entry), Answer::Halted(halting.halted)));

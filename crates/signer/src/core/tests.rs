@@ -934,6 +934,8 @@ fn a_halt_names_the_end_of_every_window_whatever_egress_says_became_of_it() {
             panic!("{answer:?}")
         };
         assert!(halted.under_way.is_empty() && halted.confirmed);
+        assert!(halted.none_after_as_told <= halted.none_after);
+        assert!(halted.none_after_as_told <= site.at());
         (halted.none_after, signed)
     };
     // Dropped, never sent, refused, filled: egress can still hand it in.

@@ -454,7 +454,7 @@ fn lies_about_what_was_dropped() {
         signed.ends_us() <= halted.none_after.0,
         "{} {}",
         signed.ends_us(),
-        halted.none_after
+        halted.none_after.0
     );
     let (status, body) = world::deliver(&mut venue, &signed, signed.ends_us() + 1_000);
     assert_ne!(status, 200, "{body}");
