@@ -507,6 +507,17 @@ fn effects(body: &Body) -> Vec<String> {
                 order.entry,
                 format!("{status:?}").to_lowercase()
             )),
+            Effect::Traded {
+                order,
+                trade,
+                fee,
+                fee_asset,
+                ..
+            } if fee.0 != 0 => Some(format!(
+                "trade {trade} of the order of entry {}: fee {fee} {fee_asset}",
+                order.entry
+            )),
+            Effect::Rearmed { scope } => Some(format!("the loss of {scope} counts from here")),
             _ => None,
         })
         .take(20)

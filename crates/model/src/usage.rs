@@ -85,7 +85,8 @@ impl Ring {
 }
 
 /// The generic cell rate algorithm: what the theoretical arrival time becomes if one more passes, or `None` if it must
-/// not. A burst of `count` passes at once; then one each `per_us / count`.
+/// not. A burst of `count` passes at once; then one each `per_us / count`. So fewer than twice `count` pass in any time of
+/// `per_us`, and no more than `count` in one that follows on a time as busy.
 #[must_use]
 pub fn rate_passes(tat_us: u64, now_us: u64, count: u64, per_us: u64) -> Option<u64> {
     let step = (per_us / count.max(1)).max(1);
@@ -125,5 +126,20 @@ mod tests {
         assert_eq!(passed, 5);
         assert!(rate_passes(tat, 1_199_999, 5, 1_000_000).is_none());
         assert!(rate_passes(tat, 1_200_000, 5, 1_000_000).is_some());
+    }
+
+    #[test]
+    fn who_asks_all_the_time_passes_less_than_twice_at_first_and_then_the_count() {
+        let (mut tat, mut passed) = (0, [0; 5]);
+        for now in 0..5_000u64 {
+            for _ in 0..3 {
+                if let Some(next) = rate_passes(tat, 1_000_000 + now * 1_000, 20, 1_000_000) {
+                    tat = next;
+                    passed[(now / 1_000) as usize] += 1;
+                }
+            }
+        }
+        assert!(passed[0] > 20 && passed[0] < 40, "{passed:?}");
+        assert_eq!(passed[1..], [20; 4]);
     }
 }

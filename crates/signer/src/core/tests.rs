@@ -990,7 +990,7 @@ fn one_person_re_arms_a_loss_that_still_stands() {
     let out = site.order("a").0.remove(0);
     let filled = order_report(7, "a", OrderStatus::Filled, "0.1");
     site.answer(&out, Sent::Sent, 200, vec![filled]);
-    let mut fall = |site: &mut Site, price: &str| {
+    let fall = |site: &mut Site, price: &str| {
         site.pass(2_000_000);
         site.turn();
         for out in std::mem::take(&mut site.asked) {
