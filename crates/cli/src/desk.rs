@@ -45,7 +45,7 @@ pub enum Ask {
 #[command(after_help = "Example:
   portcullis restart ingress
 
-The room ends in order and starts again, with the program that now lies beside `portcullis`; listeners stay open, and what arrives meanwhile waits. This is how a new version is put in, room by room (docs/ops/upgrade.md).")]
+The room ends in order and starts again, with the program that now lies beside `portcullis`; listeners stay open, and what arrives meanwhile waits. It takes a renewed certificate in, and helps a room that behaves oddly. A new version is one restart of the service instead: rooms of different builds refuse each other (docs/ops/upgrade.md). Where a person opens the site, `portcullis unseal` follows a restart of the signer.")]
 pub struct Restart {
     #[arg(value_enum)]
     room: RoomName,

@@ -28,11 +28,18 @@ pub struct Init {
     /// What the site is called; it stands in every entry of its log and never changes [default: the folder's name]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+    #[command(flatten)]
+    to: To,
+}
+
+/// What opens a site's secrets. None of these: a passphrase.
+#[derive(clap::Args)]
+pub struct To {
     /// Seal to this credential file; made if it is not there
-    #[arg(long, value_name = "FILE", conflicts_with = "passphrase_stdin")]
+    #[arg(long, value_name = "FILE")]
     credential: Option<PathBuf>,
     /// Seal to this public key, `age1…` or an SSH public key, too; repeatable
-    #[arg(long, value_name = "KEY", conflicts_with = "passphrase_stdin")]
+    #[arg(long, value_name = "KEY")]
     recipient: Vec<String>,
     /// What opens what is sealed to --recipient: an age identity or SSH key file; repeatable
     #[arg(long, value_name = "FILE", requires = "recipient")]
@@ -128,7 +135,13 @@ fn make(
     ] {
         seal::private_folder(&dir.join(folder))?;
     }
-    let (unseal, passphrase, credential) = unseal_of(context, arguments, dir)?;
+    if context.given == Given::OnStdin && !arguments.to.is_passphrase() {
+        return Err(Fail::untold(
+            "--passphrase-stdin and --credential or --recipient exclude each other",
+        )
+        .hint("a passphrase seals alone"));
+    }
+    let (unseal, passphrase, credential) = unseal_of(context, &arguments.to, dir)?;
     let uid = site::uid()?;
     let text = include_str!("init/site.toml")
         .replace("{NAME}", name.as_str())
@@ -175,10 +188,16 @@ fn make(
     Ok((site, credential))
 }
 
+impl To {
+    pub fn is_passphrase(&self) -> bool {
+        self.credential.is_none() && self.recipient.is_empty()
+    }
+}
+
 /// To whom the site seals, the passphrase if that is it, and the credential that was made.
-fn unseal_of(
+pub fn unseal_of(
     context: &Context,
-    arguments: &Init,
+    arguments: &To,
     dir: &Path,
 ) -> Result<(Unseal, Option<Secret>, Option<PathBuf>), Fail> {
     let absolute = |path: &PathBuf| std::path::absolute(path).map_err(|why| Fail::at(path, &why));
@@ -220,9 +239,7 @@ fn unseal_of(
     unseal.passphrase = true;
     let passphrase = match context.given {
         Given::OnStdin => terminal::line_of_stdin()?,
-        Given::Asked if std::io::stdin().is_terminal() => {
-            terminal::ask_twice("passphrase for the new site")?
-        }
+        Given::Asked if std::io::stdin().is_terminal() => terminal::ask_twice("new passphrase")?,
         Given::Asked => {
             return Err(Fail::untold("what shall open the site's secrets?")
                 .hint("give --credential FILE for an unattended start, or --passphrase-stdin"));
@@ -255,7 +272,7 @@ fn public_of(file: &Path) -> Result<String, Fail> {
         })
 }
 
-fn unseal_text(unseal: &Unseal) -> Result<String, Fail> {
+pub fn unseal_text(unseal: &Unseal) -> Result<String, Fail> {
     toml::to_string(unseal).map_err(|why| Fail::untold(format!("site.toml: {why}")))
 }
 

@@ -25,6 +25,7 @@ mod log;
 mod market;
 mod operator;
 mod policy;
+mod reseal;
 mod seal;
 mod show;
 mod site;
@@ -118,6 +119,8 @@ enum Command {
     Restart(desk::Restart),
     /// Open the secrets of a running gate that is sealed
     Unseal(desk::Unseal),
+    /// Seal the site's secrets again, to others
+    Reseal(reseal::Reseal),
     /// After a jump of the clock: say that the present time is right
     ConfirmTime(halt::ConfirmTime),
     /// Measure what the gate costs on this machine
@@ -221,6 +224,7 @@ fn run(context: &Context, command: Command) -> Done {
         Command::Decode(arguments) => decode::run(context, &arguments),
         Command::Restart(arguments) => desk::restart(context, &arguments),
         Command::Unseal(arguments) => desk::unseal(context, &arguments),
+        Command::Reseal(arguments) => reseal::run(context, &arguments),
         Command::ConfirmTime(arguments) => halt::confirm_time(context, &arguments),
         Command::Bench(arguments) => bench::run(context, &arguments),
     }

@@ -189,14 +189,15 @@ pub struct Opening {
     child: Child,
 }
 
-/// Starts to open these files. Who gets the pipe reads the secrets.
-pub fn open(
+/// What opens these files of the site.
+fn openers(
     site: &Site,
+    command: &str,
     files: &[String],
     passphrase: Option<&Secret>,
-) -> Result<(PipeReader, Opening), Fail> {
+) -> Result<Vec<OsString>, Fail> {
     let mut arguments: Vec<OsString> =
-        vec!["open".into(), "--site".into(), site.dir.clone().into()];
+        vec![command.into(), "--site".into(), site.dir.clone().into()];
     if let Opener::KeyFile(file) = Opener::of(site) {
         if !file.is_file() {
             return Err(
@@ -213,6 +214,43 @@ pub fn open(
         arguments.push("--passphrase".into());
     }
     arguments.extend(files.iter().map(OsString::from));
+    Ok(arguments)
+}
+
+/// Opens these files and seals them again to others, into a folder that is there.
+pub fn reseal(
+    site: &Site,
+    files: &[String],
+    passphrase: Option<&Secret>,
+    to: &Unseal,
+    new: Option<&Secret>,
+    folder: &Path,
+) -> Result<(), Fail> {
+    let mut arguments = openers(site, "reseal", files, passphrase)?;
+    arguments.extend(["--out".into(), folder.into()]);
+    for recipient in &to.recipients {
+        arguments.extend(["--to".into(), recipient.into()]);
+    }
+    if new.is_some() {
+        arguments.push("--new-passphrase".into());
+    }
+    let mut child = start(unseal(&arguments)?.stdin(Stdio::piped()))?;
+    if let Some(mut stdin) = child.stdin.take() {
+        for line in [passphrase, new].into_iter().flatten() {
+            // If it has ended already, its own words say why.
+            let _ = stdin.write_all(line).and_then(|()| stdin.write_all(b"\n"));
+        }
+    }
+    finish(child).map(drop)
+}
+
+/// Starts to open these files. Who gets the pipe reads the secrets.
+pub fn open(
+    site: &Site,
+    files: &[String],
+    passphrase: Option<&Secret>,
+) -> Result<(PipeReader, Opening), Fail> {
+    let arguments = openers(site, "open", files, passphrase)?;
     let pipes = || Fail::untold("cannot make a pipe");
     let (read, write) = pipe().map_err(|_| pipes())?;
     let mut command = unseal(&arguments)?;
@@ -240,8 +278,12 @@ impl Opening {
 
 /// Makes sure that this passphrase opens what the site has, so that all of its files have the same one.
 pub fn try_passphrase(site: &Site, passphrase: &Secret) -> Result<(), Fail> {
-    let files = [SITE_SECRET.to_owned()];
-    let (pipe, opening) = open(site, &files, Some(passphrase))?;
+    try_open(site, SITE_SECRET, Some(passphrase))
+}
+
+/// Makes sure that this opens.
+pub fn try_open(site: &Site, file: &str, passphrase: Option<&Secret>) -> Result<(), Fail> {
+    let (pipe, opening) = open(site, &[file.to_owned()], passphrase)?;
     // 32 bytes fit into the pipe: nobody has to read them, and nobody does.
     let done = opening.finish();
     drop(pipe);

@@ -267,3 +267,13 @@ fn what_opens_a_site() {
 fn a_listener_with_tls() {
     check("tls");
 }
+
+#[test]
+fn sealed_again_to_others() {
+    check("reseal");
+}
+
+#[test]
+fn a_secret_is_nowhere_but_sealed() {
+    check("secrets");
+}

@@ -30,6 +30,10 @@ portcullis-unseal: seals secrets and opens them for the signer
       Opens the files (relative to DIR) and writes them, framed, to standard output, which must be a pipe.
       Without --credential the one that systemd gives (`portcullis`) is used if there is one. With --passphrase
       the first line of standard input opens files sealed with it and encrypted SSH keys.
+  portcullis-unseal reseal --site DIR --out FOLDER [--identity FILE]... [--credential FILE] [--passphrase]
+                           [--to RECIPIENT]... [--new-passphrase] SEALED...
+      Opens the files and seals them again, each into FOLDER under its own name. With both passphrases the old one is
+      the first line of standard input, the new one the second.
   portcullis-unseal credential --out FILE
       Makes a new credential for an unattended start, and prints its recipient.
 
@@ -51,14 +55,18 @@ fn main() -> ExitCode {
     let done = match arguments.next() {
         Some("seal") => Options::read(arguments).and_then(|options| seal_input(&options)),
         Some("open") => Options::read(arguments).and_then(|options| open_files(&options)),
+        Some("reseal") => Options::read(arguments).and_then(|options| reseal_files(&options)),
         Some("credential") => {
             Options::read(arguments).and_then(|options| make_credential(&options))
         }
         Some("help" | "--help" | "-h") => {
-            print!("{HELP}");
+            // A closed standard output must not turn help into a panic.
+            let _ = io::stdout().write_all(HELP.as_bytes());
             Ok(())
         }
-        _ => Err(Failure::Usage("say `seal`, `open` or `credential`".into())),
+        _ => Err(Failure::Usage(
+            "say `seal`, `open`, `reseal` or `credential`".into(),
+        )),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -96,6 +104,7 @@ struct Options {
     identities: Vec<PathBuf>,
     credential: Option<PathBuf>,
     passphrase: bool,
+    new_passphrase: bool,
     requires_sandbox: bool,
     files: Vec<String>,
 }
@@ -117,6 +126,7 @@ impl Options {
                 "--identity" => options.identities.push(value()?.into()),
                 "--credential" => options.credential = Some(value()?.into()),
                 "--passphrase" => options.passphrase = true,
+                "--new-passphrase" => options.new_passphrase = true,
                 "--require-sandbox" => options.requires_sandbox = true,
                 other if other.starts_with('-') => {
                     return Err(Failure::Usage(format!("`{other}` is not an option")));
@@ -195,56 +205,78 @@ fn seal_input(options: &Options) -> Result<(), Failure> {
     write_new(out, &sealed)
 }
 
+/// What is to be opened, and with what, before anything of it is read.
+struct Sealed {
+    files: Vec<PathBuf>,
+    credential: Option<PathBuf>,
+}
+
+impl Sealed {
+    fn of(options: &Options) -> Result<Self, Failure> {
+        let site = options
+            .site
+            .as_deref()
+            .ok_or_else(|| Failure::Usage("`--site DIR` is missing".into()))?;
+        if options.files.is_empty() || options.files.len() > frame::SECRETS_MAX {
+            return Err(Failure::Usage(format!(
+                "name between 1 and {} sealed files",
+                frame::SECRETS_MAX
+            )));
+        }
+        let files = options.files.iter().map(|name| inside(site, name));
+        Ok(Self {
+            files: files.collect::<Result<_, _>>()?,
+            credential: options.credential.clone().or_else(seal::systemd_credential),
+        })
+    }
+
+    fn read<'a>(&'a self, options: &'a Options) -> Vec<&'a Path> {
+        self.files
+            .iter()
+            .chain(&options.identities)
+            .chain(&self.credential)
+            .map(PathBuf::as_path)
+            .collect()
+    }
+
+    /// All of them, or none: half of a site's secrets would be a surprise.
+    fn open(
+        &self,
+        options: &Options,
+        input: &mut impl Read,
+    ) -> Result<Vec<Zeroizing<Vec<u8>>>, Failure> {
+        let passphrase = match options.passphrase {
+            true => Some(seal::passphrase_line(input)?),
+            false => None,
+        };
+        let mut openers = seal::Openers::default();
+        for path in &options.identities {
+            openers.file(path, passphrase.clone())?;
+        }
+        if let Some(path) = &self.credential {
+            openers.file(path, None)?;
+        }
+        if let Some(passphrase) = passphrase {
+            openers.passphrase(passphrase);
+        }
+        let mut opened = Vec::with_capacity(self.files.len());
+        for (name, path) in options.files.iter().zip(&self.files) {
+            let secret = seal::read_bounded(path, seal::SEALED_BYTES_MAX)
+                .and_then(|sealed| openers.open(&sealed))
+                .map_err(|why| Failure::Refused(format!("`{name}`: {why}")))?;
+            opened.push(secret);
+        }
+        Ok(opened)
+    }
+}
+
 fn open_files(options: &Options) -> Result<(), Failure> {
-    let site = options
-        .site
-        .as_deref()
-        .ok_or_else(|| Failure::Usage("`--site DIR` is missing".into()))?;
-    if options.files.is_empty() || options.files.len() > frame::SECRETS_MAX {
-        return Err(Failure::Usage(format!(
-            "name between 1 and {} sealed files",
-            frame::SECRETS_MAX
-        )));
-    }
+    let sealed = Sealed::of(options)?;
     let mut output = stdout_pipe()?;
-    let credential = options.credential.clone().or_else(seal::systemd_credential);
-    let sealed = options
-        .files
-        .iter()
-        .map(|name| inside(site, name))
-        .collect::<Result<Vec<_>, _>>()?;
-    let read: Vec<&Path> = sealed
-        .iter()
-        .chain(&options.identities)
-        .chain(&credential)
-        .map(PathBuf::as_path)
-        .collect();
-    options.confine(&read, None)?;
-    let passphrase = if options.passphrase {
-        Some(seal::passphrase_line(&mut io::stdin().lock())?)
-    } else {
-        None
-    };
-    let mut openers = seal::Openers::default();
-    for path in &options.identities {
-        openers.file(path, passphrase.clone())?;
-    }
-    if let Some(path) = &credential {
-        openers.file(path, None)?;
-    }
-    if let Some(passphrase) = passphrase {
-        openers.passphrase(passphrase);
-    }
-    // All are opened before the first is written: a signer with half of its keys would be a surprise.
-    let mut opened = Vec::with_capacity(options.files.len());
-    for (name, path) in options.files.iter().zip(&sealed) {
-        let secret = seal::read_bounded(path, seal::SEALED_BYTES_MAX)
-            .and_then(|sealed| openers.open(&sealed))
-            .map_err(|why| Failure::Refused(format!("`{name}`: {why}")))?;
-        opened.push((name, secret));
-    }
+    options.confine(&sealed.read(options), None)?;
+    let opened = sealed.open(options, &mut io::stdin().lock())?;
     let mut write = || -> io::Result<()> {
-        for (name, secret) in &opened {
+        for (name, secret) in options.files.iter().zip(&opened) {
             frame::secret(&mut output, name, secret)?;
         }
         frame::end(&mut output)
@@ -252,13 +284,35 @@ fn open_files(options: &Options) -> Result<(), Failure> {
     write().map_err(|why| Failure::Refused(format!("cannot write to the signer: {why}")))
 }
 
+/// Seals again for others what is sealed; the new files stand in a folder of their own.
+fn reseal_files(options: &Options) -> Result<(), Failure> {
+    let out = options.out()?;
+    let sealed = Sealed::of(options)?;
+    options.confine(&sealed.read(options), Some(&out.join("sealed")))?;
+    let mut input = io::stdin().lock();
+    let opened = sealed.open(options, &mut input)?;
+    let mut recipients = Vec::new();
+    if options.new_passphrase {
+        let passphrase = seal::passphrase_line(&mut input)?;
+        recipients.push(seal::Recipient::Passphrase(passphrase));
+    }
+    for text in &options.to {
+        recipients.push(seal::Recipient::parse(text)?);
+    }
+    for (path, secret) in sealed.files.iter().zip(&opened) {
+        let name = path.file_name().unwrap_or_default();
+        write_new(&out.join(name), &seal::seal(secret, &recipients)?)?;
+    }
+    Ok(())
+}
+
 fn make_credential(options: &Options) -> Result<(), Failure> {
     let out = options.out()?;
     options.confine(&[], Some(out))?;
     let (text, public) = seal::credential();
     write_new(out, text.as_bytes())?;
-    println!("{public}");
-    Ok(())
+    writeln!(io::stdout(), "{public}")
+        .map_err(|why| Failure::Refused(format!("cannot print the recipient: {why}")))
 }
 
 /// A name within the site: no way out of it by `..` or an absolute path.

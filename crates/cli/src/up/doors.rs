@@ -29,7 +29,7 @@ use std::thread;
 use std::time::Duration;
 
 /// One supervisor a site. The kernel gives the lock back whatever becomes of us.
-pub(super) fn lock(site: &Site) -> Result<fs::File, Fail> {
+pub fn lock(site: &Site) -> Result<fs::File, Fail> {
     let run = site.dir.join("run");
     if !run.exists() {
         seal::private_folder(&run)?;
