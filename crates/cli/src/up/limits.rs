@@ -54,8 +54,7 @@ impl Up<'_> {
 
 /// The same moment by both clocks: boot, and since 1970.
 fn now() -> (u64, u64) {
-    let unix = u64::try_from(show::now().0).unwrap_or(0);
-    (clock::boot_us(), unix)
+    (clock::boot_us(), show::now().0)
 }
 
 /// Moves a time from the first clock to the second.
