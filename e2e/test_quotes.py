@@ -3,12 +3,13 @@
 PORTCULLIS_QUOTES sets how many; the default is what `./test` runs.
 """
 
+import contextlib
 import os
 import threading
 import time
 import unittest
 
-from gate import MANDATES, Gate
+from gate import MANDATES, Failed, Gate
 from wire import Client
 
 QUOTES = int(os.environ.get("PORTCULLIS_QUOTES", "20000"))
@@ -24,12 +25,21 @@ class Quotes(unittest.TestCase):
         self.addCleanup(gate.stop)
         stopped = threading.Event()
 
+        live = []
+
+        def holds():
+            return sum(map(float, gate.venue.balances()["spot"]["BTC"].values()))
+
         def counterparty():
-            # Somebody hits what rests, on both sides in turn, so that fills come without the quoter asking.
-            side = 0
+            # Somebody takes what rests, so that fills come without the quoter asking: on the side that brings it back to
+            # what it began with. A position that is really there would be refused with good reason.
+            begun_with = holds()
             while not stopped.is_set():
-                gate.venue.trade("BTCUSDT", "SELL" if side % 2 else "BUY", "0.004")
-                side += 1
+                wanted = "SELL" if holds() > begun_with else "BUY"
+                for number, side in list(live):
+                    if side == wanted:
+                        with contextlib.suppress(Failed):  # cancelled or filled meanwhile
+                            gate.venue.ask("/hit", {"account": "firm", "symbol": "BTCUSDT", "orderId": number})
                 stopped.wait(0.02)
 
         thread = threading.Thread(target=counterparty, daemon=True)
@@ -38,9 +48,9 @@ class Quotes(unittest.TestCase):
         self.addCleanup(stopped.set)
         client = Client(gate.url, *gate.keys["maker"])
         refused = {}
-        live = []
         sent = 0
         paced = 0
+        begun = time.monotonic()
         while sent < QUOTES:
             for side, part in (("BUY", 0.9999), ("SELL", 1.0001)):
                 answer = client.order("BTCUSDT", side, "0.001", gate.price("BTCUSDT", part), newClientOrderId=f"q{sent}")
@@ -51,10 +61,11 @@ class Quotes(unittest.TestCase):
                 elif answer.refusal:
                     refused.setdefault(answer.refusal, answer.body[:300])
                 elif answer.status == 200:
-                    live.append(answer.json()["orderId"])
-            time.sleep(0.001)  # some thousand quotes a second: more would meet the venue's own limits first
+                    live.append((answer.json()["orderId"], side))
+            # A thousand quotes a second at most: more would meet the venue's own limits first.
+            time.sleep(max(0.0, begun + sent / 1000 - time.monotonic()))
             while len(live) > 8:
-                cancelled = client.call("DELETE", "/api/v3/order", {"symbol": "BTCUSDT", "orderId": live.pop(0)})
+                cancelled = client.call("DELETE", "/api/v3/order", {"symbol": "BTCUSDT", "orderId": live.pop(0)[0]})
                 # An order that filled meanwhile is no longer there, as the venue would say too.
                 if cancelled.refusal and cancelled.refusal != "not-your-order" and b"rate limits" not in cancelled.body:
                     refused.setdefault(cancelled.refusal, cancelled.body[:300])

@@ -23,7 +23,8 @@ pub const LOOK_AFTER_US: u64 = 1_000_000;
 pub const ORDERS_EVERY_US: (u64, u64) = (1_000_000, 10_000_000);
 /// From so many orders of one market on that each want an answer, one question asks for all of them.
 pub const TOGETHER_MIN: usize = 4;
-/// Orders in the answer to it.
+/// Orders in the answer to it. A full answer is not the last word: who quotes faster than so many in a second would leave us
+/// ever further behind, so the next question follows at once.
 const TOGETHER_MAX: u32 = 1_000;
 /// Request weight that the resolver may use in a minute, of the 6,000 that Binance grants an address: enough for one
 /// question for many orders a second, and looks beside it. While nothing fills unseen it uses a small part.
@@ -278,6 +279,14 @@ impl Resolver {
             }
         }
         self.pace(ask, changed, now);
+        let is_full = matches!(ask, Ask::Orders { .. }) && reports.len() >= TOGETHER_MAX as usize;
+        if let Some(pace) = self
+            .paces
+            .get_mut(&ask.key())
+            .filter(|_| is_full && changed)
+        {
+            pace.next = now;
+        }
     }
 
     /// No answer came, or none was asked for.
@@ -473,8 +482,20 @@ mod tests {
         // An answer that is there sets the pace, wherever the next one begins.
         resolver.answered(&due[0], &state, &[report(2)], true, NOW);
         assert!(resolver.due(&state, NOW.plus_us(999_999)).is_empty());
-        let due = resolver.due(&state, NOW.plus_us(1_000_000));
-        assert!(due.iter().any(|ask| matches!(ask, Ask::Orders { .. })));
+        let later = NOW.plus_us(1_000_000);
+        let due = resolver.due(&state, later);
+        let together = |due: &[Ask]| {
+            due.iter()
+                .find(|ask| matches!(ask, Ask::Orders { .. }))
+                .cloned()
+        };
+        let ask = together(&due).unwrap();
+        // A full one that told something is followed by the next at once; one that told nothing is not.
+        let full: Vec<Report> = (0..1_000).map(report).collect();
+        resolver.answered(&ask, &state, &full, true, later);
+        let ask = together(&resolver.due(&state, later)).unwrap();
+        resolver.answered(&ask, &state, &full, false, later);
+        assert!(together(&resolver.due(&state, later.plus_us(999_999))).is_none());
     }
 
     #[test]
