@@ -407,3 +407,14 @@ fn broken_answers_do_not_panic() {
         }
     }
 }
+
+#[test]
+fn what_no_venue_has_is_not_handed_on() {
+    let long = "X".repeat(65);
+    check(
+        "GET /api/v3/ticker/price",
+        200,
+        &format!(r#"[{{"symbol":"BTCUSDT","price":"5"}},{{"symbol":"{long}","price":"4"}}]"#),
+        &["price BTCUSDT 5", "unreadable"],
+    );
+}
