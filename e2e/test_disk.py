@@ -201,6 +201,8 @@ class Disks(unittest.TestCase):
         # The disk comes back with what had been synced: up to 5 ms of orders may be missing, and nothing else.
         gate.down()
         gate.disk.again()
+        # Whoever looks before the next start finds it whole, too.
+        self.assertTrue(gate.cli("log", "verify", str(gate.site / "log"))["verified"])
         gate.up()
         self.assertTrue(gate.cli("log", "verify", str(gate.site / "log"))["verified"])
         approved = {a.get("client_order_id") for e in gate.log() if e["what"] == "approved" for a in e["regulator"]["actions"]}
