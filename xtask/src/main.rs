@@ -63,6 +63,9 @@ fn fuzz(seconds: u32, only: Option<&str>) -> Result<(), String> {
             .args(["-rss_limit_mb=2048", "-print_final_stats=1"])
             .current_dir(root)
             .env("RUSTC_BOOTSTRAP", "1")
+            // Optimising fifteen programs as wholes takes long, and a fuzzer gains nothing by it.
+            .env("CARGO_PROFILE_RELEASE_LTO", "off")
+            .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16")
             .output()
             .map_err(|why| format!("cannot run cargo fuzz: {why}\n{HELP}"))?;
         let said = String::from_utf8_lossy(&output.stderr);
