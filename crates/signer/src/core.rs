@@ -390,6 +390,10 @@ impl Core {
             core.note(body)?;
         }
         core.log.flush()?;
+        // What this start had to fold, the next one need not.
+        if core.state.entries - core.kept_at >= SNAPSHOT_AT_END {
+            core.snapshot();
+        }
         core.events.event(
             "started",
             json!({ "entries": core.state.entries, "term": core.log.term(), "sealed": core.is_sealed() }),
