@@ -436,7 +436,7 @@ fn signed_requests_under_every_method_and_path() {
         let allowed: &[Effect] = match duty.as_str() {
             "read" => &[Effect::Stream],
             // The parameterless calls of other products that a key with the right to trade may make.
-            "trade" if place.contains("cancel") => {
+            "trade" if place.contains("cancel") || place.ends_with("/claim") => {
                 &[Effect::Stream, Effect::Trading, Effect::Beside]
             }
             "trade" => &[Effect::Stream, Effect::Trading],
@@ -461,7 +461,7 @@ fn signed_requests_under_every_method_and_path() {
         tried,
         &format!(
             "{accepted} accepted. Signed by the read key: nothing written, nothing moved. Signed by the trade key: orders and cancels of \
-             the firm's spot account at {}, and cancels of other products at {}; no value moved, no key made. Streams to listen to at {} calls",
+             the firm's spot account at {}, and cancels and claims of other products at {}; no value moved, no key made. Streams to listen to at {} calls",
             places("trade", Effect::Trading).join(", "),
             places("trade", Effect::Beside).join(", "),
             places("trade", Effect::Stream).len(),
