@@ -44,7 +44,14 @@ def runs(pid):
 class Demo(unittest.TestCase):
     def begin(self, *options):
         self.demo = subprocess.Popen(
-            [*COMMAND, "--keep", *options], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+            [*COMMAND, "--keep", *options],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            # Whoever is started in the background of a shell ignores interrupts, and so would what it starts.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         self.addCleanup(self.finish)
         # It says much on the other pipe, which must not be what it waits for.

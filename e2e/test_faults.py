@@ -184,7 +184,8 @@ class Faults(unittest.TestCase):
             begun = time.monotonic()
             self.assertEqual(other.call("GET", "/api/v3/openOrders", {"symbol": "BTCUSDT"}).status, 200)
             slowest = max(slowest, time.monotonic() - begun)
-            time.sleep(0.02)
+            # Well within the message rate of its mandate.
+            time.sleep(0.2)
         thread.join()
         self.assertEqual(took["status"], "open")
         self.assertGreater(took["seconds"], 1.4)
