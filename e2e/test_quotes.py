@@ -13,9 +13,10 @@ from gate import MANDATES, Failed, Gate
 from wire import Client
 
 QUOTES = int(os.environ.get("PORTCULLIS_QUOTES", "20000"))
-#: A mandate for what may fill between two looks of the gate at the venue (a second), and no more: without the fills, open
-#: orders and positions would add up and refuse within the first few thousand quotes.
-TIGHT = MANDATES.replace('open_orders = "5000"\nposition = "200000"', 'open_orders = "600"\nposition = "60000"').replace("2000/1s", "100000/1s").replace("1000/1s", "100000/1s")
+#: A mandate for what may fill between two looks of the gate at the venue (a second), and not much more: without the fills,
+#: open orders and positions would add up and refuse within the first few thousand quotes. The position leaves room for what
+#: the quoter really comes to hold (0.7 of a bitcoin short was seen), which would be refused with good reason.
+TIGHT = MANDATES.replace('open_orders = "5000"\nposition = "200000"', 'open_orders = "600"\nposition = "150000"').replace("2000/1s", "100000/1s").replace("1000/1s", "100000/1s")
 
 
 class Quotes(unittest.TestCase):
