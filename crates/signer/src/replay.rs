@@ -16,7 +16,7 @@ use std::hash::{BuildHasher, Hasher};
 pub const STATEMENTS_MAX: usize = 300_000;
 /// Of one virtual key at most: a minute of a thousand orders a second, and more. So a program that floods fills its own
 /// part, refused statements too, and nobody else's.
-pub const OF_KEY_MAX: usize = 75_000;
+pub const OF_KEY_MAX: usize = 250_000;
 /// And so many of each, even where all others together have filled the memory.
 pub const OF_KEY_ALWAYS: usize = 1_000;
 
