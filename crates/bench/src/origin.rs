@@ -13,9 +13,9 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 /// An order that expired at once, as Binance answers it (`newOrderRespType=RESULT`): it leaves nothing open.
-fn order(client_order_id: &str, number: u64) -> String {
+fn order(client_order_id: &str, side: &str, number: u64) -> String {
     format!(
-        r#"{{"symbol":"BTCUSDT","orderId":{number},"orderListId":-1,"clientOrderId":"{client_order_id}","transactTime":1790000000123,"price":"65000.10000000","origQty":"0.00100000","executedQty":"0.00000000","origQuoteOrderQty":"0.00000000","cummulativeQuoteQty":"0.00000000","status":"EXPIRED","timeInForce":"IOC","type":"LIMIT","side":"BUY","workingTime":1790000000123,"selfTradePreventionMode":"NONE"}}"#
+        r#"{{"symbol":"BTCUSDT","orderId":{number},"orderListId":-1,"clientOrderId":"{client_order_id}","transactTime":1790000000123,"price":"65000.10000000","origQty":"0.00100000","executedQty":"0.00000000","origQuoteOrderQty":"0.00000000","cummulativeQuoteQty":"0.00000000","status":"EXPIRED","timeInForce":"IOC","type":"LIMIT","side":"{side}","workingTime":1790000000123,"selfTradePreventionMode":"NONE"}}"#
     )
 }
 
@@ -97,7 +97,11 @@ fn answer(
         while let Parse::Complete(request) = request::parse(input) {
             let body = if request.target.starts_with(b"/api/v3/order") {
                 *orders += 1;
-                order(field(&request, "newClientOrderId"), *orders)
+                order(
+                    field(&request, "newClientOrderId"),
+                    field(&request, "side"),
+                    *orders,
+                )
             } else {
                 other(request.target)
             };
