@@ -14,8 +14,8 @@ use std::hash::{BuildHasher, Hasher};
 /// Statements remembered at most: five minutes of a thousand orders a second. When it is full, what changes something is
 /// refused as not available until the oldest has expired; nothing is forgotten early.
 pub const STATEMENTS_MAX: usize = 300_000;
-/// Of one virtual key at most: a minute of a thousand orders a second, and more. So a program that floods fills its own
-/// part, refused statements too, and nobody else's.
+/// Of one virtual key at most: what comes at 25,000 orders a second within the venue's usual window, and more. So a program
+/// that floods fills its own part, refused statements too, and nobody else's.
 pub const OF_KEY_MAX: usize = 250_000;
 /// And so many of each, even where all others together have filled the memory.
 pub const OF_KEY_ALWAYS: usize = 1_000;
