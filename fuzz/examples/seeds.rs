@@ -256,7 +256,7 @@ fn messages() {
     let request = Request {
         id,
         connection: 4,
-        listener: 0,
+        host: "api.binance.com",
         source: (&[127u8, 0, 0, 1][..]).into(),
         method: "POST",
         target: bytes(),

@@ -30,7 +30,7 @@ use portcullis_sim::decimal;
 use portcullis_sim::keys::{Key, Keys, Material};
 use portcullis_sim::strict;
 use portcullis_unseal::seal::Openers;
-use portcullis_venues::binance::{Binance, Signature, VerifyKey};
+use portcullis_venues::{Catalog, Signature, VerifyKey};
 use portcullis_venues::{RawRequest, raw_http};
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -98,7 +98,7 @@ pub fn http_answer(bytes: &[u8]) {
 /// Signer: a request as raw HTTP. The toy keyring lets it get past the signature; what is understood is rebuilt, and the
 /// rebuilt request means the same.
 pub fn binance_request(bytes: &[u8]) {
-    let venue = Binance::builtin().unwrap();
+    let venue = Catalog::builtin().unwrap();
     let Ok(raw) = raw_http(bytes) else { return };
     let Ok(presented) = venue.present(&raw.request()) else {
         return;
@@ -112,11 +112,11 @@ pub fn binance_request(bytes: &[u8]) {
         receive_window_ms: 5_000,
         at: Timestamp(1_790_000_000_000_000),
     };
-    let unsigned = venue.prepare(&actions, stamp);
+    let unsigned = venue.prepare(&actions, stamp).unwrap();
     let ready = if presented.is_public() {
         unsigned.finish_public().unwrap()
     } else {
-        unsigned.finish("toykey", &Signature::HmacSha256([7; 32]))
+        unsigned.finish("toykey".into(), &Signature::HmacSha256([7; 32]))
     };
     let headers: Vec<Header<'_>> = ready
         .headers
@@ -246,7 +246,10 @@ pub fn mandates(bytes: &[u8]) {
 /// Signer: what a site adds to a catalog.
 pub fn catalog(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes) {
-        let _ = Binance::load(&[("catalog.d/fuzz.toml", text)]);
+        let _ = Catalog::load(
+            portcullis_venues::catalog::FILES,
+            &[("catalog.d/fuzz.toml", text)],
+        );
     }
 }
 
@@ -285,7 +288,7 @@ fn toy_signature(message: &[u8]) -> [u8; 32] {
 /// and the request that the gate would send means that to the exchange too. The toy key signs what was given, so that
 /// both get past the signature.
 pub fn strict_exchange(bytes: &[u8]) {
-    let venue = Binance::builtin().unwrap();
+    let venue = Catalog::builtin().unwrap();
     let Ok(raw) = raw_http(bytes) else { return };
     let toy =
         |name: &str, value: &'static [u8], sent: &[(String, Vec<u8>)]| -> Vec<(String, Vec<u8>)> {
@@ -363,12 +366,12 @@ pub fn strict_exchange(bytes: &[u8]) {
         receive_window_ms: 1_000,
         at: Timestamp(TOY_NOW_MS * 1_000),
     };
-    let unsigned = venue.prepare(&actions, stamp);
+    let unsigned = venue.prepare(&actions, stamp).unwrap();
     let ready = if presented.is_public() {
         unsigned.finish_public().unwrap()
     } else {
-        let tag = toy_signature(unsigned.message());
-        unsigned.finish(TOY.0, &Signature::HmacSha256(tag))
+        let tag = toy_signature(&unsigned.message("RealKey"));
+        unsigned.finish(TOY.0.into(), &Signature::HmacSha256(tag))
     };
     let rebuilt: Vec<(&str, &[u8])> = ready
         .headers

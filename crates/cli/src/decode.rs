@@ -4,7 +4,7 @@ use crate::Context;
 use crate::fail::{DONE, Done, Fail, REFUSED};
 use crate::show;
 use portcullis_model::release::Files;
-use portcullis_venues::binance::Binance;
+use portcullis_venues::Catalog;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,21 +21,16 @@ Where a site is named, what its release/catalog.d adds to the catalog counts. Th
 
 --against reads captured requests of a client library instead, a JSON array of objects with `method`, `target`, `headers` and `body_b64`, and says which of them the gate would refuse: what a new version of it would lose.")]
 pub struct Decode {
-    #[arg(long, value_enum)]
-    venue: Venue,
+    #[arg(long, value_parser = venues())]
+    venue: String,
     /// Captured requests of a client library, to see beforehand what it would lose
     #[arg(long, value_name = "FILE")]
     against: Option<PathBuf>,
 }
 
-#[derive(Clone, Copy, clap::ValueEnum)]
-enum Venue {
-    Binance,
-}
-
 pub fn run(context: &Context, arguments: &Decode) -> Done {
     if let Some(file) = &arguments.against {
-        return against(context, file);
+        return against(context, &arguments.venue, file);
     }
     let mut bytes = Vec::new();
     io::stdin()
@@ -48,24 +43,32 @@ pub fn run(context: &Context, arguments: &Decode) -> Done {
             "the request is longer than {REQUEST_BYTES_MAX} bytes"
         )));
     }
-    let Venue::Binance = arguments.venue;
-    let (object, understood) = portcullis_venues::decode_json(&*venue(context)?, &bytes);
+    let (object, understood) =
+        portcullis_venues::decode_json(&*catalog(context)?, &arguments.venue, &bytes);
     show::either(context.json, &object, || format!("{object:#}"));
     Ok(if understood { DONE } else { REFUSED })
 }
 
-fn venue(context: &Context) -> Result<Arc<Binance>, Fail> {
+/// The venues that have a dialect.
+fn venues() -> clap::builder::PossibleValuesParser {
+    portcullis_venues::dialect::all()
+        .map(|dialect| dialect.venue())
+        .collect::<Vec<_>>()
+        .into()
+}
+
+fn catalog(context: &Context) -> Result<Arc<Catalog>, Fail> {
     let files = match &context.site {
         Some(_) => context.open()?.release()?,
         None => Files::new(),
     };
-    Binance::of_release(&files).map_err(|why| Fail::untold(why.to_string()))
+    Catalog::of_release(&files).map_err(|why| Fail::untold(why.to_string()))
 }
 
-fn against(context: &Context, file: &Path) -> Done {
+fn against(context: &Context, venue: &str, file: &Path) -> Done {
     let text = std::fs::read_to_string(file)
         .map_err(|why| Fail::untold(format!("{}: {why}", file.display())))?;
-    let found = portcullis_venues::against(&*venue(context)?, &text)
+    let found = portcullis_venues::against(&*catalog(context)?, venue, &text)
         .map_err(|why| Fail::untold(format!("{}: {why}", file.display())))?;
     let object = serde_json::json!(found);
     show::either(context.json, &object, || {

@@ -18,7 +18,7 @@ use portcullis_model::mandate::{Mandate, Mandates};
 use portcullis_model::release::{Files, Release};
 use portcullis_model::state::State;
 use portcullis_model::table::Table;
-use portcullis_venues::binance::Binance;
+use portcullis_venues::Catalog;
 use serde::Serialize;
 use serde_json::json;
 use std::path::PathBuf;
@@ -209,7 +209,7 @@ fn examine(files: &Files, state: &State) -> Checked {
             }
         }
     }
-    if let Err(why) = Binance::of_release(files) {
+    if let Err(why) = Catalog::of_release(files) {
         found.push(Found::error(
             "catalog.d",
             in_file(&why.to_string(), "catalog.d"),

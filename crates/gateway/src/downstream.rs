@@ -73,6 +73,8 @@ pub type Key = u64;
 pub struct Listener {
     /// Venue whose dialect is spoken there.
     pub venue: String,
+    /// Which of its hosts programs believe they speak to.
+    pub host: String,
     pub tls: Option<Arc<ServerConfig>>,
 }
 
@@ -622,7 +624,10 @@ impl Downstream {
                 seq,
             },
             connection: key,
-            listener: connection.listener,
+            host: self
+                .listeners
+                .get(usize::from(connection.listener))
+                .map_or("", |listener| listener.host.as_str()),
             source: source.into(),
             method: parsed.method,
             target: parsed.target.into(),

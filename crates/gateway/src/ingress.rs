@@ -80,6 +80,7 @@ impl Room {
         for listener in settings.listeners {
             venues.push(Listener {
                 venue: listener.venue,
+                host: listener.host,
                 tls: match &listener.tls {
                     None => None,
                     Some(tls) => Some(tls::server(

@@ -1096,8 +1096,7 @@ impl Upstream {
             return;
         };
         let reports = match (job.summarize, self.places.get(job.host)) {
-            (true, Some(place)) => crate::venue::summarize(
-                &place.facts.venue,
+            (true, Some(_)) => crate::venue::summarize(
                 job.endpoint,
                 job.bytes.get(job.target).unwrap_or_default(),
                 head.status,

@@ -7,19 +7,14 @@ use portcullis_model::report::Report;
 /// A gate's own answer in the venue's format: status and JSON body.
 #[must_use]
 pub fn refuse(venue: &str, class: Class, message: &str) -> (u16, Vec<u8>) {
-    let _ = venue;
-    portcullis_venues::refuse(class, message, None)
+    portcullis_venues::dialect::of(venue).map_or_else(
+        || (503, b"{}".to_vec()),
+        |dialect| dialect.refuse(class, message, None),
+    )
 }
 
 /// What an answer to a request for `target` says, in our words.
 #[must_use]
-pub fn summarize(
-    venue: &str,
-    endpoint: u16,
-    target: &[u8],
-    status: u16,
-    body: &[u8],
-) -> Vec<Report> {
-    let _ = venue;
+pub fn summarize(endpoint: u16, target: &[u8], status: u16, body: &[u8]) -> Vec<Report> {
     portcullis_venues::summarize(endpoint, target, status, body)
 }

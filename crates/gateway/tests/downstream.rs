@@ -33,6 +33,7 @@ impl Ingress {
         listener.set_nonblocking(true).unwrap();
         let listeners = vec![Listener {
             venue: "binance".to_owned(),
+            host: "api.binance.com".to_owned(),
             tls: None,
         }];
         let mut downstream = Downstream::new(7, listeners, 100);
@@ -140,6 +141,7 @@ fn a_source_that_begins_many_handshakes_leaves_the_others_theirs() {
     let tls = portcullis_gateway::tls::server(chain.as_bytes(), key.as_bytes()).unwrap();
     let listeners = vec![Listener {
         venue: "binance".to_owned(),
+        host: "api.binance.com".to_owned(),
         tls: Some(tls),
     }];
     let mut downstream = Downstream::new(7, listeners, 100);

@@ -136,9 +136,9 @@ pub struct Request<'b> {
     /// Which connection it came by, so that a revoked key's connections can be closed.
     #[n(1)]
     pub connection: u64,
-    /// Index into the site's listeners: it names the venue host.
-    #[n(2)]
-    pub listener: u16,
+    /// The venue host whose listener it came by.
+    #[b(2)]
+    pub host: &'b str,
     /// The peer's address, 4 or 16 bytes.
     #[b(3)]
     pub source: &'b ByteSlice,
@@ -469,7 +469,7 @@ mod tests {
         let request = Request {
             id: RequestId { epoch: 3, seq: 9 },
             connection: 4,
-            listener: 0,
+            host: "api.binance.com",
             source: (&[127u8, 0, 0, 1][..]).into(),
             method: "POST",
             target: (&b"/api/v3/order?a=b"[..]).into(),

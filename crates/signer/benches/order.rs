@@ -21,7 +21,7 @@ use portcullis_signer::secrets::Held;
 use portcullis_signer::virtual_keys::SiteSecret;
 use portcullis_signer::{keyring, log_file, releases};
 use portcullis_venues::RawRequest;
-use portcullis_venues::binance::{Binance, VerifyKey};
+use portcullis_venues::{Catalog, VerifyKey};
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Instant;
@@ -67,7 +67,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             )?;
     let mut ring = keyring::Keyring::default();
     ring.open(KeyId(2), "RealKey", Scheme::HmacSha256, b"secret")?;
-    let venue = Binance::builtin().map_err(|e| e.to_string())?;
+    let venue = Catalog::builtin().map_err(|e| e.to_string())?;
     let files = files();
     let hash = releases::store(&folder.join("releases"), &files)?;
     let mut log = opened.log;
@@ -156,7 +156,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             let request = Request {
                 id: RequestId { epoch: 1, seq },
                 connection: 1,
-                listener: 0,
+                host: "api.binance.com",
                 source: (&[127u8, 0, 0, 1][..]).into(),
                 method: "POST",
                 target: (&b"/api/v3/order"[..]).into(),

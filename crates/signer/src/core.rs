@@ -47,8 +47,10 @@ use portcullis_model::wire::{
 use portcullis_model::{Map, Set};
 use portcullis_room::confine::SandboxReport;
 use portcullis_room::control::Peer;
-use portcullis_venues::binance::{Binance, REFUSAL_HEADER, Ready, refuse};
-use portcullis_venues::{DecodeError, RawRequest};
+use portcullis_venues::{
+    Actions, Catalog, DecodeError, Dialect, Presented, REFUSAL_HEADER, RawRequest, Ready, Service,
+    Unsigned,
+};
 use serde_json::json;
 use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::net::IpAddr;
@@ -91,6 +93,7 @@ pub struct Meta {
     caller: Caller,
     id: RequestId,
     lane: Lane,
+    host: u16,
     endpoint: u16,
     weight: u32,
     orders: u32,
@@ -112,6 +115,7 @@ struct Flight {
     entry: Option<EntryId>,
     caller: Option<Caller>,
     lane: Lane,
+    endpoint: u16,
     kinds: Vec<ActionKind>,
     targets: Vec<(u8, OrderNumber)>,
     reserved: bool,
@@ -167,9 +171,9 @@ pub fn fold(state: &mut State, index: EntryId, entry: &Entry) -> Result<(), Core
     Ok(())
 }
 
-/// The venue as a release has it.
-fn venue_of(files: &Files) -> Result<Arc<Binance>, String> {
-    Binance::of_release(files).map_err(|why| why.to_string())
+/// The catalog as a release has it.
+fn catalog_of(files: &Files) -> Result<Arc<Catalog>, String> {
+    Catalog::of_release(files).map_err(|why| why.to_string())
 }
 
 /// Why a signer does not start, or goes no further.
@@ -221,7 +225,7 @@ impl From<LogError> for CoreError {
 /// The signer's heart. No `Debug`: it holds the keys.
 pub struct Core {
     /// With what the release in force adds to the catalog.
-    venue: Arc<Binance>,
+    catalog: Arc<Catalog>,
     pub state: State,
     release: Option<Arc<Release>>,
     log: Log,
@@ -304,7 +308,7 @@ impl Core {
     /// Loads the release that the log names, takes the secrets, and records the start.
     pub fn start(start: Start) -> Result<Self, CoreError> {
         let state = start.state;
-        let (release, venue) = match state.release {
+        let (release, catalog) = match state.release {
             Some(hash) => {
                 let files = crate::releases::load(&start.releases, &hash)
                     .map_err(|why| CoreError::Release(why.to_string()))?;
@@ -314,14 +318,14 @@ impl Core {
                     .map_err(CoreError::Release)?;
                 let release = Release::load(&files, authority)
                     .map_err(|why| CoreError::Release(why.to_string()))?;
-                let venue = venue_of(&files).map_err(CoreError::Release)?;
-                (Some(Arc::new(release)), venue)
+                let catalog = catalog_of(&files).map_err(CoreError::Release)?;
+                (Some(Arc::new(release)), catalog)
             }
-            None => (None, venue_of(&Files::new()).map_err(CoreError::Release)?),
+            None => (None, catalog_of(&Files::new()).map_err(CoreError::Release)?),
         };
         let clock = Clock::new(start.reading, state.time, state.jumped_us);
         let mut core = Self {
-            venue,
+            catalog,
             release,
             log: start.log,
             keyring: start.keyring,
@@ -545,7 +549,8 @@ impl Core {
                         "the way to the venue broke and it may have been sent; ask for the order",
                     ),
                 };
-                reply(turn, id, class, text, "egress-gone", flight.entry);
+                let dialect = self.dialect(flight.endpoint);
+                reply(turn, dialect, id, class, text, "egress-gone", flight.entry);
             }
             if flight.own.is_none()
                 && let (Some(entry), Some(caller)) = (flight.entry, flight.caller)
@@ -624,6 +629,7 @@ impl Core {
             let text = "the gate is being restarted; nothing was sent";
             reply(
                 turn,
+                dialect_at(&self.catalog, request.host),
                 request.id,
                 Class::NotAvailable,
                 text,
@@ -632,16 +638,16 @@ impl Core {
             );
             return Ok(());
         }
-        let venue = Arc::clone(&self.venue);
+        let catalog = Arc::clone(&self.catalog);
         let raw = RawRequest {
             method: request.method,
-            host: &venue.catalog().host,
+            host: request.host,
             target: request.target,
             headers: &request.headers,
             body: request.body,
         };
         let mut key = None;
-        let (class, message, code) = match self.judge(&venue, &raw, request, &mut key, turn) {
+        let (class, message, code) = match self.judge(&catalog, &raw, request, &mut key, turn) {
             Ok(()) => return Ok(()),
             Err(Early::Core(error)) => return Err(error),
             Err(Early::Again(status, body, code)) => {
@@ -654,19 +660,20 @@ impl Core {
         };
         self.metrics.failed += 1;
         self.failures.count(key, code);
-        reply(turn, request.id, class, &message, code, None);
+        let dialect = dialect_at(&catalog, request.host);
+        reply(turn, dialect, request.id, class, &message, code, None);
         Ok(())
     }
 
     fn judge(
         &mut self,
-        venue: &Binance,
+        catalog: &Catalog,
         raw: &RawRequest<'_>,
         request: &Request<'_>,
         known: &mut Option<VirtualKeyId>,
         turn: &mut Turn,
     ) -> Result<(), Early> {
-        let presented = venue.present(raw)?;
+        let presented = catalog.present(raw)?;
         if presented.is_public() {
             return self.public(&presented, request, turn);
         }
@@ -734,6 +741,16 @@ impl Core {
             account: key.account,
             source,
         };
+        let service = presented.service();
+        let venue = self.state.accounts.get(&key.account).map(|a| &a.venue);
+        if venue.is_none_or(|venue| venue.as_str() != service.venue()) {
+            return Err(Early::Class(
+                Class::NotPermitted,
+                "the virtual key is for an account at another venue",
+                "wrong-venue",
+            ));
+        }
+        let host = self.host_of(service).ok_or(NO_HOST)?;
         let connections = self.connections.entry(id).or_default();
         if !connections.contains(&request.connection) {
             if connections.len() >= CONNECTIONS_MAX {
@@ -840,7 +857,7 @@ impl Core {
             Verdict::Approved(_) => What::Approved,
             Verdict::Refused(_) => What::Refused,
         });
-        body.public.venue = Some(venue.catalog().venue.clone());
+        body.public.venue = Some(presented.service().venue().to_owned());
         body.public.endpoint = Some(presented.rule().name());
         body.regulator.strategy = Some(caller.strategy);
         body.regulator.account = Some(caller.account);
@@ -882,6 +899,7 @@ impl Core {
                     caller,
                     id: request.id,
                     lane,
+                    host,
                     endpoint: actions.endpoint,
                     weight: actions.weight,
                     orders: actions.orders,
@@ -897,7 +915,11 @@ impl Core {
                 };
                 let approved = Approved {
                     key: real,
-                    unsigned: venue.prepare(&actions, stamp),
+                    unsigned: catalog.prepare(&actions, stamp).ok_or(Early::Class(
+                        Class::NotAvailable,
+                        "the endpoint is no longer in the catalog; ask again",
+                        "no-endpoint",
+                    ))?,
                     meta,
                 };
                 body.private.effects = effects;
@@ -939,7 +961,11 @@ impl Core {
                 };
                 self.metrics.refused(refusal.code());
                 self.told_refused(caller.strategy, refusal.code(), entry);
-                let (status, text) = refuse(refusal.class(), &refusal.to_string(), entry);
+                let (status, text) = presented.service().dialect.refuse(
+                    refusal.class(),
+                    &refusal.to_string(),
+                    entry,
+                );
                 reply_with(turn, request.id, status, &text, refusal.code());
                 if let Some((mark, until)) = mark {
                     let first = First::Refused {
@@ -969,7 +995,10 @@ impl Core {
             .is_recorded(caller.virtual_key, self.clock.now())
         {
             let mut body = self.body(What::Refused);
-            body.public.venue = Some(self.venue.catalog().venue.clone());
+            body.public.venue = self
+                .catalog
+                .service(request.host)
+                .map(|service| service.venue().to_owned());
             body.public.endpoint = Some(endpoint);
             body.public.refusal = Some(code.to_owned());
             body.regulator.strategy = Some(caller.strategy);
@@ -986,6 +1015,7 @@ impl Core {
         self.told_refused(caller.strategy, code, entry);
         reply(
             turn,
+            dialect_at(&self.catalog, request.host),
             request.id,
             error.class(),
             &error.to_string(),
@@ -1008,7 +1038,7 @@ impl Core {
     /// Public data goes on unsigned and unrecorded, from the sources of virtual keys only.
     fn public(
         &mut self,
-        presented: &portcullis_venues::binance::Presented<'_>,
+        presented: &Presented<'_>,
         request: &Request<'_>,
         turn: &mut Turn,
     ) -> Result<(), Early> {
@@ -1033,24 +1063,26 @@ impl Core {
             receive_window_ms: 0,
             at: self.clock.now(),
         };
+        let host = self.host_of(presented.service()).ok_or(NO_HOST)?;
         let ready = self
-            .venue
+            .catalog
             .prepare(&actions, stamp)
-            .finish_public()
+            .and_then(Unsigned::finish_public)
             .ok_or(Early::Class(
                 Class::BadRequest,
                 "the endpoint wants a signature",
                 "not-public",
             ))?;
         self.metrics.public += 1;
-        self.forward_public(request.id, &actions, &ready, None, turn);
+        self.forward_public(request.id, host, &actions, &ready, None, turn);
         Ok(())
     }
 
     fn forward_public(
         &mut self,
         id: RequestId,
-        actions: &portcullis_venues::binance::Actions,
+        host: u16,
+        actions: &Actions,
         ready: &Ready,
         own: Option<Own>,
         turn: &mut Turn,
@@ -1065,6 +1097,7 @@ impl Core {
             } else {
                 Lane::Public
             },
+            host,
             endpoint: actions.endpoint,
             weight: actions.weight,
             orders: 0,
@@ -1074,7 +1107,8 @@ impl Core {
         };
         if !send(turn, &out, ready) {
             let text = "the request is too long once it is encoded";
-            reply(turn, id, Class::BadRequest, text, "too-long", None);
+            let dialect = self.dialect(actions.endpoint);
+            reply(turn, dialect, id, Class::BadRequest, text, "too-long", None);
             return;
         }
         *self.in_lane.entry(out.lane).or_default() += 1;
@@ -1082,6 +1116,7 @@ impl Core {
             entry: None,
             caller: None,
             lane: out.lane,
+            endpoint: out.endpoint,
             kinds: Vec::new(),
             targets: Vec::new(),
             reserved: true,
@@ -1091,6 +1126,23 @@ impl Core {
             is_cut: false,
         };
         self.flights.insert(id, flight);
+    }
+
+    /// Where the release has the venue's host.
+    fn host_of(&self, service: &Service) -> Option<u16> {
+        let hosts = &self.release.as_ref()?.hosts.hosts;
+        let at = hosts.iter().position(|host| service.serves(&host.name))?;
+        u16::try_from(at).ok()
+    }
+
+    /// Whose words an endpoint speaks.
+    fn dialect(&self, endpoint: u16) -> &'static dyn Dialect {
+        let host = self
+            .catalog
+            .endpoint(endpoint)
+            .and_then(|endpoint| self.catalog.service_of(endpoint))
+            .map_or("", |service| service.host.as_str());
+        dialect_at(&self.catalog, host)
     }
 
     /// Whether any virtual key in force may come from here.
@@ -1323,6 +1375,7 @@ impl Core {
             strategy: meta.caller.strategy,
             account: Some(meta.caller.account),
             lane: meta.lane,
+            host: meta.host,
             endpoint: meta.endpoint,
             weight: meta.weight,
             orders: meta.orders,
@@ -1340,6 +1393,7 @@ impl Core {
             entry: Some(signed.entry),
             caller: Some(meta.caller),
             lane: meta.lane,
+            endpoint: meta.endpoint,
             kinds: meta.kinds,
             targets: meta.targets,
             reserved: meta.reserved,
@@ -1378,6 +1432,7 @@ impl Core {
             Some(own) => self.own_failed(own),
             None => reply(
                 turn,
+                self.dialect(meta.endpoint),
                 meta.id,
                 Class::NotAvailable,
                 why,
@@ -1670,6 +1725,7 @@ struct Out {
     strategy: StrategyId,
     account: Option<AccountId>,
     lane: Lane,
+    host: u16,
     endpoint: u16,
     weight: u32,
     orders: u32,
@@ -1694,7 +1750,7 @@ fn send(turn: &mut Turn, out: &Out, ready: &Ready) -> bool {
         strategy: out.strategy,
         account: out.account,
         lane: out.lane,
-        host: 0,
+        host: out.host,
         endpoint: out.endpoint,
         weight: out.weight,
         orders: out.orders,
@@ -1709,15 +1765,32 @@ fn send(turn: &mut Turn, out: &Out, ready: &Ready) -> bool {
     wire::frame(&mut turn.to_egress, kind::SEND, &send).is_ok()
 }
 
+/// What a program is told where a site's listener names a host that its release does not.
+const NO_HOST: Early = Early::Class(
+    Class::NotAvailable,
+    "the release names no such venue host; its operator adds it to hosts.toml",
+    "no-host",
+);
+
+/// Whose words a listener speaks.
+pub(crate) fn dialect_at(catalog: &Catalog, host: &str) -> &'static dyn Dialect {
+    catalog
+        .service(host)
+        .map_or(&portcullis_venues::binance::Binance, |service| {
+            service.dialect
+        })
+}
+
 pub(crate) fn reply(
     turn: &mut Turn,
+    dialect: &dyn Dialect,
     id: RequestId,
     class: Class,
     message: &str,
     code: &str,
     entry: Option<EntryId>,
 ) {
-    let (status, body) = refuse(class, message, entry);
+    let (status, body) = dialect.refuse(class, message, entry);
     reply_with(turn, id, status, &body, code);
 }
 

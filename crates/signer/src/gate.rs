@@ -188,6 +188,10 @@ impl Sealed {
         self.refused += 1;
         reply(
             turn,
+            portcullis_venues::Catalog::builtin()
+                .map_or(&portcullis_venues::binance::Binance, |catalog| {
+                    super::core::dialect_at(catalog, request.host)
+                }),
             request.id,
             Class::NotAvailable,
             SEALED,

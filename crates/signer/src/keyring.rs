@@ -15,7 +15,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
 use portcullis_model::Map;
 use portcullis_model::action::Scheme;
 use portcullis_model::id::{EntryId, KeyId};
-use portcullis_venues::binance::{Ready, Signature, Unsigned};
+use portcullis_venues::{Ready, Signature, Unsigned};
 use std::fmt;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -209,13 +209,13 @@ impl<M: Send + 'static> Keyring<M> {
         let Some((api_key, key)) = self.keys.get(&id) else {
             return Signing::Failed(recorded.into_approved().meta, entry, KeyError::NotOpen(id));
         };
-        let message = recorded.approved().unsigned.message();
+        let message = recorded.approved().unsigned.message(api_key);
         let signature = match key {
-            Key::Hmac(key) => <[u8; 32]>::try_from(hmac::sign(key, message).as_ref())
+            Key::Hmac(key) => <[u8; 32]>::try_from(hmac::sign(key, &message).as_ref())
                 .ok()
                 .map(Signature::HmacSha256),
             Key::Ed25519(key) => key
-                .try_sign(message)
+                .try_sign(&message)
                 .ok()
                 .and_then(|signature| <[u8; 64]>::try_from(signature.as_ref()).ok())
                 .map(Signature::Ed25519),
@@ -300,10 +300,10 @@ fn help<M>(todo: &Mutex<Receiver<Job<M>>>, finished: &Sender<Signing<M>>, wake: 
         let job = todo.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(job) = job else { return };
         let mut bytes = vec![0; job.key.public_modulus_len()];
-        let message = job.recorded.approved().unsigned.message();
+        let message = job.recorded.approved().unsigned.message(&job.api_key);
         let made = job
             .key
-            .sign(&RSA_PKCS1_SHA256, &random, message, &mut bytes);
+            .sign(&RSA_PKCS1_SHA256, &random, &message, &mut bytes);
         let signature = made.ok().map(|()| Signature::RsaSha256(bytes));
         let done = finish(job.recorded, &job.api_key, signature);
         if finished.send(done).is_err() {
@@ -323,7 +323,7 @@ fn finish<M>(
     match signature {
         Some(signature) => Signing::Done(Signed {
             entry,
-            ready: unsigned.finish(api_key, &signature),
+            ready: unsigned.finish(api_key.into(), &signature),
             meta,
         }),
         None => Signing::Failed(meta, entry, KeyError::Failed),

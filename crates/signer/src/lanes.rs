@@ -7,7 +7,7 @@
 use portcullis_model::Map;
 use portcullis_model::action::ActionKind;
 use portcullis_model::wire::{Lane, REQUESTS_WAITING_MAX, Request};
-use portcullis_venues::binance::Binance;
+use portcullis_venues::Catalog;
 use portcullis_venues::catalog::Method;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -54,16 +54,18 @@ pub struct Lanes {
 
 impl Lanes {
     /// Takes a request's CBOR. `false`: no room.
-    pub fn push(&mut self, venue: &Binance, request: &Request<'_>, cbor: &[u8]) -> bool {
+    pub fn push(&mut self, catalog: &Catalog, request: &Request<'_>, cbor: &[u8]) -> bool {
         if self.waiting >= WAITING_MAX {
             return false;
         }
+        let service = catalog.service(request.host);
+        let name = service.map_or("", |service| service.dialect.key_header());
         let key: &[u8] = request
             .headers
             .iter()
-            .find(|header| header.name == "x-mbx-apikey")
+            .find(|header| header.name == name)
             .map_or(&[], |header| header.value);
-        let queue = self.queues.entry(lane(venue, request)).or_default();
+        let queue = self.queues.entry(lane(catalog, request)).or_default();
         // A key is at most as long as an API key may be; what is longer is no key.
         queue.push(key.get(..128).unwrap_or(key), cbor.to_vec());
         self.waiting += 1;
@@ -89,12 +91,12 @@ impl Lanes {
     }
 }
 
-fn lane(venue: &Binance, request: &Request<'_>) -> Lane {
+fn lane(catalog: &Catalog, request: &Request<'_>) -> Lane {
     let target: &[u8] = request.target;
     let path = target.split(|b| *b == b'?').next().unwrap_or_default();
     let endpoint = Method::from_name(request.method)
         .zip(std::str::from_utf8(path).ok())
-        .and_then(|(method, path)| venue.catalog().find(method, path));
+        .and_then(|(method, path)| catalog.find(request.host, method, path));
     match endpoint.map(|(_, endpoint)| endpoint.action) {
         Some(ActionKind::CancelOrder | ActionKind::CancelAll) => Lane::Cancel,
         Some(ActionKind::Public) => Lane::Public,
@@ -115,7 +117,7 @@ mod tests {
         let request = Request {
             id: RequestId { epoch: 1, seq: 1 },
             connection: 1,
-            listener: 0,
+            host: "api.binance.com",
             source: (&[127u8, 0, 0, 1][..]).into(),
             method,
             target: path.as_bytes().into(),
@@ -125,7 +127,7 @@ mod tests {
             }],
             body: (&[][..]).into(),
         };
-        lanes.push(Binance::builtin().unwrap(), &request, &[mark])
+        lanes.push(Catalog::builtin().unwrap(), &request, &[mark])
     }
 
     fn drain(lanes: &mut Lanes) -> Vec<u8> {

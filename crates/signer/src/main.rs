@@ -21,7 +21,7 @@ use portcullis_signer::core::{Compile, Seal};
 use portcullis_signer::gate::{Gate, Sealed, Site};
 use portcullis_signer::log_file::{FileSystem, Wake};
 use portcullis_signer::serve::{Ended, Serve};
-use portcullis_venues::binance::Binance;
+use portcullis_venues::Catalog;
 use serde::Deserialize;
 use std::error::Error;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -220,7 +220,7 @@ fn start(arguments: &Arguments, control: &mut Control) -> Result<Started, Box<dy
 /// The loop, with the site's log verified and folded; and the lock on it.
 fn loaded(mut started: Started, report: SandboxReport) -> Result<(Serve, File), Box<dyn Error>> {
     let settings = started.settings;
-    let venue = Binance::builtin()?;
+    let catalog = Catalog::builtin()?;
     let waker = Waker::new()?;
     let wake: Wake = {
         let waker = waker.clone();
@@ -242,7 +242,7 @@ fn loaded(mut started: Started, report: SandboxReport) -> Result<(Serve, File), 
     let sealed = Sealed::new(site, reading())?;
     let mut serve = Serve::new(
         Gate::Sealed(Box::new(sealed)),
-        venue,
+        catalog,
         BUILD_ID.as_bytes(),
         waker,
         reading,

@@ -32,7 +32,7 @@ use portcullis_room::control::{
 };
 use portcullis_room::link::Link;
 use portcullis_room::poll::{Interest, Poll, Token, Trigger, Waker};
-use portcullis_venues::binance::Binance;
+use portcullis_venues::Catalog;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -98,7 +98,7 @@ struct Ready {
 /// The loop.
 pub struct Serve {
     gate: Gate,
-    venue: &'static Binance,
+    catalog: &'static Catalog,
     build: Vec<u8>,
     poll: Poll,
     waker: Waker,
@@ -126,7 +126,7 @@ impl Serve {
     /// `waker` is the one that the gate's helpers wake; `line` takes structured lines.
     pub fn new(
         gate: Gate,
-        venue: &'static Binance,
+        catalog: &'static Catalog,
         build: &[u8],
         waker: Waker,
         read_clocks: impl FnMut() -> Reading + 'static,
@@ -137,7 +137,7 @@ impl Serve {
         let (tell_opened, opened) = channel();
         Ok(Self {
             gate,
-            venue,
+            catalog,
             build: build.to_vec(),
             poll,
             waker,
@@ -489,7 +489,7 @@ impl Serve {
                     ingress.epoch,
                     &mut ingress.greeted,
                     &self.build,
-                    self.venue,
+                    self.catalog,
                     kind,
                     cbor,
                     &mut self.lanes,
@@ -766,7 +766,7 @@ fn from_ingress(
     epoch: u32,
     greeted: &mut bool,
     build: &[u8],
-    venue: &Binance,
+    catalog: &Catalog,
     kind: u8,
     cbor: &[u8],
     lanes: &mut Lanes,
@@ -787,7 +787,7 @@ fn from_ingress(
             _ => false,
         },
         (kind::REQUEST, true) => match wire::message::<Request<'_>>(cbor) {
-            Ok(request) => lanes.push(venue, &request, cbor),
+            Ok(request) => lanes.push(catalog, &request, cbor),
             Err(_) => false,
         },
         // Nothing is kept for a program that is gone; its answer is dropped by ingress.

@@ -8,7 +8,7 @@ use portcullis_model::action::Scheme;
 use portcullis_model::id::VirtualKeyId;
 use portcullis_model::state::VirtualKey;
 use portcullis_model::table::Network;
-use portcullis_venues::binance::{VerifyKey, virtual_key_text};
+use portcullis_venues::signature::{VerifyKey, letters_and_digits};
 use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use zeroize::Zeroizing;
@@ -47,7 +47,7 @@ impl SiteSecret {
             .expand(&[b"hmac ", api_key.as_bytes()], Bytes64)
             .and_then(|okm| okm.fill(bytes.as_mut_slice()))
             .ok()?;
-        Some(Zeroizing::new(virtual_key_text(&bytes)))
+        Some(Zeroizing::new(letters_and_digits(&bytes)))
     }
 }
 

@@ -301,7 +301,7 @@ fn a_burst_that_comes_at_once_is_answered_without_another_word() {
         let request = Request {
             id: RequestId { epoch: 1, seq },
             connection: 1,
-            listener: 0,
+            host: "api.binance.com",
             source: (&[127u8, 0, 0, 1][..]).into(),
             method: "GET",
             target: (&b"/api/v3/ping"[..]).into(),

@@ -12,8 +12,8 @@ use portcullis_model::action::Stamp;
 use portcullis_model::id::Timestamp;
 use portcullis_model::wire::Header;
 use portcullis_venues::RawRequest;
-use portcullis_venues::binance::{Binance, Signature, VerifyKey};
 use portcullis_venues::catalog::Method;
+use portcullis_venues::{Catalog, Signature, VerifyKey};
 use std::hint::black_box;
 
 const SECRET: &[u8] = b"pcvs-throwaway-not-a-real-secret-0123456789abcdefghijklmnopqrstu";
@@ -21,7 +21,7 @@ const ORDER: &str = "timestamp=1790000000123&symbol=BTCUSDT&side=BUY&newClientOr
 const ANSWER: &str = r#"{"symbol":"BTCUSDT","orderId":28,"orderListId":-1,"clientOrderId":"6gCrw2kRUAF9CvJDGP16IP","transactTime":1507725176595,"price":"0.00000000","origQty":"10.00000000","executedQty":"10.00000000","origQuoteOrderQty":"0.000000","cummulativeQuoteQty":"10.00000000","status":"FILLED","timeInForce":"GTC","type":"MARKET","side":"SELL","workingTime":1507725176595,"selfTradePreventionMode":"NONE","fills":[{"price":"4000.00000000","qty":"1.00000000","commission":"4.00000000","commissionAsset":"USDT","tradeId":56}]}"#;
 
 fn stages(c: &mut Criterion) {
-    let venue = Binance::builtin().unwrap();
+    let venue = Catalog::builtin().unwrap();
     let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET);
     let verify = VerifyKey::hmac(SECRET);
     let sign =
@@ -71,7 +71,7 @@ fn stages(c: &mut Criterion) {
     });
     c.bench_function("decode", |b| b.iter(|| presented.decode(None).unwrap()));
     c.bench_function("prepare", |b| {
-        b.iter(|| venue.prepare(black_box(&actions), stamp))
+        b.iter(|| venue.prepare(black_box(&actions), stamp).unwrap())
     });
     c.bench_function(
         "whole: present, verify, decode, prepare, sign, finish",
@@ -80,13 +80,15 @@ fn stages(c: &mut Criterion) {
                 let presented = venue.present(black_box(&raw)).unwrap();
                 presented.verify(&verify).unwrap();
                 let actions = presented.decode(Some("pc-1f3a")).unwrap();
-                let unsigned = venue.prepare(&actions, stamp);
-                let tag = sign(unsigned.message());
-                unsigned.finish("RealKey", &Signature::HmacSha256(tag))
+                let unsigned = venue.prepare(&actions, stamp).unwrap();
+                let tag = sign(&unsigned.message("RealKey"));
+                unsigned.finish("RealKey".into(), &Signature::HmacSha256(tag))
             });
         },
     );
-    let (endpoint, _) = venue.catalog().find(Method::Post, "/api/v3/order").unwrap();
+    let (endpoint, _) = venue
+        .find("api.binance.com", Method::Post, "/api/v3/order")
+        .unwrap();
     c.bench_function("summarize an order answer", |b| {
         b.iter(|| {
             venue.summarize(
@@ -98,7 +100,7 @@ fn stages(c: &mut Criterion) {
         });
     });
     c.bench_function("load the catalog", |b| {
-        b.iter(|| Binance::load(&[]).unwrap())
+        b.iter(|| Catalog::load(portcullis_venues::catalog::FILES, &[]).unwrap())
     });
 }
 

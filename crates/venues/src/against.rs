@@ -2,13 +2,14 @@
 //! before it is deployed, it says which of its calls the gate would refuse, and why.
 //!
 //! A capture list is a JSON array of objects: `method`, `target`, `headers` (`[[name, value], …]`), `body` (text) or
-//! `body_b64`; `client` and `label` say what it is. With `scheme` (`binance-hmac`, `binance-ed25519`, `binance-rsa`) and
+//! `body_b64`; `client` and `label` say what it is. With `scheme` (the venue and how it is signed: `binance-hmac`, `binance-ed25519`, `bybit-v5-rsa`) and
 //! `credentials` (`secret`, or `public_key` in PEM) the signature is checked too; a capture of another scheme's venue is
 //! passed over. Keys in such a file are throwaways, made for the capture.
 
-use crate::binance::{Binance, VerifyKey};
+use crate::catalog::Catalog;
 use crate::error::DecodeError;
 use crate::request::RawRequest;
+use crate::signature::{VerifyKey, decode_base64};
 use portcullis_model::wire::Header;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -88,7 +89,7 @@ impl fmt::Display for AgainstError {
 impl std::error::Error for AgainstError {}
 
 /// Reads every request of a capture list as the gate would.
-pub fn against(venue: &Binance, captures: &str) -> Result<Against, AgainstError> {
+pub fn against(catalog: &Catalog, venue: &str, captures: &str) -> Result<Against, AgainstError> {
     let list: Vec<Capture> =
         serde_json::from_str(captures).map_err(|why| AgainstError::Json(why.to_string()))?;
     if list.len() > CAPTURES_MAX {
@@ -104,12 +105,12 @@ pub fn against(venue: &Binance, captures: &str) -> Result<Against, AgainstError>
         if capture
             .scheme
             .as_ref()
-            .is_some_and(|scheme| !scheme.starts_with("binance-"))
+            .is_some_and(|scheme| scheme.split('-').next() != Some(venue))
         {
             found.skipped += 1;
             continue;
         }
-        match read(venue, &capture, at)? {
+        match read(catalog, venue, &capture, at)? {
             Ok(()) => found.understood += 1,
             Err(refusal) => {
                 let (path, _) = capture
@@ -131,15 +132,21 @@ pub fn against(venue: &Binance, captures: &str) -> Result<Against, AgainstError>
 }
 
 fn read(
-    venue: &Binance,
+    catalog: &Catalog,
+    venue: &str,
     capture: &Capture,
     at: usize,
 ) -> Result<Result<(), DecodeError>, AgainstError> {
     let body = match (&capture.body_b64, &capture.body) {
-        (Some(text), _) => crate::binance::decode_base64(text).ok_or(AgainstError::Body { at })?,
+        (Some(text), _) => decode_base64(text).ok_or(AgainstError::Body { at })?,
         (None, text) => text.clone().unwrap_or_default().into_bytes(),
     };
     let key = key(capture, at)?;
+    let host = capture
+        .headers
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case("host"))
+        .and_then(|(_, value)| value.split(':').next());
     let headers: Vec<Header<'_>> = capture
         .headers
         .iter()
@@ -148,14 +155,15 @@ fn read(
             value: value.as_bytes().into(),
         })
         .collect();
-    let request = RawRequest {
+    let mut request = RawRequest {
         method: &capture.method,
-        host: &venue.catalog().host,
+        host: host.unwrap_or_default(),
         target: capture.target.as_bytes(),
         headers: &headers,
         body: &body,
     };
-    Ok(venue.present(&request).and_then(|presented| {
+    request.host = catalog.host_for(venue, &request).unwrap_or_default();
+    Ok(catalog.present(&request).and_then(|presented| {
         if let Some(key) = key.filter(|_| !presented.is_public()) {
             presented.verify(&key)?;
         }
@@ -170,15 +178,15 @@ fn key(capture: &Capture, at: usize) -> Result<Option<VerifyKey>, AgainstError> 
     let der = || {
         let pem = credentials.public_key.as_ref()?;
         let text: String = pem.lines().filter(|line| !line.starts_with('-')).collect();
-        crate::binance::decode_base64(&text)
+        decode_base64(&text)
     };
     let key = match scheme.as_str() {
-        "binance-hmac" => credentials
+        hmac if hmac.ends_with("-hmac") => credentials
             .secret
             .as_ref()
             .map(|secret| VerifyKey::hmac(secret.as_bytes())),
-        "binance-ed25519" => der().and_then(|der| VerifyKey::ed25519(&der)),
-        "binance-rsa" => der().and_then(|der| VerifyKey::rsa(&der)),
+        public if public.ends_with("-ed25519") => der().and_then(|der| VerifyKey::ed25519(&der)),
+        public if public.ends_with("-rsa") => der().and_then(|der| VerifyKey::rsa(&der)),
         _ => None,
     };
     key.map(Some).ok_or(AgainstError::Key { at })

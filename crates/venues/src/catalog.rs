@@ -2,14 +2,29 @@
 //! into the program; a site adds to it in `catalog.d/` as part of a release. Every text here was written by us or by
 //! the site: a mistake in it refuses to load, and nothing is guessed. Format: `docs/spec/catalog.md`.
 
+use crate::dialect::{self, Dialect};
+use crate::error::{DecodeError, quote};
+use crate::request::RawRequest;
 use crate::value::Type;
 use portcullis_model::action::{ActionKind, Leg, MarketKind, ReadOf};
+use portcullis_model::release::{CATALOG_FOLDER, Files};
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::sync::{Arc, LazyLock};
 
-/// Endpoints of one catalog at most (their numbers are u16; the last is kept for "none").
+/// Endpoints of all venues at most (their numbers are u16; the last is kept for "none").
 pub const ENDPOINTS_MAX: usize = 10_000;
+/// Venue hosts, each with endpoints of its own, at most.
+pub const SERVICES_MAX: usize = 250;
+/// Objects in a list where the catalog says nothing of it.
+pub const BATCH_MAX: u8 = 20;
+
+/// What is compiled in: `(file name, text)`.
+pub const FILES: &[(&str, &str)] = &[("binance.toml", include_str!("../catalog/binance.toml"))];
+
+static BUILTIN: LazyLock<Result<Arc<Catalog>, CatalogError>> =
+    LazyLock::new(|| Catalog::load(FILES, &[]).map(Arc::new));
 /// Fields of one endpoint at most.
 pub const ENDPOINT_FIELDS_MAX: usize = 120;
 
@@ -77,6 +92,70 @@ pub enum Attribute {
     PegOffset,
     PegOffsetType,
     SideEffect,
+    /// Which side of a hedge-mode position.
+    PositionSide,
+    ReduceOnly,
+    ClosePosition,
+    /// Whether the quantity is of the base or of the quote asset.
+    QuantityUnit,
+    /// Cash, cross or isolated; borrows on spot.
+    MarginMode,
+    TakeProfit,
+    TakeProfitLimit,
+    StopLoss,
+    StopLossLimit,
+    /// From which price on a trailing stop follows.
+    ActivationPrice,
+    /// By how much a trailing stop follows.
+    CallbackRate,
+    /// The price is taken from the book.
+    PriceMatch,
+    TriggerPrice,
+    TriggerDirection,
+    /// When a good-till-date order ends.
+    GoodTill,
+}
+
+impl Attribute {
+    const NAMES: [(&str, Self); 29] = [
+        ("side", Self::Side),
+        ("type", Self::Type),
+        ("time_in_force", Self::TimeInForce),
+        ("quantity", Self::Quantity),
+        ("quote_quantity", Self::QuoteQuantity),
+        ("price", Self::Price),
+        ("stop_price", Self::StopPrice),
+        ("trailing_delta", Self::TrailingDelta),
+        ("iceberg", Self::Iceberg),
+        ("client_id", Self::ClientId),
+        ("peg_price", Self::PegPrice),
+        ("peg_offset", Self::PegOffset),
+        ("peg_offset_type", Self::PegOffsetType),
+        ("side_effect", Self::SideEffect),
+        ("position_side", Self::PositionSide),
+        ("reduce_only", Self::ReduceOnly),
+        ("close_position", Self::ClosePosition),
+        ("quantity_unit", Self::QuantityUnit),
+        ("margin_mode", Self::MarginMode),
+        ("take_profit", Self::TakeProfit),
+        ("take_profit_limit", Self::TakeProfitLimit),
+        ("stop_loss", Self::StopLoss),
+        ("stop_loss_limit", Self::StopLossLimit),
+        ("activation_price", Self::ActivationPrice),
+        ("callback_rate", Self::CallbackRate),
+        ("price_match", Self::PriceMatch),
+        ("trigger_price", Self::TriggerPrice),
+        ("trigger_direction", Self::TriggerDirection),
+        ("good_till", Self::GoodTill),
+    ];
+}
+
+/// What a setting sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sets {
+    Leverage,
+    MarginMode,
+    PositionMode,
 }
 
 /// What a field means.
@@ -107,6 +186,16 @@ pub enum Meaning {
     Chooses,
     /// Whether an order is placed only if what it replaces was cancelled.
     ReplaceMode,
+    /// Which of the venue's markets: its dialect knows the words.
+    Market,
+    /// The coin that what is cancelled settles in.
+    Settle,
+    /// The figure of a setting that mandates know.
+    Setting(Sets),
+    /// A list of objects, each with actions of its own.
+    Batch,
+    /// Objects that belong to the order: attached exits.
+    Attached,
 }
 
 #[derive(Debug, Clone)]
@@ -117,8 +206,20 @@ pub struct FieldRule {
     pub meaning: Meaning,
 }
 
+/// Fields of the objects within a request.
+#[derive(Debug, Clone)]
+pub struct ObjectRule {
+    pub name: String,
+    /// Sorted by name.
+    pub fields: Vec<FieldRule>,
+    pub one_of: Vec<Vec<String>>,
+    pub exclude: Vec<Vec<String>>,
+}
+
 #[derive(Debug, Clone)]
 pub struct Endpoint {
+    /// Position of its host in [`Catalog::services`].
+    pub service: u8,
     pub method: Method,
     pub path: String,
     pub action: ActionKind,
@@ -141,6 +242,12 @@ pub struct Endpoint {
     pub answer: Answer,
     /// The ids name an order list.
     pub list: bool,
+    /// The ids name conditional (algo) orders.
+    pub algo: bool,
+    /// The whole body is a list of such objects.
+    pub array: Option<u8>,
+    pub batch_max: u8,
+    pub objects: Vec<ObjectRule>,
     /// The orders that a request of this endpoint describes.
     pub legs: Vec<Which>,
     /// In the order in which they are sent: sorted by name.
@@ -157,6 +264,8 @@ pub enum Method {
     Post,
     Put,
     Delete,
+    /// A frame of a WebSocket; its own `method` (or `op`) is the path.
+    Ws,
 }
 
 impl Method {
@@ -167,6 +276,7 @@ impl Method {
             "POST" => Self::Post,
             "PUT" => Self::Put,
             "DELETE" => Self::Delete,
+            "WS" => Self::Ws,
             _ => return None,
         })
     }
@@ -178,6 +288,7 @@ impl Method {
             Self::Post => "POST",
             Self::Put => "PUT",
             Self::Delete => "DELETE",
+            Self::Ws => "WS",
         }
     }
 }
@@ -197,42 +308,125 @@ impl Endpoint {
 
     #[must_use]
     pub fn field(&self, name: &str) -> Option<(u8, &FieldRule)> {
-        let at = self.fields.iter().position(|f| f.name == name)?;
-        Some((u8::try_from(at).ok()?, self.fields.get(at)?))
+        field(&self.fields, name)
+    }
+
+    /// The rule of objects that a field holds.
+    #[must_use]
+    pub fn object(&self, at: u8) -> Option<&ObjectRule> {
+        self.objects.get(usize::from(at))
     }
 }
 
-/// The endpoints of one venue host.
+/// A field by name, with its position.
+#[must_use]
+pub fn field<'a>(fields: &'a [FieldRule], name: &str) -> Option<(u8, &'a FieldRule)> {
+    let at = fields.iter().position(|f| f.name == name)?;
+    Some((u8::try_from(at).ok()?, fields.get(at)?))
+}
+
+/// A venue host and the endpoints that it serves.
 #[derive(Debug, Clone)]
-pub struct Catalog {
-    pub venue: String,
+pub struct Service {
+    pub dialect: &'static dyn Dialect,
+    /// The name that catalogs and signatures use (`api.binance.com`).
     pub host: String,
-    endpoints: Vec<Endpoint>,
+    /// Hosts that serve the same.
+    pub also: Vec<String>,
     by_path: HashMap<String, Vec<(Method, u16)>>,
 }
 
+impl Service {
+    #[must_use]
+    pub fn venue(&self) -> &'static str {
+        self.dialect.venue()
+    }
+
+    #[must_use]
+    pub fn serves(&self, host: &str) -> bool {
+        self.host == host || self.also.iter().any(|also| also == host)
+    }
+}
+
+/// Every endpoint of every venue host that is known.
+#[derive(Debug, Clone)]
+pub struct Catalog {
+    services: Vec<Service>,
+    endpoints: Vec<Endpoint>,
+}
+
 impl Catalog {
-    /// Reads a base catalog and what a site adds: `(file name, text)` each. Endpoints keep their numbers: additions
-    /// stand after them.
-    pub fn load(base: (&str, &str), extra: &[(&str, &str)]) -> Result<Self, CatalogError> {
-        let file: File = parse(base)?;
+    /// Reads base catalogs and what a site adds: `(file name, text)` each. Endpoints keep their numbers: additions
+    /// stand after them. What is added for a host that no base catalog names is an error.
+    pub fn load(base: &[(&str, &str)], extra: &[(&str, &str)]) -> Result<Self, CatalogError> {
         let mut catalog = Self {
-            venue: file.venue.clone(),
-            host: file.host.clone(),
+            services: Vec::new(),
             endpoints: Vec::new(),
-            by_path: HashMap::new(),
         };
-        catalog.add(base.0, file)?;
-        for (name, text) in extra {
+        for &(name, text) in base {
             let file: File = parse((name, text))?;
-            if file.venue == catalog.venue && file.host == catalog.host {
-                catalog.add(name, file)?;
+            let fail = |why: String| CatalogError {
+                file: name.to_owned(),
+                endpoint: String::new(),
+                why,
+            };
+            let dialect = dialect::of(&file.venue)
+                .ok_or_else(|| fail(format!("venue `{}` has no dialect", file.venue)))?;
+            if catalog.services.len() >= SERVICES_MAX {
+                return Err(fail("is one of too many".to_owned()));
             }
+            let hosts = || [&file.host].into_iter().chain(&file.also);
+            if let Some(twice) = hosts().find(|host| catalog.service(host).is_some()) {
+                return Err(fail(format!("host `{twice}` is served twice")));
+            }
+            catalog.services.push(Service {
+                dialect,
+                host: file.host.clone(),
+                also: file.also.clone(),
+                by_path: HashMap::new(),
+            });
+            catalog.add(name, catalog.services.len() - 1, file)?;
+        }
+        for &(name, text) in extra {
+            let file: File = parse((name, text))?;
+            let known = catalog
+                .services
+                .iter()
+                .position(|s| s.venue() == file.venue && s.host == file.host);
+            let Some(at) = known else {
+                return Err(CatalogError {
+                    file: name.to_owned(),
+                    endpoint: String::new(),
+                    why: format!(
+                        "there is no host `{}` of venue `{}` to add to",
+                        file.host, file.venue
+                    ),
+                });
+            };
+            catalog.add(name, at, file)?;
         }
         Ok(catalog)
     }
 
-    fn add(&mut self, file_name: &str, file: File) -> Result<(), CatalogError> {
+    /// The compiled-in catalog alone.
+    pub fn builtin() -> Result<&'static Self, &'static CatalogError> {
+        BUILTIN.as_ref().map(|shared| &**shared)
+    }
+
+    /// The compiled-in catalog with what a release adds to it.
+    pub fn of_release(files: &Files) -> Result<Arc<Self>, CatalogError> {
+        let extra: Vec<(&str, &str)> = files
+            .iter()
+            .filter(|(name, _)| name.starts_with(CATALOG_FOLDER))
+            .map(|(name, text)| (name.as_str(), text.as_str()))
+            .collect();
+        match extra.is_empty() {
+            true => BUILTIN.clone(),
+            false => Self::load(FILES, &extra).map(Arc::new),
+        }
+    }
+
+    fn add(&mut self, file_name: &str, service: usize, file: File) -> Result<(), CatalogError> {
         for text in file.endpoint {
             let name = format!("{} {}", text.method, text.path);
             let fail = |why: String| CatalogError {
@@ -242,7 +436,16 @@ impl Catalog {
             };
             let method =
                 Method::from_name(&text.method).ok_or_else(|| fail("unknown method".into()))?;
-            let known = self.find(method, &text.path);
+            let (Some(served), Ok(number)) =
+                (self.services.get_mut(service), u8::try_from(service))
+            else {
+                return Err(fail("belongs to no host".into()));
+            };
+            let known = served
+                .by_path
+                .get(&text.path)
+                .and_then(|list| list.iter().find(|(m, _)| *m == method))
+                .map(|(_, at)| *at);
             match (known, text.extend) {
                 (Some(_), false) => {
                     return Err(fail(
@@ -255,18 +458,22 @@ impl Catalog {
                         .ok()
                         .filter(|_| self.endpoints.len() < ENDPOINTS_MAX)
                         .ok_or_else(|| fail("too many endpoints".into()))?;
-                    let endpoint = text.endpoint(method).map_err(fail)?;
-                    self.by_path
+                    let endpoint = text
+                        .endpoint(served.dialect, number, method)
+                        .map_err(fail)?;
+                    served
+                        .by_path
                         .entry(endpoint.path.clone())
                         .or_default()
                         .push((method, at));
                     self.endpoints.push(endpoint);
                 }
-                (Some((at, _)), true) => {
+                (Some(at), true) => {
                     let Some(endpoint) = self.endpoints.get_mut(usize::from(at)) else {
                         return Err(fail("has no number".into()));
                     };
-                    text.extend_endpoint(endpoint).map_err(fail)?;
+                    text.extend_endpoint(served.dialect, endpoint)
+                        .map_err(fail)?;
                 }
             }
         }
@@ -274,9 +481,77 @@ impl Catalog {
     }
 
     #[must_use]
-    pub fn find(&self, method: Method, path: &str) -> Option<(u16, &Endpoint)> {
-        let &(_, at) = self.by_path.get(path)?.iter().find(|(m, _)| *m == method)?;
+    pub fn services(&self) -> &[Service] {
+        &self.services
+    }
+
+    /// Who serves this host.
+    #[must_use]
+    pub fn service(&self, host: &str) -> Option<&Service> {
+        self.services.iter().find(|s| s.serves(host))
+    }
+
+    /// The dialect of a venue that has a catalog here.
+    #[must_use]
+    pub fn venue(&self, name: &str) -> Option<&'static dyn Dialect> {
+        let service = self.services.iter().find(|s| s.venue() == name)?;
+        Some(service.dialect)
+    }
+
+    /// Of which service an endpoint is.
+    #[must_use]
+    pub fn service_of(&self, endpoint: &Endpoint) -> Option<&Service> {
+        self.services.get(usize::from(endpoint.service))
+    }
+
+    #[must_use]
+    pub fn find(&self, host: &str, method: Method, path: &str) -> Option<(u16, &Endpoint)> {
+        self.endpoint_at(self.service(host)?, method, path)
+    }
+
+    pub(crate) fn endpoint_at(
+        &self,
+        service: &Service,
+        method: Method,
+        path: &str,
+    ) -> Option<(u16, &Endpoint)> {
+        let &(_, at) = service
+            .by_path
+            .get(path)?
+            .iter()
+            .find(|(m, _)| *m == method)?;
         Some((at, self.endpoints.get(usize::from(at))?))
+    }
+
+    /// The endpoint that a request names.
+    pub(crate) fn wanted(
+        &self,
+        service: &Service,
+        method: &str,
+        path: &str,
+    ) -> Result<(u16, &Endpoint), DecodeError> {
+        Method::from_name(method)
+            .and_then(|method| self.endpoint_at(service, method, path))
+            .ok_or_else(|| DecodeError::UnknownEndpoint {
+                method: quote(method),
+                path: quote(path),
+            })
+    }
+
+    /// The host of a venue that a raw request is for: the one that it names, or else the one that has its endpoint.
+    #[must_use]
+    pub fn host_for(&self, venue: &str, request: &RawRequest<'_>) -> Option<&str> {
+        let mut of_venue = self.services.iter().filter(|s| s.venue() == venue);
+        if let Some(named) = of_venue.clone().find(|s| s.serves(request.host)) {
+            return Some(&named.host);
+        }
+        let (path, _) = request.path_and_query().ok()?;
+        let method = Method::from_name(request.method)?;
+        of_venue
+            .clone()
+            .find(|s| self.endpoint_at(s, method, path).is_some())
+            .or(of_venue.next())
+            .map(|s| s.host.as_str())
     }
 
     #[must_use]
@@ -326,6 +601,8 @@ fn parse((name, text): (&str, &str)) -> Result<File, CatalogError> {
 struct File {
     venue: String,
     host: String,
+    #[serde(default)]
+    also: Vec<String>,
     /// Who reviewed, when, against which documents: for people.
     #[serde(default)]
     #[expect(
@@ -362,17 +639,34 @@ struct EndpointText {
     #[serde(default)]
     list: bool,
     #[serde(default)]
+    algo: bool,
+    array: Option<String>,
+    batch_max: Option<u8>,
+    #[serde(default)]
     one_of: Vec<Vec<String>>,
     #[serde(default)]
     exclude: Vec<Vec<String>>,
     #[serde(default)]
     fields: BTreeMap<String, String>,
+    /// Fields of the objects that fields hold, by name; `one_of` and `exclude` of them by the same name.
+    #[serde(default)]
+    objects: BTreeMap<String, BTreeMap<String, String>>,
+    #[serde(default)]
+    object_one_of: BTreeMap<String, Vec<Vec<String>>>,
+    #[serde(default)]
+    object_exclude: BTreeMap<String, Vec<Vec<String>>>,
 }
 
 impl EndpointText {
-    fn endpoint(self, method: Method) -> Result<Endpoint, String> {
+    fn endpoint(
+        self,
+        dialect: &dyn Dialect,
+        service: u8,
+        method: Method,
+    ) -> Result<Endpoint, String> {
         let action = self.action.as_deref().ok_or("has no action")?;
         let mut endpoint = Endpoint {
+            service,
             method,
             action: action_kind(action)?,
             actions: self
@@ -392,6 +686,10 @@ impl EndpointText {
             secret: self.secret,
             answer: self.answer.unwrap_or_default(),
             list: self.list,
+            algo: self.algo,
+            array: None,
+            batch_max: self.batch_max.unwrap_or(BATCH_MAX),
+            objects: Vec::new(),
             legs: Vec::new(),
             fields: Vec::new(),
             one_of: Vec::new(),
@@ -404,12 +702,40 @@ impl EndpointText {
         if (endpoint.action == ActionKind::Public) != (endpoint.security == Security::None) {
             return Err("is public without `security = \"none\"`, or the other way round".into());
         }
-        add_fields(&mut endpoint, self.fields, self.one_of, self.exclude)?;
+        for name in self.objects.keys() {
+            endpoint.objects.push(ObjectRule {
+                name: name.clone(),
+                fields: Vec::new(),
+                one_of: Vec::new(),
+                exclude: Vec::new(),
+            });
+        }
+        for (at, (name, fields)) in self.objects.into_iter().enumerate() {
+            let mut rules = Vec::new();
+            add_fields(dialect, &endpoint, &mut rules, fields)?;
+            let one_of = self.object_one_of.get(&name).cloned().unwrap_or_default();
+            let exclude = self.object_exclude.get(&name).cloned().unwrap_or_default();
+            known_groups(&rules, &one_of, &exclude)?;
+            if let Some(object) = endpoint.objects.get_mut(at) {
+                (object.fields, object.one_of, object.exclude) = (rules, one_of, exclude);
+            }
+        }
+        endpoint.array = self
+            .array
+            .map(|name| object_number(&endpoint, &name).ok_or(format!("has no object `{name}`")))
+            .transpose()?;
+        complete(
+            dialect,
+            &mut endpoint,
+            self.fields,
+            self.one_of,
+            self.exclude,
+        )?;
         Ok(endpoint)
     }
 
     /// What a site may add: fields, and its own review. It cannot change what the endpoint is.
-    fn extend_endpoint(self, endpoint: &mut Endpoint) -> Result<(), String> {
+    fn extend_endpoint(self, dialect: &dyn Dialect, endpoint: &mut Endpoint) -> Result<(), String> {
         let changes = self.action.is_some()
             || !self.actions.is_empty()
             || self.market.is_some()
@@ -421,7 +747,13 @@ impl EndpointText {
             || self.orders.is_some()
             || self.secret.is_some()
             || self.answer.is_some()
-            || self.list;
+            || self.list
+            || self.algo
+            || self.array.is_some()
+            || self.batch_max.is_some()
+            || !self.objects.is_empty()
+            || !self.object_one_of.is_empty()
+            || !self.object_exclude.is_empty();
         if changes {
             return Err("an extension adds fields and a review, and changes nothing else".into());
         }
@@ -432,48 +764,21 @@ impl EndpointText {
                 .ok_or("is reviewed without a source")?;
             endpoint.reviewed = true;
         }
-        add_fields(endpoint, self.fields, self.one_of, self.exclude)
+        complete(dialect, endpoint, self.fields, self.one_of, self.exclude)
     }
 }
 
-fn add_fields(
+/// Adds fields and groups to an endpoint, and checks that the whole fits together.
+fn complete(
+    dialect: &dyn Dialect,
     endpoint: &mut Endpoint,
     fields: BTreeMap<String, String>,
     one_of: Vec<Vec<String>>,
     exclude: Vec<Vec<String>>,
 ) -> Result<(), String> {
-    for (name, text) in fields {
-        if endpoint.field(&name).is_some() {
-            return Err(format!("field `{name}` is there already"));
-        }
-        if ["signature", "timestamp", "recvwindow"].contains(&name.to_lowercase().as_str()) {
-            return Err(format!("field `{name}` belongs to the scheme"));
-        }
-        let (ty, meaning) = match text.split_once(" > ") {
-            Some((ty, meaning)) => (
-                ty,
-                meaning_of(meaning).ok_or(format!("field `{name}`: no meaning `{meaning}`"))?,
-            ),
-            None => (text.as_str(), Meaning::Inert),
-        };
-        let (ty, required) = match ty.strip_suffix('!') {
-            Some(ty) => (ty, true),
-            None => (ty, false),
-        };
-        let ty = Type::from_name(ty).ok_or(format!("field `{name}`: no type `{ty}`"))?;
-        if !fits(&ty, meaning) {
-            return Err(format!(
-                "field `{name}`: `{text}` gives a meaning to a type that cannot carry it"
-            ));
-        }
-        endpoint.fields.push(FieldRule {
-            name,
-            ty,
-            required,
-            meaning,
-        });
-    }
-    endpoint.fields.sort_by(|a, b| a.name.cmp(&b.name));
+    let mut rules = std::mem::take(&mut endpoint.fields);
+    add_fields(dialect, endpoint, &mut rules, fields)?;
+    endpoint.fields = rules;
     for which in [
         Which::Order,
         Which::Leg(Leg::Working),
@@ -486,23 +791,29 @@ fn add_fields(
         Which::OcoStop,
     ] {
         let named = |f: &FieldRule| matches!(f.meaning, Meaning::Order(w, _) if w == which);
-        if !endpoint.legs.contains(&which) && endpoint.fields.iter().any(named) {
+        let mut all = endpoint
+            .fields
+            .iter()
+            .chain(endpoint.objects.iter().flat_map(|o| &o.fields));
+        if !endpoint.legs.contains(&which) && all.any(named) {
             endpoint.legs.push(which);
         }
     }
-    if endpoint.fields.len() > ENDPOINT_FIELDS_MAX {
-        return Err("has too many fields".into());
-    }
-    for name in one_of.iter().chain(&exclude).flatten() {
-        if endpoint.field(name).is_none() {
-            return Err(format!("names field `{name}` in a group only"));
-        }
-    }
+    known_groups(&endpoint.fields, &one_of, &exclude)?;
     endpoint.one_of.extend(one_of);
     endpoint.exclude.extend(exclude);
+    let batches = endpoint
+        .fields
+        .iter()
+        .filter(|f| f.meaning == Meaning::Batch)
+        .count();
+    if batches + usize::from(endpoint.array.is_some()) > 1 {
+        return Err("has more than one batch".into());
+    }
     let chooser = endpoint
         .fields
         .iter()
+        .chain(endpoint.objects.iter().flat_map(|o| &o.fields))
         .find(|f| f.meaning == Meaning::Chooses);
     match (chooser, endpoint.actions.is_empty()) {
         (None, true) => Ok(()),
@@ -526,6 +837,76 @@ fn add_fields(
     }
 }
 
+fn known_groups(
+    fields: &[FieldRule],
+    one_of: &[Vec<String>],
+    exclude: &[Vec<String>],
+) -> Result<(), String> {
+    match one_of
+        .iter()
+        .chain(exclude)
+        .flatten()
+        .find(|name| field(fields, name).is_none())
+    {
+        Some(name) => Err(format!("names field `{name}` in a group only")),
+        None => Ok(()),
+    }
+}
+
+fn object_number(endpoint: &Endpoint, name: &str) -> Option<u8> {
+    let at = endpoint.objects.iter().position(|o| o.name == name)?;
+    u8::try_from(at).ok()
+}
+
+fn add_fields(
+    dialect: &dyn Dialect,
+    endpoint: &Endpoint,
+    rules: &mut Vec<FieldRule>,
+    fields: BTreeMap<String, String>,
+) -> Result<(), String> {
+    for (name, text) in fields {
+        if field(rules, &name).is_some() {
+            return Err(format!("field `{name}` is there already"));
+        }
+        if dialect
+            .scheme_fields()
+            .iter()
+            .any(|scheme| name.eq_ignore_ascii_case(scheme))
+        {
+            return Err(format!("field `{name}` belongs to the scheme"));
+        }
+        let (ty, meaning) = match text.split_once(" > ") {
+            Some((ty, meaning)) => (
+                ty,
+                meaning_of(meaning).ok_or(format!("field `{name}`: no meaning `{meaning}`"))?,
+            ),
+            None => (text.as_str(), Meaning::Inert),
+        };
+        let (ty, required) = match ty.strip_suffix('!') {
+            Some(ty) => (ty, true),
+            None => (ty, false),
+        };
+        let ty = Type::from_name(ty, &|object| object_number(endpoint, object))
+            .ok_or(format!("field `{name}`: no type `{ty}`"))?;
+        if !fits(&ty, meaning) {
+            return Err(format!(
+                "field `{name}`: `{text}` gives a meaning to a type that cannot carry it"
+            ));
+        }
+        rules.push(FieldRule {
+            name,
+            ty,
+            required,
+            meaning,
+        });
+    }
+    if rules.len() > ENDPOINT_FIELDS_MAX {
+        return Err("has too many fields".into());
+    }
+    rules.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(())
+}
+
 fn action_kind(name: &str) -> Result<ActionKind, String> {
     ActionKind::ALL
         .into_iter()
@@ -540,25 +921,60 @@ fn fits(ty: &Type, meaning: Meaning) -> bool {
         Meaning::Inert => true,
         Meaning::Symbol => matches!(ty, Type::Symbol),
         Meaning::Order(_, attribute) => match attribute {
-            A::Side | A::Type | A::TimeInForce | A::PegPrice | A::PegOffsetType | A::SideEffect => {
-                matches!(ty, Type::Words(_))
-            }
-            A::Quantity | A::QuoteQuantity | A::Price | A::StopPrice | A::Iceberg => {
-                matches!(ty, Type::Positive)
-            }
-            A::TrailingDelta | A::PegOffset => matches!(ty, Type::Integer(..)),
+            A::Side
+            | A::Type
+            | A::TimeInForce
+            | A::PegPrice
+            | A::PegOffsetType
+            | A::SideEffect
+            | A::QuantityUnit
+            | A::PriceMatch => matches!(ty, Type::Words(_)),
+            A::Quantity
+            | A::QuoteQuantity
+            | A::Price
+            | A::StopPrice
+            | A::Iceberg
+            | A::TakeProfit
+            | A::TakeProfitLimit
+            | A::StopLoss
+            | A::StopLossLimit
+            | A::ActivationPrice
+            | A::TriggerPrice => matches!(ty, Type::Positive | Type::Decimal),
+            A::CallbackRate => matches!(ty, Type::Positive | Type::Decimal | Type::Integer { .. }),
+            A::TrailingDelta | A::PegOffset => matches!(ty, Type::Integer { .. }),
             A::ClientId => matches!(ty, Type::ClientId),
+            A::ReduceOnly | A::ClosePosition => matches!(ty, Type::Bool | Type::Flag),
+            A::PositionSide | A::MarginMode | A::TriggerDirection => {
+                matches!(ty, Type::Words(_) | Type::Integer { .. })
+            }
+            A::GoodTill => matches!(ty, Type::Time | Type::Integer { .. }),
         },
         Meaning::ListClientId | Meaning::AmendClientId => matches!(ty, Type::ClientId),
-        Meaning::RefOrderId => matches!(ty, Type::Integer(..)),
-        Meaning::RefClientId => matches!(ty, Type::ClientIdRef),
+        Meaning::RefOrderId => {
+            let id = |ty: &Type| matches!(ty, Type::Integer { .. } | Type::OrderId);
+            match ty {
+                Type::List(items) => id(items),
+                ty => id(ty),
+            }
+        }
+        Meaning::RefClientId => match ty {
+            Type::List(items) => matches!(**items, Type::ClientIdRef),
+            ty => matches!(ty, Type::ClientIdRef),
+        },
         Meaning::AmendQuantity | Meaning::AmendPrice | Meaning::Amount => {
             matches!(ty, Type::Positive)
         }
-        Meaning::Asset | Meaning::ToAsset => matches!(ty, Type::Asset),
-        Meaning::Address | Meaning::Network | Meaning::Memo | Meaning::From | Meaning::To => true,
+        Meaning::Asset | Meaning::ToAsset | Meaning::Settle => matches!(ty, Type::Asset),
+        Meaning::Address
+        | Meaning::Network
+        | Meaning::Memo
+        | Meaning::From
+        | Meaning::To
+        | Meaning::Setting(_) => !matches!(ty, Type::Objects(_) | Type::Object(_) | Type::List(_)),
         Meaning::Wallets => matches!(ty, Type::Token),
-        Meaning::Chooses | Meaning::ReplaceMode => matches!(ty, Type::Words(_)),
+        Meaning::Chooses | Meaning::ReplaceMode | Meaning::Market => matches!(ty, Type::Words(_)),
+        Meaning::Batch => matches!(ty, Type::Objects(_)),
+        Meaning::Attached => matches!(ty, Type::Objects(_) | Type::Object(_)),
     }
 }
 
@@ -582,6 +998,13 @@ fn meaning_of(text: &str) -> Option<Meaning> {
         "to" => Meaning::To,
         "chooses" => Meaning::Chooses,
         "replace_mode" => Meaning::ReplaceMode,
+        "market" => Meaning::Market,
+        "settle" => Meaning::Settle,
+        "setting.leverage" => Meaning::Setting(Sets::Leverage),
+        "setting.margin_mode" => Meaning::Setting(Sets::MarginMode),
+        "setting.position_mode" => Meaning::Setting(Sets::PositionMode),
+        "batch" => Meaning::Batch,
+        "attached" => Meaning::Attached,
         _ => {
             let (which, attribute) = text.split_once('.')?;
             let which = match which {
@@ -598,23 +1021,7 @@ fn meaning_of(text: &str) -> Option<Meaning> {
                 "pending_both" => Which::Pending,
                 _ => return None,
             };
-            let attribute = match attribute {
-                "side" => Attribute::Side,
-                "type" => Attribute::Type,
-                "time_in_force" => Attribute::TimeInForce,
-                "quantity" => Attribute::Quantity,
-                "quote_quantity" => Attribute::QuoteQuantity,
-                "price" => Attribute::Price,
-                "stop_price" => Attribute::StopPrice,
-                "trailing_delta" => Attribute::TrailingDelta,
-                "iceberg" => Attribute::Iceberg,
-                "client_id" => Attribute::ClientId,
-                "peg_price" => Attribute::PegPrice,
-                "peg_offset" => Attribute::PegOffset,
-                "peg_offset_type" => Attribute::PegOffsetType,
-                "side_effect" => Attribute::SideEffect,
-                _ => return None,
-            };
+            let (_, attribute) = *Attribute::NAMES.iter().find(|(n, _)| *n == attribute)?;
             Meaning::Order(which, attribute)
         }
     })

@@ -1,6 +1,7 @@
 //! The types that a catalog gives to fields. A value is parsed into one form and written back from it, so that what was
 //! judged and what is sent are the same, whatever the program wrote.
 
+use crate::document::write_text;
 use crate::error::{DecodeError, quote};
 use portcullis_model::number::{Amount, NumberError, parse_units};
 use smol_str::SmolStr;
@@ -32,8 +33,16 @@ pub enum Type {
     Positive,
     /// A decimal of zero or more.
     Decimal,
-    /// A whole number within bounds.
-    Integer(u64, u64),
+    /// A decimal that may be below zero: never of what is judged.
+    Signed,
+    /// A whole number within bounds; with `text`, a JSON body carries it as text.
+    Integer {
+        from: u64,
+        to: u64,
+        text: bool,
+    },
+    /// The number or UUID that the venue gave an order.
+    OrderId,
     /// A time in milliseconds (13 digits) or microseconds (16 digits).
     Time,
     /// An id that becomes an order's: the venue's own characters.
@@ -50,6 +59,12 @@ pub enum Type {
     Token,
     /// Free text without control characters.
     Text,
+    /// An array of plain values.
+    List(Box<Type>),
+    /// An array of objects of the endpoint's rule with this number.
+    Objects(u8),
+    /// One such object.
+    Object(u8),
 }
 
 /// A parsed value.
@@ -62,15 +77,32 @@ pub enum Value {
     Flag(bool),
     /// Position in the type's words.
     Word(u8),
+    List(Vec<Value>),
+    /// Fields of each object, by position in its rule, ascending.
+    Objects(Vec<Values>),
 }
 
+/// Values by position in their fields, ascending.
+pub type Values = Vec<(u8, Value)>;
+
 impl Type {
-    /// Reads the catalog's name of a type: `symbol`, `positive`, `integer(1..100)`, `words(GTC|IOC|FOK)` …
+    /// Reads the catalog's name of a type: `symbol`, `positive`, `integer(1..100)`, `words(GTC|IOC|FOK)` … `object` gives the
+    /// number of an object's rule.
     #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str, object: &dyn Fn(&str) -> Option<u8>) -> Option<Self> {
         let (head, inside) = match name.split_once('(') {
             Some((head, rest)) => (head, Some(rest.strip_suffix(')')?)),
             None => (name, None),
+        };
+        let integer = |inside: Option<&str>, text| {
+            let (from, to) = match inside {
+                Some(range) => {
+                    let (from, to) = range.split_once("..")?;
+                    (from.parse().ok()?, to.parse().ok()?)
+                }
+                None => (0, i64::MAX.unsigned_abs()),
+            };
+            Some(Self::Integer { from, to, text })
         };
         Some(match (head, inside) {
             ("symbol", None) => Self::Symbol,
@@ -79,11 +111,16 @@ impl Type {
             ("assets", None) => Self::Assets,
             ("positive", None) => Self::Positive,
             ("decimal", None) => Self::Decimal,
-            ("integer", None) => Self::Integer(0, i64::MAX.unsigned_abs()),
-            ("integer", Some(range)) => {
-                let (from, to) = range.split_once("..")?;
-                Self::Integer(from.parse().ok()?, to.parse().ok()?)
-            }
+            ("signed", None) => Self::Signed,
+            ("integer", range) => integer(range, false)?,
+            ("digits", range) => integer(range, true)?,
+            ("order_id", None) => Self::OrderId,
+            ("objects", Some(name)) => Self::Objects(object(name)?),
+            ("object", Some(name)) => Self::Object(object(name)?),
+            ("list", Some(items)) => match Self::from_name(items, object)? {
+                Self::List(_) | Self::Objects(_) | Self::Object(_) => return None,
+                items => Self::List(Box::new(items)),
+            },
             ("time", None) => Self::Time,
             ("client_id", None) => Self::ClientId,
             ("client_id_ref", None) => Self::ClientIdRef,
@@ -153,7 +190,17 @@ impl Type {
                 units => Value::Units(units),
             },
             Self::Decimal => Value::Units(parse_units(text.as_bytes()).map_err(number)?),
-            Self::Integer(from, to) => {
+            Self::Signed => {
+                parse_units(text.strip_prefix('-').unwrap_or(text).as_bytes()).map_err(number)?;
+                Value::Text(text.into())
+            }
+            Self::OrderId if is_order_id(text) => Value::Text(text.into()),
+            Self::OrderId => {
+                return Err(bad(
+                    "is no order id of the venue: a number, or a UUID in lower case",
+                ));
+            }
+            Self::Integer { from, to, .. } => {
                 let n = whole(text).map_err(number)?;
                 if n < *from || n > *to {
                     return Err(bad(&format!("is not between {from} and {to}")));
@@ -201,7 +248,42 @@ impl Type {
                 }
                 Value::Text(text.into())
             }
+            Self::List(_) | Self::Objects(_) | Self::Object(_) => {
+                return Err(bad("is plain text where JSON should stand"));
+            }
         })
+    }
+
+    /// A JSON body may give it as a number.
+    #[must_use]
+    pub fn is_number(&self) -> bool {
+        matches!(
+            self,
+            Self::Positive
+                | Self::Decimal
+                | Self::Signed
+                | Self::Integer { .. }
+                | Self::Time
+                | Self::OrderId
+        )
+    }
+
+    /// Appends the one form of a plain value in JSON. Whole numbers are numbers unless the catalog says `digits`, truth
+    /// is `true` or `false`, everything else is text.
+    pub fn write_json(&self, value: &Value, out: &mut String) {
+        match value {
+            Value::Bool(truth) | Value::Flag(truth) => {
+                out.push_str(if *truth { "true" } else { "false" });
+            }
+            Value::Integer(_) if !matches!(self, Self::Integer { text: true, .. }) => {
+                self.write(value, out);
+            }
+            value => {
+                let mut text = String::new();
+                self.write(value, &mut text);
+                write_text(out, &text);
+            }
+        }
     }
 
     /// The one form of a value, not yet percent-encoded.
@@ -217,6 +299,8 @@ impl Type {
             Value::Flag(true) => out.push_str("TRUE"),
             Value::Flag(false) => out.push_str("FALSE"),
             Value::Word(at) => out.push_str(self.word(*at)),
+            // Of JSON; whoever knows the objects' rules writes these.
+            Value::List(_) | Value::Objects(_) => {}
         }
     }
 
@@ -242,6 +326,19 @@ pub fn is_token(text: &str) -> bool {
 
 fn is_client_id_byte(b: u8) -> bool {
     b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-')
+}
+
+fn is_order_id(text: &str) -> bool {
+    let uuid = text.len() == 36
+        && text.bytes().enumerate().all(|(at, b)| match at {
+            8 | 13 | 18 | 23 => b == b'-',
+            _ => matches!(b, b'0'..=b'9' | b'a'..=b'f'),
+        });
+    uuid || text.len() <= 20 && text.parse::<u64>().is_ok() && whole_digits(text)
+}
+
+fn whole_digits(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'))
 }
 
 /// Names of markets and assets: upper-case ASCII, digits, `-`, `_`, `.`, or whatever is not ASCII and no space.
@@ -293,7 +390,7 @@ mod tests {
     use super::*;
 
     fn check(ty: &str, text: &str, expected: Option<&str>) {
-        let ty = Type::from_name(ty).unwrap();
+        let ty = Type::from_name(ty, &|_| None).unwrap();
         let got = ty.parse("f", text).ok().map(|v| {
             let mut out = String::new();
             ty.write(&v, &mut out);

@@ -6,8 +6,8 @@
     reason = "tests state what must hold"
 )]
 
+use portcullis_venues::Catalog;
 use portcullis_venues::against::{AgainstError, against};
-use portcullis_venues::binance::Binance;
 use serde_json::{Value, json};
 
 fn captures() -> Vec<Value> {
@@ -21,7 +21,7 @@ fn captures() -> Vec<Value> {
 /// Code and message's beginning of each loss.
 fn lost(captures: &[Value]) -> Vec<(&'static str, String)> {
     let text = serde_json::to_string(captures).unwrap();
-    let found = against(Binance::builtin().unwrap(), &text).unwrap();
+    let found = against(Catalog::builtin().unwrap(), "binance", &text).unwrap();
     assert_eq!(
         found.requests,
         found.understood + found.skipped + found.lost.len()
@@ -106,17 +106,23 @@ fn a_new_field_path_body_or_signature_is_a_loss_that_names_itself() {
 
 #[test]
 fn a_list_that_cannot_be_read_says_what_is_wrong() {
-    let venue = Binance::builtin().unwrap();
+    let venue = Catalog::builtin().unwrap();
     let mut capture = captures()[0].clone();
     for text in ["", "{}", "[{}]", "[1]"] {
-        let error = against(venue, text).unwrap_err();
+        let error = against(venue, "binance", text).unwrap_err();
         assert!(error.to_string().contains("JSON array"), "{error}");
     }
     capture["body_b64"] = json!("***");
     let text = json!([captures()[0], capture]).to_string();
-    assert_eq!(against(venue, &text), Err(AgainstError::Body { at: 1 }));
+    assert_eq!(
+        against(venue, "binance", &text),
+        Err(AgainstError::Body { at: 1 })
+    );
     let mut capture = captures()[0].clone();
     capture["credentials"] = json!({});
     let text = json!([capture]).to_string();
-    assert_eq!(against(venue, &text), Err(AgainstError::Key { at: 0 }));
+    assert_eq!(
+        against(venue, "binance", &text),
+        Err(AgainstError::Key { at: 0 })
+    );
 }

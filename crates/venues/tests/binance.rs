@@ -15,11 +15,11 @@ mod binance {
     use portcullis_model::action::Stamp;
     use portcullis_model::id::Timestamp;
     use portcullis_model::wire::Header;
-    use portcullis_venues::binance::{Actions, Binance, Signature};
+    use portcullis_venues::{Actions, Catalog, Signature};
     use portcullis_venues::{DecodeError, RawRequest};
 
     pub fn decode(sample: &Sample) -> Result<Understood, String> {
-        let venue = Binance::builtin().unwrap();
+        let venue = Catalog::builtin().unwrap();
         let (mut target, mut body) = (sample.target.clone(), sample.body.clone());
         if !sample.bare {
             let extra = "timestamp=1790000000123&signature=00";
@@ -53,15 +53,15 @@ mod binance {
             receive_window_ms: 1000,
             at: Timestamp(0),
         };
-        let unsigned = venue.prepare(&actions, stamp);
-        let message = String::from_utf8(unsigned.message().to_vec()).unwrap();
+        let unsigned = venue.prepare(&actions, stamp).unwrap();
+        let message = String::from_utf8(unsigned.message("RealKey").to_vec()).unwrap();
         let scheme = "recvWindow=1000&timestamp=1790000000999";
         let sent = message
             .strip_suffix(scheme)
             .unwrap_or(&message)
             .trim_end_matches('&')
             .to_owned();
-        let ready = unsigned.finish("RealKey", &Signature::HmacSha256([7; 32]));
+        let ready = unsigned.finish("RealKey".into(), &Signature::HmacSha256([7; 32]));
         let headers: Vec<(String, String)> = ready
             .headers
             .iter()
@@ -77,7 +77,7 @@ mod binance {
     }
 
     fn read(
-        venue: &Binance,
+        venue: &Catalog,
         method: &str,
         target: &str,
         headers: &[(String, String)],

@@ -12,7 +12,7 @@ use portcullis_model::action::Stamp;
 use portcullis_model::id::Timestamp;
 use portcullis_model::wire::Header;
 use portcullis_venues::RawRequest;
-use portcullis_venues::binance::{Binance, Signature, VerifyKey};
+use portcullis_venues::{Catalog, Signature, VerifyKey};
 use serde_json::Value;
 
 fn file(name: &str) -> Vec<Value> {
@@ -108,7 +108,7 @@ impl Sent {
 
 #[test]
 fn every_captured_request_verifies_decodes_and_is_rebuilt() {
-    let venue = Binance::builtin().unwrap();
+    let venue = Catalog::builtin().unwrap();
     let captures = file("captures.json");
     assert!(captures.len() >= 27);
     for capture in &captures {
@@ -132,14 +132,14 @@ fn every_captured_request_verifies_decodes_and_is_rebuilt() {
             receive_window_ms: 1000,
             at: Timestamp(0),
         };
-        let unsigned = venue.prepare(&actions, stamp);
+        let unsigned = venue.prepare(&actions, stamp).unwrap();
         let secret = b"the real secret";
         let tag = hmac::sign(
             &hmac::Key::new(hmac::HMAC_SHA256, secret),
-            unsigned.message(),
+            &unsigned.message("RealKey"),
         );
         let ready = unsigned.finish(
-            "TheRealKey",
+            "TheRealKey".into(),
             &Signature::HmacSha256(tag.as_ref().try_into().unwrap()),
         );
         let rebuilt = Sent {
@@ -181,7 +181,7 @@ fn every_captured_request_verifies_decodes_and_is_rebuilt() {
 
 #[test]
 fn a_changed_byte_never_verifies_as_another_request() {
-    let venue = Binance::builtin().unwrap();
+    let venue = Catalog::builtin().unwrap();
     for capture in &file("captures.json") {
         let key = key(capture);
         let sent = Sent::of(capture);
@@ -212,7 +212,7 @@ fn a_changed_byte_never_verifies_as_another_request() {
 
 #[test]
 fn the_exchanges_own_examples_verify() {
-    let venue = Binance::builtin().unwrap();
+    let venue = Catalog::builtin().unwrap();
     let mut seen = 0;
     for vector in file("published.json") {
         let inputs = &vector["inputs"];

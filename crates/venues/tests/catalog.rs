@@ -8,15 +8,15 @@
 
 use portcullis_model::action::ActionKind as A;
 use portcullis_model::wire::Header;
+use portcullis_venues::Catalog;
 use portcullis_venues::RawRequest;
-use portcullis_venues::binance::Binance;
 use portcullis_venues::catalog::{Attribute, Meaning, Method, Security};
 
 const HEAD: &str = "venue = \"binance\"\nhost = \"api.binance.com\"\n";
 
 #[test]
 fn every_known_call_has_its_action() {
-    let venue = Binance::builtin().unwrap_or_else(|e| panic!("{e}"));
+    let venue = Catalog::builtin().unwrap_or_else(|e| panic!("{e}"));
     let path = format!(
         "{}/../../vectors/binance/endpoints.txt",
         env!("CARGO_MANIFEST_DIR")
@@ -29,8 +29,7 @@ fn every_known_call_has_its_action() {
         };
         let method = Method::from_name(method).unwrap();
         let (_, endpoint) = venue
-            .catalog()
-            .find(method, path)
+            .find("api.binance.com", method, path)
             .unwrap_or_else(|| panic!("{line} is missing"));
         let fits: &[A] = match class {
             "read" => &[A::Read, A::Public],
@@ -70,9 +69,9 @@ fn every_known_call_has_its_action() {
 
 #[test]
 fn every_endpoint_is_whole() {
-    let venue = Binance::builtin().unwrap();
+    let venue = Catalog::builtin().unwrap();
     let (mut reviewed, mut refused) = (0, 0);
-    for (_, e) in venue.catalog().endpoints() {
+    for (_, e) in venue.endpoints() {
         let name = e.name();
         if e.secret.is_some() || !e.reviewed {
             refused += 1;
@@ -135,7 +134,7 @@ fn every_endpoint_is_whole() {
 }
 
 fn decode(
-    venue: &Binance,
+    venue: &Catalog,
     method: &str,
     target: &str,
     body: &str,
@@ -171,7 +170,7 @@ fn a_site_adds_fields_reviews_and_endpoints() {
     let field = format!(
         "{HEAD}[[endpoint]]\nextend = true\nmethod = \"POST\"\npath = \"/api/v3/order\"\n[endpoint.fields]\nsomedayField = \"words(A|B)\"\n"
     );
-    let venue = Binance::load(&[("site.toml", &field)]).unwrap();
+    let venue = Catalog::load(portcullis_venues::catalog::FILES, &[("site.toml", &field)]).unwrap();
     let with = |v: &str| format!("{ORDER}&somedayField={v}");
     assert!(decode(&venue, "POST", "/api/v3/order", &with("A")).is_ok());
     assert_eq!(
@@ -180,7 +179,7 @@ fn a_site_adds_fields_reviews_and_endpoints() {
     );
     assert_eq!(
         decode(
-            Binance::builtin().unwrap(),
+            Catalog::builtin().unwrap(),
             "POST",
             "/api/v3/order",
             &with("A")
@@ -191,7 +190,8 @@ fn a_site_adds_fields_reviews_and_endpoints() {
     let review = format!(
         "{HEAD}[[endpoint]]\nextend = true\nmethod = \"POST\"\npath = \"/sapi/v1/staking/purchase\"\nreviewed = true\nsource = \"our own trial\"\n[endpoint.fields]\nproductId = \"token! > address\"\namount = \"positive! > amount\"\n"
     );
-    let venue = Binance::load(&[("site.toml", &review)]).unwrap();
+    let venue =
+        Catalog::load(portcullis_venues::catalog::FILES, &[("site.toml", &review)]).unwrap();
     let call = "productId=a&amount=5&timestamp=1790000000123&signature=00";
     assert_eq!(
         decode(&venue, "POST", "/sapi/v1/staking/purchase", call).unwrap(),
@@ -199,7 +199,7 @@ fn a_site_adds_fields_reviews_and_endpoints() {
     );
     assert_eq!(
         decode(
-            Binance::builtin().unwrap(),
+            Catalog::builtin().unwrap(),
             "POST",
             "/sapi/v1/staking/purchase",
             call
@@ -210,7 +210,7 @@ fn a_site_adds_fields_reviews_and_endpoints() {
     let new = format!(
         "{HEAD}[[endpoint]]\nmethod = \"GET\"\npath = \"/sapi/v1/new\"\naction = \"Read\"\nweight = 1\nreviewed = true\nsource = \"x\"\n"
     );
-    let venue = Binance::load(&[("site.toml", &new)]).unwrap();
+    let venue = Catalog::load(portcullis_venues::catalog::FILES, &[("site.toml", &new)]).unwrap();
     assert!(
         decode(
             &venue,
@@ -221,8 +221,8 @@ fn a_site_adds_fields_reviews_and_endpoints() {
         .is_ok()
     );
     // Numbers of the compiled-in endpoints stay: rooms with and without the addition mean the same by them.
-    for (at, e) in Binance::builtin().unwrap().catalog().endpoints() {
-        assert_eq!(venue.catalog().endpoint(at).unwrap().name(), e.name());
+    for (at, e) in Catalog::builtin().unwrap().endpoints() {
+        assert_eq!(venue.endpoint(at).unwrap().name(), e.name());
     }
 }
 
@@ -305,9 +305,12 @@ fn what_does_not_load() {
         ),
         ("not toml".into(), "does not load"),
     ] {
-        let error = Binance::load(&[("site.toml", &format!("{HEAD}{text}"))])
-            .map(|_| ())
-            .unwrap_err();
+        let error = Catalog::load(
+            portcullis_venues::catalog::FILES,
+            &[("site.toml", &format!("{HEAD}{text}"))],
+        )
+        .map(|_| ())
+        .unwrap_err();
         assert!(
             error.to_string().contains(why) && error.to_string().contains("site.toml"),
             "{error}\nshould say {why}"
@@ -317,7 +320,7 @@ fn what_does_not_load() {
 
 #[test]
 fn weights_follow_the_fields() {
-    let venue = Binance::builtin().unwrap();
+    let venue = Catalog::builtin().unwrap();
     let weight = |target: &str| {
         let headers: Vec<Header> = vec![Header {
             name: "x-mbx-apikey",

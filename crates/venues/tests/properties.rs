@@ -9,7 +9,7 @@
 use portcullis_model::action::Stamp;
 use portcullis_model::id::Timestamp;
 use portcullis_model::wire::Header;
-use portcullis_venues::binance::{Actions, Binance, Signature, VerifyKey};
+use portcullis_venues::{Actions, Catalog, Signature, VerifyKey};
 use portcullis_venues::{DecodeError, RawRequest, raw_http};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -32,7 +32,7 @@ fn read(method: &str, target: &[u8], body: &[u8]) -> Result<Actions, DecodeError
         headers: &headers,
         body,
     };
-    let presented = Binance::builtin().unwrap().present(&raw)?;
+    let presented = Catalog::builtin().unwrap().present(&raw)?;
     let _ = presented.verify(&VerifyKey::hmac(b"secret"));
     presented.decode(Some("pc-1"))
 }
@@ -250,7 +250,7 @@ fn what_is_sent_is_what_was_understood() {
             return Ok(());
         };
         accepted.set(accepted.get() + 1);
-        let venue = Binance::builtin().unwrap();
+        let venue = Catalog::builtin().unwrap();
         let stamp = Stamp {
             venue_time_ms: 1_790_000_000_999,
             receive_window_ms: 1000,
@@ -258,7 +258,8 @@ fn what_is_sent_is_what_was_understood() {
         };
         let ready = venue
             .prepare(&actions, stamp)
-            .finish("Key", &Signature::HmacSha256([0; 32]));
+            .unwrap()
+            .finish("Key".into(), &Signature::HmacSha256([0; 32]));
         let before: BTreeMap<_, _> = plain(&query).into_iter().chain(plain(&body)).collect();
         let (_, sent) = ready.target.split_once('?').unwrap_or(("", &ready.body));
         let mut after = plain(sent);

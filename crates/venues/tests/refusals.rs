@@ -7,7 +7,8 @@
 )]
 
 use portcullis_model::id::EntryId;
-use portcullis_venues::binance::{REFUSALS, refuse};
+use portcullis_venues::Dialect;
+use portcullis_venues::binance::{Binance, REFUSALS};
 use std::io::Write;
 use std::process::{Command, Stdio};
 
@@ -42,7 +43,7 @@ fn both_libraries_raise_what_fits() {
     let rows: Vec<serde_json::Value> = REFUSALS
         .iter()
         .map(|row| {
-            let (status, body) = refuse(row.class, "order of 5 BTC is above the limit of 1 BTC", Some(EntryId(88_213)));
+            let (status, body) = Binance.refuse(row.class, "order of 5 BTC is above the limit of 1 BTC", Some(EntryId(88_213)));
             serde_json::json!({
                 "name": row.name, "status": status, "code": row.code, "ccxt": row.ccxt, "body": String::from_utf8(body).unwrap(),
             })

@@ -9,7 +9,7 @@
 use aws_lc_rs::hmac;
 use portcullis_model::wire::Header;
 use portcullis_venues::RawRequest;
-use portcullis_venues::binance::{Binance, VerifyKey};
+use portcullis_venues::{Catalog, VerifyKey};
 
 const SECRET: &[u8] = b"pcvs-throwaway-not-a-real-secret";
 
@@ -43,7 +43,7 @@ fn verify(method: &str, target: &str, body: &str) -> Result<String, &'static str
         headers: &headers,
         body: body.as_bytes(),
     };
-    let presented = Binance::builtin()
+    let presented = Catalog::builtin()
         .unwrap()
         .present(&raw)
         .map_err(|e| e.code())?;
@@ -184,7 +184,7 @@ fn a_public_call_may_carry_any_key() {
             headers: &headers,
             body: b"",
         };
-        Binance::builtin()
+        Catalog::builtin()
             .unwrap()
             .present(&raw)
             .map(|p| p.is_public())

@@ -14,7 +14,7 @@ use portcullis_model::wire::Header;
 use portcullis_sim::decimal;
 use portcullis_sim::keys::{Key, Keys, Material};
 use portcullis_sim::strict::{self, Understood};
-use portcullis_venues::binance::{Actions, Binance, Signature, VerifyKey};
+use portcullis_venues::{Actions, Catalog, Signature, VerifyKey};
 use portcullis_venues::{DecodeError, RawRequest};
 use std::collections::BTreeMap;
 
@@ -454,7 +454,7 @@ fn gate(form: &Form) -> Result<Actions, DecodeError> {
         headers: &headers,
         body: form.body.as_bytes(),
     };
-    let presented = Binance::builtin().unwrap().present(&raw)?;
+    let presented = Catalog::builtin().unwrap().present(&raw)?;
     presented.verify(&VerifyKey::hmac(SECRET.as_bytes()))?;
     presented.decode(Some("pc-1"))
 }
@@ -482,13 +482,13 @@ fn rebuilt(actions: &Actions) -> Form {
         receive_window_ms: 1000,
         at: Timestamp(0),
     };
-    let unsigned = Binance::builtin().unwrap().prepare(actions, stamp);
+    let unsigned = Catalog::builtin().unwrap().prepare(actions, stamp).unwrap();
     let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
-    let tag: [u8; 32] = hmac::sign(&key, unsigned.message())
+    let tag: [u8; 32] = hmac::sign(&key, &unsigned.message("RealKey"))
         .as_ref()
         .try_into()
         .unwrap();
-    let ready = unsigned.finish(KEY, &Signature::HmacSha256(tag));
+    let ready = unsigned.finish(KEY.into(), &Signature::HmacSha256(tag));
     Form {
         method: ready.method.to_owned(),
         target: ready.target,

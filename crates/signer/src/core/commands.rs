@@ -18,7 +18,7 @@ use portcullis_model::release::{Files, Release};
 use portcullis_model::state::{Effect, State};
 use portcullis_model::table::Network;
 use portcullis_model::wire::{self, Discard, Discarded, kind};
-use portcullis_venues::binance::{Binance, VerifyKey, virtual_key_text};
+use portcullis_venues::{Catalog, VerifyKey};
 use serde_json::json;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -55,8 +55,8 @@ pub(super) struct Compiling {
     done: Receiver<Result<Made, String>>,
 }
 
-/// A release, and the venue with what the release adds to its catalog.
-type Made = (Release, Arc<Binance>);
+/// A release, and the catalog with what the release adds to it.
+type Made = (Release, Arc<Catalog>);
 
 /// What is to be compiled.
 enum Texts {
@@ -218,7 +218,7 @@ impl Core {
                 if self.state.account(&name).is_some() {
                     return Err(no("exists", format!("account `{name}` exists")));
                 }
-                if venue.as_str() != self.venue.catalog().venue {
+                if self.catalog.venue(venue.as_str()).is_none() {
                     return Err(no(
                         "unknown-venue",
                         format!("venue `{venue}` has no catalog here"),
@@ -546,7 +546,13 @@ impl Core {
         };
         let mut random = [0; 64];
         rand::fill(&mut random).map_err(|_| no("bug", "no randomness"))?;
-        let api_key = virtual_key_text(&random);
+        let api_key = self
+            .state
+            .accounts
+            .get(&account_id)
+            .and_then(|account| self.catalog.venue(account.venue.as_str()))
+            .ok_or_else(|| no("unknown-venue", "the account's venue has no catalog here"))?
+            .virtual_key(&random);
         let secret = match (scheme, &self.site_secret) {
             (Scheme::HmacSha256, Some(site)) => {
                 let secret = site
@@ -792,7 +798,7 @@ impl Core {
             message,
             hint: None,
         };
-        let (release, venue) = match done {
+        let (release, catalog) = match done {
             Ok(made) => made,
             Err(why) => {
                 self.events
@@ -806,7 +812,7 @@ impl Core {
         let Some(token) = compiling.token else {
             // The same release, for strategies and accounts that are new.
             if self.state.release == Some(release.hash) {
-                (self.release, self.venue) = (Some(Arc::new(release)), venue);
+                (self.release, self.catalog) = (Some(Arc::new(release)), catalog);
             }
             return Ok(());
         };
@@ -818,7 +824,7 @@ impl Core {
         let entry = self.enact(&compiling.by, text, vec![effect])?;
         self.metrics.commands += 1;
         let _ = wire::frame(&mut turn.to_egress, kind::HOSTS, &release.hosts);
-        (self.release, self.venue) = (Some(Arc::new(release)), venue);
+        (self.release, self.catalog) = (Some(Arc::new(release)), catalog);
         self.own.prices_now();
         self.answers
             .push((token, Some(entry), Answer::Done { entry }));
@@ -885,13 +891,13 @@ fn made(compile: &dyn Compile, state: &State, folder: &Path, texts: Texts) -> Re
     };
     let authority = compile.compile(&files, state)?;
     let release = Release::load(&files, authority).map_err(|why| why.to_string())?;
-    let venue = super::venue_of(&files)?;
+    let catalog = super::catalog_of(&files)?;
     wire::frame(&mut Vec::new(), kind::HOSTS, &release.hosts)
         .map_err(|_| "hosts.toml: its roots and pins do not fit a frame".to_owned())?;
     if is_new {
         releases::store(folder, &files).map_err(|why| why.to_string())?;
     }
-    Ok((release, venue))
+    Ok((release, catalog))
 }
 
 pub(super) fn mode(observe: bool) -> &'static str {

@@ -23,6 +23,8 @@ use std::time::Duration;
 
 /// Prices at most this often.
 pub const PRICES_EVERY_US: u64 = 1_000_000;
+/// The venue host that is asked.
+const HOST: &str = "api.binance.com";
 /// The venue's time this often.
 pub const TIME_EVERY_US: u64 = 10_000_000;
 /// Open orders are looked through this often, not each turn: there may be thousands.
@@ -238,10 +240,10 @@ impl Core {
 
     /// Asks for public data in the venue's words, decoded like any program's request.
     fn ask_public(&mut self, target: &str, own: Own, turn: &mut Turn) {
-        let venue = Arc::clone(&self.venue);
+        let catalog = Arc::clone(&self.catalog);
         let raw = RawRequest {
             method: "GET",
-            host: &venue.catalog().host,
+            host: HOST,
             target: target.as_bytes(),
             headers: &[],
             body: &[],
@@ -251,14 +253,15 @@ impl Core {
             receive_window_ms: 0,
             at: self.clock.now(),
         };
-        let made = venue.decode(&raw).ok().and_then(|actions| {
-            let ready = venue.prepare(&actions, stamp).finish_public()?;
-            Some((actions, ready))
+        let made = catalog.decode(&raw).ok().and_then(|actions| {
+            let ready = catalog.prepare(&actions, stamp)?.finish_public()?;
+            let host = self.host_of(catalog.service(HOST)?)?;
+            Some((host, actions, ready))
         });
         match made {
-            Some((actions, ready)) => {
+            Some((host, actions, ready)) => {
                 let id = self.next_id();
-                self.forward_public(id, &actions, &ready, Some(own), turn);
+                self.forward_public(id, host, &actions, &ready, Some(own), turn);
             }
             None => {
                 self.events
@@ -285,15 +288,15 @@ impl Core {
             name: "x-mbx-apikey",
             value: (&b"gate"[..]).into(),
         }];
-        let venue = Arc::clone(&self.venue);
+        let catalog = Arc::clone(&self.catalog);
         let raw = RawRequest {
             method: "GET",
-            host: &venue.catalog().host,
+            host: HOST,
             target: target.as_bytes(),
             headers: &headers,
             body: &[],
         };
-        let Ok(actions) = venue.decode(&raw) else {
+        let Ok(actions) = catalog.decode(&raw) else {
             self.events
                 .alert("bug-own-request", json!({ "target": target }));
             return Ok(false);
@@ -307,6 +310,13 @@ impl Core {
             receive_window_ms: WINDOW_MS,
             at: now,
         };
+        let asked = catalog
+            .service(HOST)
+            .and_then(|service| self.host_of(service))
+            .zip(catalog.prepare(&actions, stamp));
+        let Some((host, unsigned)) = asked else {
+            return Ok(false);
+        };
         let window_us = u64::from(WINDOW_MS) * 1_000;
         let meta = Meta {
             caller: Caller {
@@ -317,6 +327,7 @@ impl Core {
             },
             id: self.next_id(),
             lane: Lane::Operator,
+            host,
             endpoint: actions.endpoint,
             weight: actions.weight,
             orders: 0,
@@ -329,9 +340,8 @@ impl Core {
             own: Some(Own::Resolve(ask.clone())),
         };
         let mut body = self.body(What::Approved);
-        body.public.venue = Some(venue.catalog().venue.clone());
-        body.public.endpoint = venue
-            .catalog()
+        body.public.venue = catalog.service(HOST).map(|s| s.venue().to_owned());
+        body.public.endpoint = catalog
             .endpoint(actions.endpoint)
             .map(portcullis_venues::Endpoint::name);
         body.regulator.strategy = Some(GATE);
@@ -341,7 +351,7 @@ impl Core {
         body.private.weight = actions.weight;
         let approved = Approved {
             key,
-            unsigned: venue.prepare(&actions, stamp),
+            unsigned,
             meta,
         };
         body.regulator.actions = actions.list;

@@ -478,7 +478,7 @@ fn with_request<T>(
     then(&Request {
         id,
         connection: 1,
-        listener: 0,
+        host: "api.binance.com",
         source: (&source[..]).into(),
         method,
         target: target.as_bytes().into(),

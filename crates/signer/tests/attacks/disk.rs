@@ -5,7 +5,7 @@ use crate::common::MANDATES;
 use crate::gate::{Credential, DUTIES, Fate, Gate, contains, forms, now_us, request_of, sign};
 use crate::table::row;
 use crate::world::{self, Books};
-use portcullis_venues::binance::Binance;
+use portcullis_venues::Catalog;
 use std::path::{Path, PathBuf};
 
 #[test]
@@ -49,7 +49,7 @@ fn a_copy_of_a_virtual_key() {
     // Straight at the exchange, every call.
     let mut at_the_venue = 0;
     let before = Books::of(&venue);
-    for (_, endpoint) in Binance::builtin().unwrap().catalog().endpoints() {
+    for (_, endpoint) in Catalog::builtin().unwrap().endpoints() {
         for fields in [
             "",
             "symbol=BTCUSDT&side=BUY&type=MARKET&quantity=0.01",

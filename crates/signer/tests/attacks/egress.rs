@@ -7,7 +7,7 @@ use crate::world::{self, Books, Effect};
 use portcullis_model::action::ActionKind;
 use portcullis_model::report::Sent;
 use portcullis_sim::venue::Venue;
-use portcullis_venues::binance::Binance;
+use portcullis_venues::Catalog;
 use portcullis_venues::catalog::FieldRule;
 use portcullis_venues::value::Type;
 use std::collections::{BTreeMap, BTreeSet};
@@ -183,20 +183,23 @@ fn text_of(rule: &FieldRule) -> String {
         Type::Symbols => "%5B%22BTCUSDT%22%5D".to_owned(),
         Type::Asset | Type::Assets => "USDT".to_owned(),
         Type::Positive | Type::Decimal => "1".to_owned(),
-        Type::Integer(from, to) => (1.max(*from)).min(*to).to_string(),
+        Type::Integer { from, to, .. } => (1.max(*from)).min(*to).to_string(),
+        Type::Signed | Type::OrderId => "1".to_owned(),
         Type::Time => (now_us() / 1_000).to_string(),
         Type::ClientId | Type::ClientIdRef => "t5".to_owned(),
         Type::Bool => "true".to_owned(),
         Type::Flag => "TRUE".to_owned(),
         Type::Words(words) => words[0].clone(),
         Type::Token | Type::Text => "a".to_owned(),
+        // No spot call has them.
+        Type::List(_) | Type::Objects(_) | Type::Object(_) => "%5B%5D".to_owned(),
     }
 }
 
 /// Every other call of the catalog, with the fields that it must have and with all that it may have.
 fn other_calls() -> Vec<(&'static str, String, String)> {
     let mut calls = Vec::new();
-    for (_, endpoint) in Binance::builtin().unwrap().catalog().endpoints() {
+    for (_, endpoint) in Catalog::builtin().unwrap().endpoints() {
         if matches!(
             endpoint.action,
             ActionKind::PlaceOrder
@@ -329,7 +332,7 @@ fn shapes(path: &str, text: &str) -> [(String, String); 3] {
 }
 
 fn paths() -> BTreeSet<String> {
-    let catalog = Binance::builtin().unwrap().catalog();
+    let catalog = Catalog::builtin().unwrap();
     catalog
         .endpoints()
         .map(|(_, endpoint)| endpoint.path.clone())

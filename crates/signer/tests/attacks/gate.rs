@@ -50,7 +50,7 @@ pub struct Asked {
     pub body: Vec<u8>,
     pub source: Vec<u8>,
     pub connection: u64,
-    pub listener: u16,
+    pub host: &'static str,
 }
 
 /// A request as egress gets it.
@@ -510,7 +510,7 @@ pub fn frame_of(asked: &Asked, id: RequestId) -> Vec<u8> {
     let request = Request {
         id,
         connection: asked.connection,
-        listener: asked.listener,
+        host: asked.host,
         source: asked.source.as_slice().into(),
         method: &asked.method,
         target: asked.target.as_slice().into(),
@@ -581,7 +581,7 @@ pub fn request_of(credential: &Credential, method: &str, path: &str, fields: &st
         body: body.into_bytes(),
         source: vec![127, 0, 0, 1],
         connection: 1,
-        listener: 0,
+        host: "api.binance.com",
     }
 }
 

@@ -10,7 +10,7 @@ use portcullis_model::entry::{Body, What};
 use portcullis_model::id::{EntryId, RequestId};
 use portcullis_model::wire::{Credit, FRAME_BYTES_MAX, Lane, kind};
 use portcullis_signer::log_file::{self, LogError};
-use portcullis_venues::binance::Binance;
+use portcullis_venues::Catalog;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::{Duration, Instant};
@@ -116,7 +116,7 @@ fn requests_under_every_method_and_path() {
         ("GET", "coin=USDT&network=ETH".to_owned()),
         ("GET", "asset=USDT&amount=5&type=MAIN_FUNDING".to_owned()),
     ];
-    let catalog = Binance::builtin().unwrap().catalog();
+    let catalog = Catalog::builtin().unwrap();
     let mut became: BTreeMap<String, usize> = BTreeMap::new();
     let (mut tried, mut signed_for) = (0, Vec::new());
     for (method, fields) in &asked {
@@ -242,7 +242,7 @@ fn repeats_other_sources_other_runs_and_rewritten_bytes() {
     for n in 0..200u64 {
         let mut again = order.clone();
         again.connection = n;
-        again.listener = (n % 7) as u16;
+        again.host = ["api.binance.com", "api4.binance.com"][(n % 2) as usize];
         if n % 3 == 1 {
             let text = String::from_utf8(again.body.clone()).unwrap();
             let (fields, signature) = text.rsplit_once("&signature=").unwrap();
@@ -263,7 +263,7 @@ fn repeats_other_sources_other_runs_and_rewritten_bytes() {
     assert_eq!(times, 1);
     row(
         "A3",
-        "one order repeated, with another connection, listener, split, letter case",
+        "one order repeated, with another connection, host, split, letter case",
         200,
         "signed once",
     );

@@ -30,7 +30,7 @@ use portcullis_signer::releases;
 use portcullis_signer::secrets::Held;
 use portcullis_signer::serve::{Ended, Serve};
 use portcullis_signer::virtual_keys::SiteSecret;
-use portcullis_venues::binance::Binance;
+use portcullis_venues::Catalog;
 use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -163,7 +163,7 @@ pub fn open(folder: &Path) -> (Core, Waker) {
 
 /// The loop around a core, ready for its links.
 pub fn serve(core: Core, waker: Waker) -> Serve {
-    let venue = Binance::builtin().unwrap();
+    let venue = Catalog::builtin().unwrap();
     let gate = Gate::Open(Box::new(core));
     Serve::new(gate, venue, BUILD, waker, reading, |_| {}).unwrap()
 }
@@ -503,7 +503,7 @@ pub fn with_order(
     then(&Request {
         id,
         connection: 1,
-        listener: 0,
+        host: "api.binance.com",
         source: (&[127u8, 0, 0, 1][..]).into(),
         method: "POST",
         target: (&b"/api/v3/order"[..]).into(),

@@ -1,100 +1,116 @@
-//! Binance: the query-string scheme and the spot and SAPI catalog. Reads a program's request, says what it asks, writes
-//! the request that the venue gets, and reads the venue's answers. It sees no key store and no socket: a signature is
-//! made and a credential placed by the caller, who is told which bytes and where.
+//! Binance: the query-string scheme, orders in its words, refusals, answers. It sees no key store and no socket: a signature
+//! is made and a credential placed by the caller, who is told which bytes and where.
 //!
 //! What the scheme does not sign, here as at the venue: method, path and host. They are taken as they arrived; the gate
 //! judges the action that they name, and the key that signs is the least that can do it.
 
-mod actions;
 mod orders;
-mod prepare;
 mod present;
 mod refusals;
-mod signature;
 mod summary;
 
-pub use actions::Actions;
-pub use prepare::{Ready, Unsigned};
-pub use present::{Presented, RECEIVE_WINDOW_US_DEFAULT, RECEIVE_WINDOW_US_MAX};
-pub use refusals::{REFUSAL_HEADER, REFUSALS, RefusalCode, refusal_code, refuse};
-pub(crate) use signature::decode_base64;
-pub use signature::{Signature, VerifyKey, virtual_key_text};
-pub use summary::summarize;
+pub use present::{RECEIVE_WINDOW_US_DEFAULT, RECEIVE_WINDOW_US_MAX};
+pub use refusals::REFUSALS;
 
-use crate::catalog::{Catalog, CatalogError};
+use crate::actions::Named;
+use crate::catalog::{Catalog, Endpoint, Service};
+use crate::dialect::Dialect;
 use crate::error::DecodeError;
+use crate::form::encode_into;
+use crate::prepare::{Ready, Unsigned};
+use crate::present::Presented;
+use crate::refusals::RefusalCode;
 use crate::request::RawRequest;
-use portcullis_model::action::Stamp;
-use portcullis_model::release::{CATALOG_FOLDER, Files};
-use std::sync::{Arc, LazyLock};
+use crate::signature::{Credential, HmacText, Signature};
+use portcullis_model::action::{MarketKind, Order, Symbol};
+use portcullis_model::report::Report;
+use std::borrow::Cow;
 
-/// The catalog that is compiled in.
-pub const CATALOG: (&str, &str) = ("binance.toml", include_str!("../../catalog/binance.toml"));
-
-/// Hosts that serve the catalog of `api.binance.com`.
-pub const HOSTS: [&str; 7] = [
-    "api.binance.com",
-    "api1.binance.com",
-    "api2.binance.com",
-    "api3.binance.com",
-    "api4.binance.com",
-    "api-gcp.binance.com",
-    "data-api.binance.vision",
-];
-
-static BUILTIN: LazyLock<Result<Arc<Binance>, CatalogError>> =
-    LazyLock::new(|| Binance::load(&[]).map(Arc::new));
-
-/// The venue with one catalog.
+/// The venue's dialect.
 #[derive(Debug)]
-pub struct Binance {
-    catalog: Catalog,
-}
+pub struct Binance;
 
-impl Binance {
-    /// The compiled-in catalog and what a site adds, `(file name, text)` each. Additions for other hosts are skipped.
-    pub fn load(extra: &[(&str, &str)]) -> Result<Self, CatalogError> {
-        Ok(Self {
-            catalog: Catalog::load(CATALOG, extra)?,
-        })
+impl Dialect for Binance {
+    fn venue(&self) -> &'static str {
+        "binance"
     }
 
-    /// The compiled-in catalog alone.
-    pub fn builtin() -> Result<&'static Self, &'static CatalogError> {
-        BUILTIN.as_ref().map(|shared| &**shared)
+    fn scheme_fields(&self) -> &'static [&'static str] {
+        &["signature", "timestamp", "recvWindow"]
     }
 
-    /// The compiled-in catalog with what a release adds to it.
-    pub fn of_release(files: &Files) -> Result<Arc<Self>, CatalogError> {
-        let extra: Vec<(&str, &str)> = files
-            .iter()
-            .filter(|(name, _)| name.starts_with(CATALOG_FOLDER))
-            .map(|(name, text)| (name.as_str(), text.as_str()))
-            .collect();
-        match extra.is_empty() {
-            true => BUILTIN.clone(),
-            false => Self::load(&extra).map(Arc::new),
+    fn key_header(&self) -> &'static str {
+        "x-mbx-apikey"
+    }
+
+    fn present<'a>(
+        &self,
+        catalog: &'a Catalog,
+        service: &'a Service,
+        request: &RawRequest<'a>,
+    ) -> Result<Presented<'a>, DecodeError> {
+        present::present(catalog, service, request)
+    }
+
+    fn other_message<'a>(&self, presented: &Presented<'a>) -> Option<(String, Option<&'a str>)> {
+        present::decoded_message(presented)
+    }
+
+    fn orders(
+        &self,
+        rule: &Endpoint,
+        named: &[Named<'_>],
+        market: MarketKind,
+        symbol: Symbol,
+    ) -> Result<Vec<Order>, DecodeError> {
+        orders::orders(rule, named, market, symbol)
+    }
+
+    fn stamp(&self, request: &mut Unsigned) {
+        let stamp = request.stamp;
+        request.field("recvWindow", stamp.receive_window_ms.into());
+        request.field("timestamp", stamp.venue_time_ms);
+    }
+
+    fn message<'a>(&self, request: &'a Unsigned, _: &str) -> Cow<'a, [u8]> {
+        Cow::Borrowed(request.fields.as_bytes())
+    }
+
+    fn finish(
+        &self,
+        mut request: Unsigned,
+        credential: Credential<'_>,
+        signature: &Signature,
+    ) -> Ready {
+        request.fields.push_str("&signature=");
+        if let Signature::HmacSha256(_) = signature {
+            signature.push_to(HmacText::Hex, &mut request.fields);
+        } else {
+            let mut text = String::new();
+            signature.push_to(HmacText::Hex, &mut text);
+            encode_into(&mut request.fields, &text);
         }
+        let mut headers = Vec::with_capacity(3);
+        headers.push(("x-mbx-apikey", credential.api_key.to_owned()));
+        request.ready(headers)
     }
 
-    #[must_use]
-    pub fn catalog(&self) -> &Catalog {
-        &self.catalog
+    fn refusals(&self) -> &'static [RefusalCode; 11] {
+        &REFUSALS
     }
 
-    /// Reads credential, signature and fields; nothing is verified yet.
-    pub fn present<'a>(&'a self, request: &RawRequest<'a>) -> Result<Presented<'a>, DecodeError> {
-        present::present(self, request)
+    fn refusal_body(&self, row: &RefusalCode, message: &str) -> serde_json::Value {
+        serde_json::json!({ "code": row.code, "msg": message })
     }
 
-    /// What a request asks, without looking at its signature: for the command line and for tests.
-    pub fn decode(&self, request: &RawRequest<'_>) -> Result<Actions, DecodeError> {
-        self.present(request)?.decode(None)
-    }
-
-    /// The request that the venue gets, built from the typed fields alone, its keyed operation still open.
-    #[must_use]
-    pub fn prepare(&self, actions: &Actions, stamp: Stamp) -> Unsigned {
-        prepare::prepare(self, actions, stamp)
+    fn summarize(
+        &self,
+        rule: &Endpoint,
+        target: &[u8],
+        status: u16,
+        body: &[u8],
+        out: &mut Vec<Report>,
+    ) -> Option<()> {
+        summary::summarize(rule, target, status, body, out)
     }
 }

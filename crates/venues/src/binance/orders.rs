@@ -2,16 +2,19 @@
 //! are those of `POST /api/v3/order` in the venue's documentation, applied to every leg of every list: what the venue
 //! would refuse, or might quietly leave out, is refused here.
 
-use super::actions::{Named, find};
+use crate::actions::{Named, find};
 use crate::catalog::{Attribute, Endpoint, Meaning, Which};
 use crate::error::DecodeError;
 use crate::value::Value;
-use portcullis_model::action::{ClientOrderId, Leg, Order, OrderType, Side, Symbol, TimeInForce};
+use portcullis_model::action::{
+    ClientOrderId, Leg, MarketKind, Order, OrderType, Side, Symbol, TimeInForce,
+};
 use portcullis_model::number::{Amount, Price, Quantity};
 
 pub(super) fn orders(
     rule: &Endpoint,
     named: &[Named<'_>],
+    market: MarketKind,
     symbol: Symbol,
 ) -> Result<Vec<Order>, DecodeError> {
     let list_id = find(named, Meaning::ListClientId).and_then(|(_, v)| client_id(v));
@@ -23,7 +26,7 @@ pub(super) fn orders(
                 named,
                 which: *which,
             }
-            .order(symbol.clone(), list_id.clone())
+            .order(market, symbol.clone(), list_id.clone())
         })
         .collect()
 }
@@ -119,6 +122,7 @@ impl<'a> Draft<'a> {
 
     fn order(
         &self,
+        market: MarketKind,
         symbol: Symbol,
         list_client_order_id: Option<ClientOrderId>,
     ) -> Result<Order, DecodeError> {
@@ -165,7 +169,7 @@ impl<'a> Draft<'a> {
             });
         }
         Ok(Order {
-            market: self.rule.market,
+            market,
             symbol,
             side,
             order_type: ty,

@@ -2,57 +2,34 @@
 //! answer that cannot be read says so, and frees nothing. Whatever the venue itself calls unknown (5xx, -1000, -1001,
 //! -1006, -1007) is never taken for a refusal.
 
-use super::Binance;
 use super::orders::order_type;
 use crate::catalog::{Answer, Endpoint};
+use crate::document::Text;
 use crate::form;
+use crate::summary::{REPORTS_MAX, bounded};
 use portcullis_model::action::{Asset, ClientOrderId, MarketKind, Side, Symbol, TimeInForce};
 use portcullis_model::number::{Amount, Price, Quantity, Round};
 use portcullis_model::report::{OrderReport, OrderStatus, Report, TradeReport};
 use serde::Deserialize;
-use serde::de::{Deserializer, Visitor};
-use std::borrow::Cow;
-use std::fmt;
 
 /// Codes after which the venue itself does not know what became of the request.
 pub const UNKNOWN_CODES: [i64; 4] = [-1000, -1001, -1006, -1007];
 /// The order that was asked for does not exist.
 const NO_SUCH_ORDER: i64 = -2013;
-/// Reports of one answer at most: a longer list is cut and then says nothing about what is missing.
-pub const REPORTS_MAX: usize = 20_000;
 /// Times above this are microseconds (the program asked for them).
 const MILLISECONDS_MAX: u64 = 100_000_000_000_000;
 
-/// What an answer to a request for `target` on `endpoint` (of the compiled-in catalog) says.
-#[must_use]
-pub fn summarize(endpoint: u16, target: &[u8], status: u16, body: &[u8]) -> Vec<Report> {
-    match Binance::builtin() {
-        Ok(venue) => venue.summarize(endpoint, target, status, body),
-        Err(_) => vec![Report::Unreadable],
-    }
-}
-
-impl Binance {
-    /// What an answer to a request for `target` on `endpoint` says.
-    #[must_use]
-    pub fn summarize(&self, endpoint: u16, target: &[u8], status: u16, body: &[u8]) -> Vec<Report> {
-        let Some(rule) = self.catalog().endpoint(endpoint) else {
-            return vec![Report::Unreadable];
-        };
-        let mut out = Vec::new();
-        let read = if (200..300).contains(&status) {
-            read(rule, target, body, &mut out)
-        } else {
-            refused(rule, status, body, &mut out)
-        };
-        let all = out.len();
-        out.retain(Report::is_plausible);
-        if read.is_none() || out.len() < all {
-            // What was read before the fault is kept: each report is a fact of its own.
-            out.retain(|r| !matches!(r, Report::OpenOrdersComplete { .. }));
-            out.push(Report::Unreadable);
-        }
-        out
+pub(super) fn summarize(
+    rule: &Endpoint,
+    target: &[u8],
+    status: u16,
+    body: &[u8],
+    out: &mut Vec<Report>,
+) -> Option<()> {
+    if (200..300).contains(&status) {
+        read(rule, target, body, out)
+    } else {
+        refused(rule, status, body, out)
     }
 }
 
@@ -320,10 +297,6 @@ fn price(answer: &PriceAnswer<'_>, out: &mut Vec<Report>) {
     }
 }
 
-fn bounded(out: &[Report]) -> Option<()> {
-    (out.len() <= REPORTS_MAX).then_some(())
-}
-
 fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
     serde_json::from_slice(body).ok()
 }
@@ -376,29 +349,6 @@ fn symbol_of(target: &[u8]) -> Option<Option<Symbol>> {
         }
     }
     Some(None)
-}
-
-/// A JSON string, borrowed unless it has escapes.
-#[derive(Debug, Clone)]
-struct Text<'a>(Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Strings;
-        impl<'de> Visitor<'de> for Strings {
-            type Value = Text<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Text(Cow::Borrowed(text)))
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Text(Cow::Owned(text.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(Strings)
-    }
 }
 
 #[derive(Clone, Deserialize)]

@@ -1,5 +1,5 @@
-//! The three signature schemes of Binance: HMAC-SHA256 in hex, Ed25519 and RSA (PKCS#1 v1.5, SHA-256) in base64. A
-//! program's signature is checked here; the real one is made by the caller's keyring and only written down here.
+//! The signature schemes: HMAC-SHA256 in hex or base64, Ed25519 and RSA (PKCS#1 v1.5, SHA-256) in base64. A program's
+//! signature is checked here; the real one is made by the caller's keyring and only written down here.
 
 use crate::error::DecodeError;
 use crate::form::hex;
@@ -61,7 +61,7 @@ impl VerifyKey {
     }
 
     /// Compares in constant time.
-    pub(super) fn verifies(&self, message: &[u8], given: &[u8]) -> bool {
+    pub(crate) fn verifies(&self, message: &[u8], given: &[u8]) -> bool {
         match &self.kind {
             Kind::Hmac(key) => hmac::verify(key, message, given).is_ok(),
             Kind::Public(_, key) => key.verify_sig(message, given).is_ok(),
@@ -77,11 +77,45 @@ pub enum Signature {
     RsaSha256(Vec<u8>),
 }
 
+/// How a venue writes an HMAC. The other signatures are base64 everywhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HmacText {
+    /// In whatever case.
+    Hex,
+    Base64,
+}
+
+/// A signature as it was sent.
+#[derive(Debug, Clone, Copy)]
+pub struct Given<'a> {
+    pub text: &'a str,
+    pub hmac: HmacText,
+    /// It stands in a form: percent-encoding is undone first.
+    pub is_encoded: bool,
+}
+
+/// What stands beside a signature: the real key's id, and the passphrase of venues that have one.
+#[derive(Debug, Clone, Copy)]
+pub struct Credential<'a> {
+    pub api_key: &'a str,
+    pub passphrase: Option<&'a str>,
+}
+
+/// Of venues without passphrases.
+impl<'a> From<&'a str> for Credential<'a> {
+    fn from(api_key: &'a str) -> Self {
+        Self {
+            api_key,
+            passphrase: None,
+        }
+    }
+}
+
 impl Signature {
-    /// The value of the parameter, percent-encoded.
-    pub(super) fn write(&self, out: &mut String) {
-        match self {
-            Self::HmacSha256(tag) => {
+    /// Appends its text.
+    pub(crate) fn push_to(&self, hmac: HmacText, out: &mut String) {
+        match (self, hmac) {
+            (Self::HmacSha256(tag), HmacText::Hex) => {
                 for b in tag {
                     for nibble in [b >> 4, b & 15] {
                         // The digits, then the letters.
@@ -90,24 +124,25 @@ impl Signature {
                     }
                 }
             }
-            Self::Ed25519(bytes) => crate::form::encode_into(out, &base64(bytes)),
-            Self::RsaSha256(bytes) => crate::form::encode_into(out, &base64(bytes)),
+            (Self::HmacSha256(bytes), HmacText::Base64) => out.push_str(&base64(bytes)),
+            (Self::Ed25519(bytes), _) => out.push_str(&base64(bytes)),
+            (Self::RsaSha256(bytes), _) => out.push_str(&base64(bytes)),
         }
     }
 }
 
-/// The bytes of a signature parameter as it was sent, in the form that the key's scheme has.
-pub(super) fn read(key: &VerifyKey, sent: &str) -> Result<Vec<u8>, DecodeError> {
-    if key.scheme() == Scheme::HmacSha256
-        && let Some(tag) = from_hex(sent.as_bytes())
-    {
+/// The bytes of a signature as it was sent, in the form that the key's scheme has.
+pub(crate) fn read(key: &VerifyKey, given: Given<'_>) -> Result<Vec<u8>, DecodeError> {
+    let sent = given.text;
+    let is_hex = key.scheme() == Scheme::HmacSha256 && given.hmac == HmacText::Hex;
+    if is_hex && let Some(tag) = from_hex(sent.as_bytes()) {
         return Ok(tag);
     }
     let mut text = Vec::with_capacity(sent.len());
     let mut rest = sent.bytes();
     while let Some(b) = rest.next() {
         // Base64 has a `+` and no space: here, and only here, a plain `+` is a plus.
-        text.push(if b == b'%' {
+        text.push(if b == b'%' && given.is_encoded {
             match (rest.next().and_then(hex), rest.next().and_then(hex)) {
                 (Some(high), Some(low)) => high << 4 | low,
                 _ => return Err(DecodeError::SignatureMalformed),
@@ -117,7 +152,8 @@ pub(super) fn read(key: &VerifyKey, sent: &str) -> Result<Vec<u8>, DecodeError> 
         });
     }
     let bytes = match key.scheme() {
-        Scheme::HmacSha256 => from_hex(&text),
+        Scheme::HmacSha256 if is_hex => from_hex(&text),
+        Scheme::HmacSha256 => from_base64(&text).filter(|b| b.len() == 32),
         Scheme::Ed25519 => from_base64(&text).filter(|b| b.len() == 64),
         Scheme::RsaSha256 => {
             from_base64(&text).filter(|b| (256..=SIGNATURE_BYTES_MAX).contains(&b.len()))
@@ -199,10 +235,10 @@ pub(crate) fn decode_base64(text: &str) -> Option<Vec<u8>> {
     Some(out)
 }
 
-/// The text of a virtual API key or HMAC secret in the shape that the venue's client libraries accept: 64 letters and
-/// digits, at least 5.9 bits of each random byte.
+/// 64 letters and digits, at least 5.9 bits of each random byte: the text of a virtual HMAC secret, and of most venues'
+/// keys.
 #[must_use]
-pub fn virtual_key_text(random: &[u8; 64]) -> String {
+pub fn letters_and_digits(random: &[u8; 64]) -> String {
     random
         .iter()
         .filter_map(|b| ALPHABET.get(usize::from(b % 62)))
@@ -234,7 +270,7 @@ mod tests {
         for (at, b) in random.iter_mut().enumerate() {
             *b = u8::try_from(at * 4).unwrap();
         }
-        let text = virtual_key_text(&random);
+        let text = letters_and_digits(&random);
         assert!(text.len() == 64 && text.bytes().all(|b| b.is_ascii_alphanumeric()));
     }
 }

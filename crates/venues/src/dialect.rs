@@ -1,0 +1,133 @@
+//! What a catalog cannot say of a venue: where credential, signature and time stand and what they cover, what the fields of
+//! one order mean together, how a refusal is worded, and how an answer is read. One a venue; everything else is shared.
+
+use crate::actions::Named;
+use crate::catalog::{Catalog, Endpoint, Service};
+use crate::error::DecodeError;
+use crate::prepare::{Body, Ready, Unsigned};
+use crate::present::Presented;
+use crate::refusals::RefusalCode;
+use crate::request::RawRequest;
+use crate::signature::{Credential, Signature};
+use portcullis_model::action::{MarketKind, Order, Symbol};
+use portcullis_model::id::EntryId;
+use portcullis_model::refusal::Class;
+use portcullis_model::report::Report;
+use std::borrow::Cow;
+use std::fmt;
+
+/// A venue's own ways.
+pub trait Dialect: fmt::Debug + Send + Sync {
+    /// The venue's name in catalogs, accounts and releases.
+    fn venue(&self) -> &'static str;
+
+    /// Field names that belong to the scheme, which [`Dialect::present`] reads: no catalog field is called so, in whatever
+    /// case, and none passes unnamed.
+    fn scheme_fields(&self) -> &'static [&'static str];
+
+    /// The header, in lower case, that carries the program's key: lanes take turns by it before anything is verified.
+    fn key_header(&self) -> &'static str;
+
+    /// Reads endpoint, credential, signature, time and fields. Nothing is verified yet.
+    fn present<'a>(
+        &self,
+        catalog: &'a Catalog,
+        service: &'a Service,
+        request: &RawRequest<'a>,
+    ) -> Result<Presented<'a>, DecodeError>;
+
+    /// Another message that the venue's client libraries sign for the same request, and a field that makes it ambiguous.
+    fn other_message<'a>(&self, presented: &Presented<'a>) -> Option<(String, Option<&'a str>)> {
+        let _ = presented;
+        None
+    }
+
+    /// An empty value is the same as none: the venue takes it so, and its libraries send it.
+    fn empty_is_absent(&self) -> bool {
+        false
+    }
+
+    /// The id of the order with this number in a request, from letters and digits that are the request's own.
+    fn mint(&self, mint: &str, number: u8) -> String {
+        format!("{mint}-{number}")
+    }
+
+    /// Which market a request is of.
+    fn market(&self, rule: &Endpoint, named: &[Named<'_>]) -> Result<MarketKind, DecodeError> {
+        let _ = named;
+        Ok(rule.market)
+    }
+
+    /// What the fields of one order (or one order list) mean together. `named` are the request's fields, then the
+    /// object's; what the venue would refuse, or might quietly leave out, is refused.
+    fn orders(
+        &self,
+        rule: &Endpoint,
+        named: &[Named<'_>],
+        market: MarketKind,
+        symbol: Symbol,
+    ) -> Result<Vec<Order>, DecodeError>;
+
+    /// Where the fields of a call that is no GET or DELETE stand.
+    fn body(&self) -> Body {
+        Body::Form
+    }
+
+    /// Fields that the scheme puts beside the request's own, before anything is signed.
+    fn stamp(&self, request: &mut Unsigned) {
+        let _ = request;
+    }
+
+    /// The bytes to sign.
+    fn message<'a>(&self, request: &'a Unsigned, api_key: &str) -> Cow<'a, [u8]>;
+
+    /// Places the real key's id and the signature made with it.
+    fn finish(&self, request: Unsigned, credential: Credential<'_>, signature: &Signature)
+    -> Ready;
+
+    /// The gate's no, one code a class.
+    fn refusals(&self) -> &'static [RefusalCode; 11];
+
+    /// A refusal's JSON body.
+    fn refusal_body(&self, row: &RefusalCode, message: &str) -> serde_json::Value;
+
+    /// What the gate answers for a class: HTTP status and body, with the entry that recorded it.
+    fn refuse(&self, class: Class, message: &str, entry: Option<EntryId>) -> (u16, Vec<u8>) {
+        let row = crate::refusals::row(self.refusals(), class);
+        let mut text = format!("{}{message}", row.prefix);
+        if let Some(entry) = entry {
+            text.push_str(&format!(" (entry {entry})"));
+        }
+        let body = self.refusal_body(&row, &text);
+        (row.status, body.to_string().into_bytes())
+    }
+
+    /// What an answer to a request for `target` says. `None`: it cannot be read; what was read before is kept.
+    fn summarize(
+        &self,
+        rule: &Endpoint,
+        target: &[u8],
+        status: u16,
+        body: &[u8],
+        out: &mut Vec<Report>,
+    ) -> Option<()>;
+
+    /// A virtual key's public text, in the shape that the venue's client libraries accept.
+    fn virtual_key(&self, random: &[u8; 64]) -> String {
+        crate::signature::letters_and_digits(random)
+    }
+}
+
+/// The dialects, one a venue.
+static DIALECTS: &[&dyn Dialect] = &[&crate::binance::Binance];
+
+/// The dialect of a venue.
+#[must_use]
+pub fn of(venue: &str) -> Option<&'static dyn Dialect> {
+    DIALECTS.iter().find(|d| d.venue() == venue).copied()
+}
+
+/// Every dialect.
+pub fn all() -> impl Iterator<Item = &'static dyn Dialect> {
+    DIALECTS.iter().copied()
+}

@@ -1,0 +1,46 @@
+//! What venues' answers say, in the words of `model::report`: reading them is the dialects'.
+
+use crate::catalog::Catalog;
+use portcullis_model::report::Report;
+
+/// Reports of one answer at most: a longer list is cut and then says nothing about what is missing.
+pub const REPORTS_MAX: usize = 20_000;
+
+/// What an answer to a request for `target` on `endpoint` (of the compiled-in catalog) says.
+#[must_use]
+pub fn summarize(endpoint: u16, target: &[u8], status: u16, body: &[u8]) -> Vec<Report> {
+    match Catalog::builtin() {
+        Ok(catalog) => catalog.summarize(endpoint, target, status, body),
+        Err(_) => vec![Report::Unreadable],
+    }
+}
+
+impl Catalog {
+    /// What an answer to a request for `target` on `endpoint` says.
+    #[must_use]
+    pub fn summarize(&self, endpoint: u16, target: &[u8], status: u16, body: &[u8]) -> Vec<Report> {
+        let Some((rule, service)) = self
+            .endpoint(endpoint)
+            .and_then(|rule| Some((rule, self.service_of(rule)?)))
+        else {
+            return vec![Report::Unreadable];
+        };
+        let mut out = Vec::new();
+        let read = service
+            .dialect
+            .summarize(rule, target, status, body, &mut out);
+        let all = out.len();
+        out.retain(Report::is_plausible);
+        if read.is_none() || out.len() < all {
+            // What was read before the fault is kept: each report is a fact of its own.
+            out.retain(|r| !matches!(r, Report::OpenOrdersComplete { .. }));
+            out.push(Report::Unreadable);
+        }
+        out
+    }
+}
+
+/// `None` once an answer holds more than is read.
+pub(crate) fn bounded(out: &[Report]) -> Option<()> {
+    (out.len() <= REPORTS_MAX).then_some(())
+}
