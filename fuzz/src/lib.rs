@@ -30,7 +30,7 @@ use portcullis_sim::decimal;
 use portcullis_sim::keys::{Key, Keys, Material};
 use portcullis_sim::strict;
 use portcullis_unseal::seal::Openers;
-use portcullis_venues::{Catalog, Signature, VerifyKey};
+use portcullis_venues::{Asked, Catalog, Signature, VerifyKey};
 use portcullis_venues::{RawRequest, raw_http};
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -145,7 +145,8 @@ pub fn binance_answer(bytes: &[u8]) {
     let endpoint = u16::from_be_bytes([*a, *b]) % 600;
     let status = if *status < 200 { 200 } else { 400 };
     for target in [&b"/api/v3/openOrders?symbol=BTCUSDT"[..], b"/api/v3/order"] {
-        let _ = portcullis_venues::summarize(endpoint, target, status, body);
+        let asked = Asked { target, body: b"" };
+        let _ = portcullis_venues::summarize(endpoint, asked, status, body);
     }
 }
 

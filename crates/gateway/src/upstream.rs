@@ -20,6 +20,7 @@ use portcullis_model::wire::{
 };
 use portcullis_room::control::VenueLimits;
 use portcullis_room::poll::Interest;
+use portcullis_venues::Asked;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -92,6 +93,8 @@ struct Job {
     bytes: Vec<u8>,
     /// Path and query within `bytes`: which symbol a list was asked for.
     target: Range<usize>,
+    /// Where the body begins in `bytes`: which market an order is of, where the answer leaves it out.
+    body: usize,
     /// When its first byte was handed to a connection.
     started_us: u64,
     /// It must not be handed to another connection: it was once, or a halt has asked about it.
@@ -564,7 +567,7 @@ impl Upstream {
             self.counts.hold(hold);
             return self.refuse(send, hold.name(), turn);
         }
-        let (bytes, target) = render(send, &place.facts.name);
+        let (bytes, target, body) = render(send, &place.facts.name);
         let full = place.waiting() >= WAITING_PER_HOST_MAX
             || place.waiting_bytes + bytes.len() > WAITING_BYTES_MAX;
         let job = Job {
@@ -582,6 +585,7 @@ impl Upstream {
             apart,
             bytes,
             target,
+            body,
             started_us: 0,
             retried: false,
         };
@@ -1098,7 +1102,10 @@ impl Upstream {
         let reports = match (job.summarize, self.places.get(job.host)) {
             (true, Some(_)) => crate::venue::summarize(
                 job.endpoint,
-                job.bytes.get(job.target).unwrap_or_default(),
+                Asked {
+                    target: job.bytes.get(job.target).unwrap_or_default(),
+                    body: job.bytes.get(job.body..).unwrap_or_default(),
+                },
                 head.status,
                 &bytes,
             ),
@@ -1640,7 +1647,7 @@ const ADDRESSES_MAX: usize = 16;
 
 /// The bytes of a request, from the parts that the signer made. Nothing in them came from a client as it was.
 /// Gives the place of the target in them, too.
-fn render(send: &Send<'_>, host: &str) -> (Vec<u8>, Range<usize>) {
+fn render(send: &Send<'_>, host: &str) -> (Vec<u8>, Range<usize>, usize) {
     let mut bytes = Vec::with_capacity(512 + send.target.len() + send.body.len());
     bytes.extend_from_slice(send.method.as_bytes());
     bytes.push(b' ');
@@ -1660,8 +1667,9 @@ fn render(send: &Send<'_>, host: &str) -> (Vec<u8>, Range<usize>) {
         let _ = write!(bytes, "Content-Length: {}\r\n", send.body.len());
     }
     bytes.extend_from_slice(b"\r\n");
+    let body = bytes.len();
     bytes.extend_from_slice(send.body);
-    (bytes, target)
+    (bytes, target, body)
 }
 
 fn put_head(

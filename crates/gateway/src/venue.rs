@@ -3,6 +3,7 @@
 
 use portcullis_model::refusal::Class;
 use portcullis_model::report::Report;
+use portcullis_venues::Asked;
 
 /// A gate's own answer in the venue's format: status and JSON body.
 #[must_use]
@@ -13,8 +14,8 @@ pub fn refuse(venue: &str, class: Class, message: &str) -> (u16, Vec<u8>) {
     )
 }
 
-/// What an answer to a request for `target` says, in our words.
+/// What an answer to a request says, in our words.
 #[must_use]
-pub fn summarize(endpoint: u16, target: &[u8], status: u16, body: &[u8]) -> Vec<Report> {
-    portcullis_venues::summarize(endpoint, target, status, body)
+pub fn summarize(endpoint: u16, asked: Asked<'_>, status: u16, body: &[u8]) -> Vec<Report> {
+    portcullis_venues::summarize(endpoint, asked, status, body)
 }

@@ -13,7 +13,7 @@ use portcullis_model::id::Timestamp;
 use portcullis_model::wire::Header;
 use portcullis_venues::RawRequest;
 use portcullis_venues::catalog::Method;
-use portcullis_venues::{Catalog, Signature, VerifyKey};
+use portcullis_venues::{Asked, Catalog, Signature, VerifyKey};
 use std::hint::black_box;
 
 const SECRET: &[u8] = b"pcvs-throwaway-not-a-real-secret-0123456789abcdefghijklmnopqrstu";
@@ -93,7 +93,10 @@ fn stages(c: &mut Criterion) {
         b.iter(|| {
             venue.summarize(
                 endpoint,
-                b"/api/v3/order",
+                Asked {
+                    target: b"/api/v3/order",
+                    body: b"",
+                },
                 200,
                 black_box(ANSWER.as_bytes()),
             )

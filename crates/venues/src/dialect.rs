@@ -9,6 +9,7 @@ use crate::present::Presented;
 use crate::refusals::RefusalCode;
 use crate::request::RawRequest;
 use crate::signature::{Credential, Signature};
+use crate::summary::Asked;
 use portcullis_model::action::{MarketKind, Order, Symbol};
 use portcullis_model::id::EntryId;
 use portcullis_model::refusal::Class;
@@ -102,11 +103,11 @@ pub trait Dialect: fmt::Debug + Send + Sync {
         (row.status, body.to_string().into_bytes())
     }
 
-    /// What an answer to a request for `target` says. `None`: it cannot be read; what was read before is kept.
+    /// What an answer to a request says. `None`: it cannot be read; what was read before is kept.
     fn summarize(
         &self,
         rule: &Endpoint,
-        target: &[u8],
+        asked: Asked<'_>,
         status: u16,
         body: &[u8],
         out: &mut Vec<Report>,

@@ -43,7 +43,7 @@ pub use present::Presented;
 pub use refusals::REFUSAL_HEADER;
 pub use request::{RawHttp, RawRequest, raw_http};
 pub use signature::{Credential, Signature, VerifyKey};
-pub use summary::summarize;
+pub use summary::{Asked, summarize};
 
 impl Catalog {
     /// Reads credential, signature and fields; nothing is verified yet.

@@ -6,19 +6,32 @@ use portcullis_model::report::Report;
 /// Reports of one answer at most: a longer list is cut and then says nothing about what is missing.
 pub const REPORTS_MAX: usize = 20_000;
 
-/// What an answer to a request for `target` on `endpoint` (of the compiled-in catalog) says.
+/// What was sent to the venue, as far as an answer leaves out what it is about.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Asked<'a> {
+    pub target: &'a [u8],
+    pub body: &'a [u8],
+}
+
+/// What an answer to a request on `endpoint` (of the compiled-in catalog) says.
 #[must_use]
-pub fn summarize(endpoint: u16, target: &[u8], status: u16, body: &[u8]) -> Vec<Report> {
+pub fn summarize(endpoint: u16, asked: Asked<'_>, status: u16, body: &[u8]) -> Vec<Report> {
     match Catalog::builtin() {
-        Ok(catalog) => catalog.summarize(endpoint, target, status, body),
+        Ok(catalog) => catalog.summarize(endpoint, asked, status, body),
         Err(_) => vec![Report::Unreadable],
     }
 }
 
 impl Catalog {
-    /// What an answer to a request for `target` on `endpoint` says.
+    /// What an answer to a request on `endpoint` says.
     #[must_use]
-    pub fn summarize(&self, endpoint: u16, target: &[u8], status: u16, body: &[u8]) -> Vec<Report> {
+    pub fn summarize(
+        &self,
+        endpoint: u16,
+        asked: Asked<'_>,
+        status: u16,
+        body: &[u8],
+    ) -> Vec<Report> {
         let Some((rule, service)) = self
             .endpoint(endpoint)
             .and_then(|rule| Some((rule, self.service_of(rule)?)))
@@ -28,7 +41,7 @@ impl Catalog {
         let mut out = Vec::new();
         let read = service
             .dialect
-            .summarize(rule, target, status, body, &mut out);
+            .summarize(rule, asked, status, body, &mut out);
         let all = out.len();
         out.retain(Report::is_plausible);
         if read.is_none() || out.len() < all {

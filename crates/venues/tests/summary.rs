@@ -7,8 +7,8 @@
 )]
 
 use portcullis_model::report::{OrderReport, OrderStatus, Report};
-use portcullis_venues::Catalog;
 use portcullis_venues::catalog::Method;
+use portcullis_venues::{Asked, Catalog};
 
 fn summarize(call: &str, target: &str, status: u16, body: &str) -> Vec<Report> {
     let venue = Catalog::builtin().unwrap();
@@ -16,7 +16,11 @@ fn summarize(call: &str, target: &str, status: u16, body: &str) -> Vec<Report> {
     let (endpoint, _) = venue
         .find("api.binance.com", Method::from_name(method).unwrap(), path)
         .unwrap();
-    venue.summarize(endpoint, target.as_bytes(), status, body.as_bytes())
+    let asked = Asked {
+        target: target.as_bytes(),
+        body: b"",
+    };
+    venue.summarize(endpoint, asked, status, body.as_bytes())
 }
 
 /// One line a report.
@@ -402,7 +406,15 @@ fn broken_answers_do_not_panic() {
         bytes[at] ^= 0x15;
         let venue = Catalog::builtin().unwrap();
         for (endpoint, _) in venue.endpoints() {
-            let _ = venue.summarize(endpoint, b"/?symbol=%", 200, &bytes);
+            let _ = venue.summarize(
+                endpoint,
+                Asked {
+                    target: b"/?symbol=%",
+                    body: b"",
+                },
+                200,
+                &bytes,
+            );
         }
     }
 }

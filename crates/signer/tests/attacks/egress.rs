@@ -7,9 +7,9 @@ use crate::world::{self, Books, Effect};
 use portcullis_model::action::ActionKind;
 use portcullis_model::report::Sent;
 use portcullis_sim::venue::Venue;
-use portcullis_venues::Catalog;
 use portcullis_venues::catalog::FieldRule;
 use portcullis_venues::value::Type;
+use portcullis_venues::{Asked, Catalog};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
@@ -250,8 +250,15 @@ pub static HARVEST: LazyLock<Harvest> = LazyLock::new(|| {
         let (status, body) = world::deliver(&mut venue, &signed, at);
         assert_eq!(status, 200, "{body}");
         let target = &signed.target;
-        let reports =
-            portcullis_venues::summarize(signed.endpoint, target, status, body.as_bytes());
+        let reports = portcullis_venues::summarize(
+            signed.endpoint,
+            Asked {
+                target,
+                body: &signed.body,
+            },
+            status,
+            body.as_bytes(),
+        );
         gate.say(&signed, Sent::Sent, status, reports);
         setup.push((signed, at));
         serde_json::from_str::<serde_json::Value>(&body).unwrap()

@@ -444,8 +444,15 @@ impl Gate {
     /// Delivers, and tells the truth about it.
     pub fn honest(&mut self, signed: &Signed, venue: &mut Venue) -> (u16, String) {
         let (status, body) = world::deliver(venue, signed, now_us());
-        let reports =
-            portcullis_venues::summarize(signed.endpoint, &signed.target, status, body.as_bytes());
+        let reports = portcullis_venues::summarize(
+            signed.endpoint,
+            portcullis_venues::Asked {
+                target: &signed.target,
+                body: &signed.body,
+            },
+            status,
+            body.as_bytes(),
+        );
         self.say(signed, Sent::Sent, status, reports);
         (status, body)
     }

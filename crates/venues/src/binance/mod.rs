@@ -22,6 +22,7 @@ use crate::present::Presented;
 use crate::refusals::RefusalCode;
 use crate::request::RawRequest;
 use crate::signature::{Credential, HmacText, Signature};
+use crate::summary::Asked;
 use portcullis_model::action::{MarketKind, Order, Symbol};
 use portcullis_model::report::Report;
 use std::borrow::Cow;
@@ -106,11 +107,11 @@ impl Dialect for Binance {
     fn summarize(
         &self,
         rule: &Endpoint,
-        target: &[u8],
+        asked: Asked<'_>,
         status: u16,
         body: &[u8],
         out: &mut Vec<Report>,
     ) -> Option<()> {
-        summary::summarize(rule, target, status, body, out)
+        summary::summarize(rule, asked.target, status, body, out)
     }
 }
