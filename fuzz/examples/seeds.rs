@@ -375,7 +375,7 @@ fn messages() {
             frames: 3,
         },
     );
-    wire(14, "gone", &Gone { id });
+    wire(14, "gone", &Gone { connection: 7 });
 }
 
 fn log() {

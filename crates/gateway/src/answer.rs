@@ -24,6 +24,20 @@ pub struct Head {
     framing: Framing,
 }
 
+impl Head {
+    /// Of an answer that came as a WebSocket frame: a status, and a body that is there whole.
+    #[must_use]
+    pub fn of_frame(status: u16) -> Self {
+        Self {
+            status,
+            headers: Headers::default(),
+            length: None,
+            keep_alive: true,
+            framing: Framing::Close,
+        }
+    }
+}
+
 /// Headers in two buffers, names in lower case.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Headers {

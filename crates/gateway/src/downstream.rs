@@ -1,6 +1,14 @@
 //! Ingress without its loop: connections of programs, their requests on the way to the signer, and answers on the way
 //! back. One request is in flight on a connection at a time, so answers are in order; what a client sends ahead waits in
-//! its own bounded buffer. Everything a client can do is bounded here, and costs only the client.
+//! its own bounded buffer. A connection that has changed to WebSocket has many under way ([`socket`]). Everything a client
+//! can do is bounded here, and costs only the client.
+
+mod socket;
+
+pub use socket::{
+    SOCKET_BEHIND_BYTES_MAX, SOCKET_ID_BYTES_MAX, SOCKET_IN_FLIGHT_MAX, SOCKET_QUIET_US_MAX,
+    SOCKET_UNSENT_BYTES_MAX,
+};
 
 use crate::metrics::IngressCounts;
 use crate::neighbour::put;
@@ -10,6 +18,7 @@ use crate::timer;
 use crate::transport::{Received, Transport};
 use crate::venue;
 use crate::watch::Change;
+use crate::websocket;
 use minicbor::bytes::ByteSlice;
 use portcullis_model::id::RequestId;
 use portcullis_model::refusal::Class;
@@ -20,6 +29,7 @@ use portcullis_model::wire::{
 };
 use portcullis_room::poll::Interest;
 use rustls::ServerConfig;
+use socket::Socket;
 use std::collections::HashMap;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -32,7 +42,8 @@ pub const CONNECTIONS_MAX: usize = 16_384;
 const ROOM_MADE: usize = 64;
 /// Requests at the signer and egress at most. The next one is refused, `NotSent`, before anything is recorded.
 pub const IN_FLIGHT_MAX: usize = 4096;
-/// Of these, and of the signer's credits, places that only cancels (`DELETE`) may take.
+/// Of these, and of the signer's credits, places that only cancels (`DELETE`, and frames whose method has `cancel` in it) may
+/// take.
 pub const IN_FLIGHT_RESERVE: usize = 128;
 /// Bytes of requests that the link to the signer has not taken yet, at most; beyond it requests are refused, `NotSent`.
 pub const SIGNER_BYTES_MAX: usize = 4 << 20;
@@ -96,6 +107,8 @@ enum State {
     Ending,
     /// The last answer is out, and what still comes is thrown away.
     Lingering { left: u64 },
+    /// It speaks WebSocket.
+    Open,
 }
 
 #[derive(Debug)]
@@ -117,6 +130,8 @@ struct Connection {
     watched: Option<Interest>,
     /// Answer bytes taken from egress that its window does not know of yet.
     owed: u32,
+    /// It has changed to WebSocket.
+    socket: Option<Box<Socket>>,
 }
 
 /// TLS handshakes begun within a second.
@@ -158,10 +173,23 @@ impl Handshakes {
 }
 
 /// Requests in flight.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Flight {
     key: Key,
     since_us: u64,
+    /// Of a WebSocket's request: its `id` as the program wrote it.
+    id: Option<Box<str>>,
+}
+
+/// A request on its way to the signer.
+struct Asked<'a> {
+    /// The venue host that it is for, if that is not the listener's.
+    host: Option<&'a str>,
+    method: &'a str,
+    target: &'a [u8],
+    headers: Vec<Header<'a>>,
+    body: &'a [u8],
+    own_id: Option<&'a str>,
 }
 
 /// Frames for the neighbours and changes for the poll.
@@ -189,8 +217,14 @@ pub struct Downstream {
     handshakes: Handshakes,
     scratch: Vec<u8>,
     spare: Vec<u8>,
-    /// What is being written to a client; empty in between.
+    /// What is being written to a client.
     out: Vec<u8>,
+    /// A WebSocket's message that is being looked at.
+    text: String,
+    /// Bytes that wait behind WebSockets' messages in parts.
+    behind_bytes: usize,
+    /// WebSockets that have ended, for the other rooms.
+    gone: Vec<Key>,
     /// Bytes in `input` of all connections.
     partial_bytes: usize,
     /// Requests that the signer takes now.
@@ -220,6 +254,9 @@ impl Downstream {
             scratch: vec![0; crate::transport::READ_BYTES_MAX],
             spare: Vec::new(),
             out: Vec::new(),
+            text: String::new(),
+            behind_bytes: 0,
+            gone: Vec::new(),
             partial_bytes: 0,
             credits: 0,
             egress_is_there: false,
@@ -242,9 +279,10 @@ impl Downstream {
     }
 
     /// The room ends: what comes from here on is refused, and an answer is the last of its connection.
-    pub fn no_more(&mut self) {
+    pub fn no_more(&mut self, turn: &mut Turn) {
         self.credits = 0;
         self.is_ending = true;
+        self.leave_sockets(turn);
         for connection in self.connections.values_mut() {
             connection.close = true;
         }
@@ -328,6 +366,7 @@ impl Downstream {
             linger: false,
             watched: None,
             owed: 0,
+            socket: None,
         };
         let key = self.next_key;
         self.next_key += 1;
@@ -342,7 +381,10 @@ impl Downstream {
         let mut idle: Vec<(u64, Key)> = self
             .connections
             .iter()
-            .filter(|(_, c)| c.state == State::Reading && c.input.is_empty())
+            .filter(|(_, c)| match c.socket.as_deref() {
+                None => c.state == State::Reading && c.input.is_empty(),
+                Some(socket) => socket.is_quiet() && !socket.is_used,
+            })
             .map(|(key, c)| (c.since_us, *key))
             .collect();
         if idle.len() > ROOM_MADE {
@@ -374,6 +416,9 @@ impl Downstream {
                 Ok(drained) => {
                     if drained {
                         turn.watch.push(key);
+                        if let Some(socket) = connection.socket.as_deref_mut() {
+                            socket.unsent = 0;
+                        }
                     }
                     // An answer that the client takes, however slowly; a request is on time or not whatever we write.
                     if connection.state != State::Reading {
@@ -410,6 +455,17 @@ impl Downstream {
                 };
                 connection.owed = 0;
                 put(&mut turn.to_egress, kind::WINDOW, &window);
+            }
+            State::Open if connection.owed > 0 => {
+                let owed = std::mem::take(&mut connection.owed);
+                if let Some(seq) = self.writing(key) {
+                    let id = RequestId {
+                        epoch: self.epoch,
+                        seq,
+                    };
+                    let window = Window { id, bytes: owed };
+                    put(&mut turn.to_egress, kind::WINDOW, &window);
+                }
             }
             _ => {}
         }
@@ -473,7 +529,7 @@ impl Downstream {
                 if connection.transport.is_pending() {
                     turn.watch.push(key);
                 }
-                if n > 0 && connection.state != State::Reading {
+                if n > 0 && !matches!(connection.state, State::Reading | State::Open) {
                     // It sends ahead: this much is kept, and the rest stays with the kernel until its answer is out.
                     connection.paused = true;
                     turn.watch.push(key);
@@ -485,7 +541,7 @@ impl Downstream {
             }
             Ok(Received::Closed) => {
                 // A client may end its side and still wait for the answer.
-                if connection.state == State::Reading {
+                if matches!(connection.state, State::Reading | State::Open) {
                     self.end(key);
                 } else {
                     connection.close = true;
@@ -534,6 +590,9 @@ impl Downstream {
     /// Takes whole requests from the front of `input`, one at a time.
     fn requests(&mut self, key: Key, input: &mut Vec<u8>, turn: &mut Turn) {
         while let Some(connection) = self.connections.get(&key) {
+            if connection.state == State::Open {
+                return self.frames(key, input, turn);
+            }
             if connection.state != State::Reading || input.is_empty() {
                 return;
             }
@@ -547,7 +606,10 @@ impl Downstream {
                 }
                 Parse::Complete(mut parsed) => {
                     let length = parsed.length;
-                    self.forward(key, &mut parsed, turn);
+                    match websocket::is_upgrade(&parsed) {
+                        true => self.upgrade(key, &parsed, turn),
+                        false => self.forward(key, &mut parsed, turn),
+                    }
                     input.drain(..length);
                 }
             }
@@ -560,43 +622,11 @@ impl Downstream {
             return;
         };
         connection.close |= parsed.close;
-        let reserve = if parsed.method == "DELETE" {
-            0
-        } else {
-            IN_FLIGHT_RESERVE
-        };
-        let from_source = match connection.source.is_loopback() {
-            true => 0,
-            false => self.by_source.get(&connection.source).copied().unwrap_or(0),
-        };
-        let full = !self.egress_is_there
-            || self.flights.len() + reserve >= IN_FLIGHT_MAX
-            || self.credits <= reserve
-            || from_source >= IN_FLIGHT_PER_SOURCE_MAX
-            || turn.signer_waiting + turn.to_signer.len() >= SIGNER_BYTES_MAX;
-        if full {
+        let source = connection.source;
+        if let Some(why) = self.is_full(source, parsed.method == "DELETE", turn) {
             self.counts.no_credit += 1;
-            let text = match self.credits {
-                0 => "a part of the gate is starting; nothing was sent, try again",
-                _ if !self.egress_is_there => {
-                    "a part of the gate is starting; nothing was sent, try again"
-                }
-                _ => "too many requests are under way in the gate; nothing was sent, try again",
-            };
-            return self.answer_here(key, None, Class::NotAvailable, text, false, turn);
+            return self.answer_here(key, None, Class::NotAvailable, why, false, turn);
         }
-        let seq = self.next_seq;
-        let (v4, v6);
-        let source: &[u8] = match connection.source {
-            IpAddr::V4(address) => {
-                v4 = address.octets();
-                &v4
-            }
-            IpAddr::V6(address) => {
-                v6 = address.octets();
-                &v6
-            }
-        };
         parsed.headers.retain(|(name, _)| {
             !NOT_HANDED_ON
                 .iter()
@@ -618,31 +648,78 @@ impl Downstream {
                 value: (*value).into(),
             });
         }
+        let asked = Asked {
+            host: None,
+            method: parsed.method,
+            target: parsed.target,
+            headers,
+            body: parsed.body,
+            own_id: None,
+        };
+        let Some(seq) = self.hand_on(key, asked, turn) else {
+            self.counts.malformed(Malformed::HeadTooLong);
+            return self.refuse_malformed(key, Malformed::HeadTooLong, turn);
+        };
+        if let Some(connection) = self.connections.get_mut(&key) {
+            connection.state = State::Waiting { seq };
+            connection.since_us = self.now_us;
+        }
+    }
+
+    /// Why there is no room for one more request, if there is none.
+    fn is_full(&self, source: IpAddr, is_cancel: bool, turn: &Turn) -> Option<&'static str> {
+        let reserve = if is_cancel { 0 } else { IN_FLIGHT_RESERVE };
+        let from_source = match source.is_loopback() {
+            true => 0,
+            false => self.by_source.get(&source).copied().unwrap_or(0),
+        };
+        if self.credits == 0 || !self.egress_is_there {
+            return Some("a part of the gate is starting; nothing was sent, try again");
+        }
+        let is_full = self.flights.len() + reserve >= IN_FLIGHT_MAX
+            || self.credits <= reserve
+            || from_source >= IN_FLIGHT_PER_SOURCE_MAX
+            || turn.signer_waiting + turn.to_signer.len() >= SIGNER_BYTES_MAX;
+        is_full
+            .then_some("too many requests are under way in the gate; nothing was sent, try again")
+    }
+
+    /// Frames a request for the signer, and gives its number; `None`: it does not fit a frame.
+    fn hand_on(&mut self, key: Key, asked: Asked<'_>, turn: &mut Turn) -> Option<u64> {
+        let connection = self.connections.get(&key)?;
+        let seq = self.next_seq;
+        let (v4, v6);
+        let source: &[u8] = match connection.source {
+            IpAddr::V4(address) => {
+                v4 = address.octets();
+                &v4
+            }
+            IpAddr::V6(address) => {
+                v6 = address.octets();
+                &v6
+            }
+        };
         let request = Request {
             id: RequestId {
                 epoch: self.epoch,
                 seq,
             },
             connection: key,
-            host: self
-                .listeners
-                .get(usize::from(connection.listener))
-                .map_or("", |listener| listener.host.as_str()),
+            host: asked.host.unwrap_or_else(|| {
+                self.listeners
+                    .get(usize::from(connection.listener))
+                    .map_or("", |listener| listener.host.as_str())
+            }),
             source: source.into(),
-            method: parsed.method,
-            target: parsed.target.into(),
-            headers,
-            body: parsed.body.into(),
+            method: asked.method,
+            target: asked.target.into(),
+            headers: asked.headers,
+            body: asked.body.into(),
         };
-        if wire::frame(&mut turn.to_signer, kind::REQUEST, &request).is_err() {
-            self.counts.malformed(Malformed::HeadTooLong);
-            return self.refuse_malformed(key, Malformed::HeadTooLong, turn);
-        }
+        wire::frame(&mut turn.to_signer, kind::REQUEST, &request).ok()?;
         self.next_seq += 1;
-        self.credits -= 1;
+        self.credits = self.credits.saturating_sub(1);
         self.counts.requests += 1;
-        connection.state = State::Waiting { seq };
-        connection.since_us = self.now_us;
         if !connection.source.is_loopback() {
             *self.by_source.entry(connection.source).or_default() += 1;
         }
@@ -651,8 +728,10 @@ impl Downstream {
             Flight {
                 key,
                 since_us: self.now_us,
+                id: asked.own_id.map(Box::from),
             },
         );
+        Some(seq)
     }
 
     fn refuse_malformed(&mut self, key: Key, malformed: Malformed, turn: &mut Turn) {
@@ -789,6 +868,11 @@ impl Downstream {
         self.less_from(source);
     }
 
+    /// The `id` that a program gave, if it is a WebSocket's request.
+    fn own_id(&self, seq: u64) -> Option<Box<str>> {
+        self.flights.get(&seq)?.id.clone()
+    }
+
     fn less_from(&mut self, source: IpAddr) {
         if let Some(count) = self.by_source.get_mut(&source) {
             *count = count.saturating_sub(1);
@@ -803,8 +887,14 @@ impl Downstream {
         let Some(key) = self.waiting(reply.id) else {
             return;
         };
+        let own_id = self.own_id(reply.id.seq);
         self.landed(reply.id.seq);
         self.counts.replies += 1;
+        if let Some(id) = own_id {
+            let seq = Some(reply.id.seq);
+            self.say_answer(key, seq, &id, reply.status, reply.body, turn);
+            return self.frame_landed(key, turn);
+        }
         self.write_whole(key, reply.status, &reply.headers, reply.body, turn);
     }
 
@@ -814,6 +904,18 @@ impl Downstream {
             return;
         };
         self.counts.answers += 1;
+        if let Some(id) = self.own_id(head.id.seq) {
+            // Egress has taken its own id out of the frame.
+            let mut text = format!("{{\"id\":{id},").into_bytes();
+            text.extend_from_slice(head.body);
+            let (seq, counted) = (head.id.seq, head.body.len());
+            self.say(key, seq, &text, counted, head.last, turn);
+            if head.last {
+                self.landed(seq);
+                self.frame_landed(key, turn);
+            }
+            return;
+        }
         if head.last {
             self.landed(head.id.seq);
             return self.write_whole(key, head.status, &head.headers, head.body, turn);
@@ -861,6 +963,15 @@ impl Downstream {
         let Some(connection) = self.connections.get_mut(&key) else {
             return;
         };
+        if connection.socket.is_some() {
+            let (seq, counted) = (chunk.id.seq, chunk.body.len());
+            self.say(key, seq, chunk.body, counted, chunk.last, turn);
+            if chunk.last {
+                self.landed(seq);
+                self.frame_landed(key, turn);
+            }
+            return;
+        }
         let State::Answering { seq, chunked, left } = connection.state else {
             return;
         };
@@ -911,12 +1022,17 @@ impl Downstream {
         let Some(key) = self.waiting(aborted.id) else {
             return;
         };
+        let own_id = self.own_id(aborted.id.seq);
         self.landed(aborted.id.seq);
         self.counts.aborted += 1;
         let Some(connection) = self.connections.get(&key) else {
             return;
         };
-        if !matches!(connection.state, State::Waiting { .. }) {
+        let is_begun = match &own_id {
+            Some(_) => self.writing(key) == Some(aborted.id.seq),
+            None => !matches!(connection.state, State::Waiting { .. }),
+        };
+        if is_begun {
             return self.end(key);
         }
         let (class, text) = match aborted.sent {
@@ -936,11 +1052,15 @@ impl Downstream {
                 ),
             ),
         };
+        if let Some(id) = own_id {
+            self.refuse_frame(key, &id, class, &text, turn);
+            return self.frame_landed(key, turn);
+        }
         self.answer_here(key, None, class, &text, false, turn);
     }
 
     /// The signer ends connections: a key was revoked, has expired, or is locked.
-    pub fn close(&mut self, close: &Close) {
+    pub fn close(&mut self, close: &Close, turn: &mut Turn) {
         for key in &close.connections {
             let Some(connection) = self.connections.get_mut(key) else {
                 continue;
@@ -954,6 +1074,7 @@ impl Downstream {
                 }
                 State::Ending | State::Lingering { .. } => {}
                 State::Reading => self.end(*key),
+                State::Open => self.close_by_policy(*key, turn),
             }
         }
     }
@@ -988,8 +1109,18 @@ impl Downstream {
             .map(|(seq, flight)| (*seq, flight.key))
             .collect();
         for (seq, key) in flights {
+            let own_id = self.own_id(seq);
             self.landed(seq);
             self.counts.aborted += 1;
+            if let Some(id) = own_id {
+                if self.writing(key) == Some(seq) {
+                    self.end(key);
+                } else {
+                    self.refuse_frame(key, &id, Class::StatusUnknown, RESTARTED, turn);
+                    self.frame_landed(key, turn);
+                }
+                continue;
+            }
             match self
                 .connections
                 .get(&key)
@@ -1015,6 +1146,9 @@ impl Downstream {
         let mut idle_since: Option<u64> = None;
         for (key, connection) in &self.connections {
             let age = now.saturating_sub(connection.since_us);
+            if connection.state == State::Open {
+                continue;
+            }
             if connection.state == State::Reading
                 && connection.input.is_empty()
                 && !connection.transport.is_handshaking()
@@ -1061,11 +1195,31 @@ impl Downstream {
             let text = "no answer within 60 seconds; the request may have reached the exchange, ask for the order";
             self.answer_here(key, None, Class::StatusUnknown, text, false, turn);
         }
-        timer::next_look(
-            now,
-            soon,
-            idle_since.map(|since| since.saturating_add(IDLE_US_MAX)),
-        )
+        let (sockets_soon, sockets_next) = self.tick_sockets(turn);
+        let waited: Vec<u64> = self
+            .flights
+            .iter()
+            .filter(|(_, it)| it.id.is_some() && now.saturating_sub(it.since_us) > ANSWER_US_MAX)
+            .map(|(seq, _)| *seq)
+            .collect();
+        for seq in waited {
+            self.counts.timed_out += 1;
+            let aborted = AnswerAborted {
+                id: RequestId {
+                    epoch: self.epoch,
+                    seq,
+                },
+                sent: Sent::MaybeSent,
+                why: "no answer within 60 seconds".to_owned(),
+            };
+            self.answer_aborted(&aborted, turn);
+        }
+        let idle_ends = idle_since.map(|since| since.saturating_add(IDLE_US_MAX));
+        let first = match (idle_ends, sockets_next) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        timer::next_look(now, soon || sockets_soon, first)
     }
 
     /// Ends a connection. A request of it that is under way goes on; its answer is dropped.
@@ -1079,6 +1233,16 @@ impl Downstream {
             && self.flights.remove(&seq).is_some()
         {
             self.less_from(connection.source);
+        }
+        if let Some(socket) = connection.socket.take() {
+            let before = self.flights.len();
+            self.flights.retain(|_, flight| flight.key != key);
+            if !connection.source.is_loopback() {
+                for _ in self.flights.len()..before {
+                    self.less_from(connection.source);
+                }
+            }
+            self.socket_ended(key, &socket);
         }
         self.counts.connections_open = self.connections.len() as u64;
     }

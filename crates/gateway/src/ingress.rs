@@ -162,6 +162,7 @@ impl Room {
     /// Everything of this turn leaves: one write a neighbour, and the poll is told what changed.
     fn leave(&mut self) {
         loop {
+            self.downstream.farewells(&mut self.turn);
             self.signer.put(&mut self.turn.to_signer);
             self.egress.put(&mut self.turn.to_egress);
             let state = self.signer.flush(&self.poll);
@@ -254,7 +255,7 @@ impl Room {
                 .map(|credit| downstream.credit(credit.frames))
                 .is_ok(),
             kind::CLOSE => wire::message::<Close>(cbor)
-                .map(|close| downstream.close(&close))
+                .map(|close| downstream.close(&close, turn))
                 .is_ok(),
             _ => false,
         });
@@ -375,7 +376,7 @@ impl Room {
             let now = Monotonic::now();
             self.stopping = Some(now.after(Duration::from_micros(STOP_US_MAX)));
             self.listeners.clear();
-            self.downstream.no_more();
+            self.downstream.no_more(&mut self.turn);
             self.timer.within_us(now, STOP_US_MAX / 20);
         }
     }

@@ -28,6 +28,7 @@ pub mod transport;
 pub mod upstream;
 pub mod venue;
 pub mod watch;
+pub mod websocket;
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};

@@ -83,6 +83,10 @@ pub struct IngressCounts {
     pub handshakes_refused: u64,
     /// Times that further TLS connections had to wait for the next second.
     pub handshakes_paused: u64,
+    pub sockets_opened: u64,
+    pub sockets_refused: u64,
+    /// Frames that broke the protocol, or that were no request.
+    pub sockets_malformed: u64,
     pub took: Latency,
 }
 
@@ -119,6 +123,16 @@ impl IngressCounts {
             "portcullis_ingress_handshake_pauses_total",
             "Times that further TLS connections had to wait for the next second.",
             &[("", self.handshakes_paused)],
+        );
+        counter(
+            &mut out,
+            "portcullis_ingress_websockets_total",
+            "Handshakes and frames of programs' WebSockets, by what became of them.",
+            &[
+                ("{result=\"opened\"}", self.sockets_opened),
+                ("{result=\"refused\"}", self.sockets_refused),
+                ("{result=\"malformed_frame\"}", self.sockets_malformed),
+            ],
         );
         gauge(
             &mut out,
@@ -193,6 +207,9 @@ pub struct EgressCounts {
     pub connections_in_vain: u64,
     pub answers_broken: u64,
     pub answers_dropped: u64,
+    pub sockets_opened: u64,
+    /// Messages on WebSockets that answer nothing that is under way.
+    pub frames_unasked: u64,
     pub took: Latency,
 }
 
@@ -260,6 +277,7 @@ impl EgressCounts {
                 ("{result=\"made\"}", self.connections_made),
                 ("{result=\"failed\"}", self.connections_failed),
                 ("{result=\"in_vain\"}", self.connections_in_vain),
+                ("{result=\"websocket\"}", self.sockets_opened),
             ],
         );
         counter(
@@ -269,6 +287,7 @@ impl EgressCounts {
             &[
                 ("{why=\"broken\"}", self.answers_broken),
                 ("{why=\"dropped\"}", self.answers_dropped),
+                ("{why=\"unasked\"}", self.frames_unasked),
             ],
         );
         self.took.write(

@@ -2,6 +2,13 @@
 //! at most once: from the moment a byte of it may have left, it is only ever asked about. What happens to each job ends in
 //! exactly one [`Outcome`], which is queued before the answer is.
 
+mod sockets;
+
+pub use sockets::{
+    FRAMES_PER_SOCKET, FRAMES_PER_SOCKET_MAX, SOCKET_AGE_US_MAX, SOCKET_IDLE_US_MAX,
+    SOCKETS_PER_HOST_MAX,
+};
+
 use crate::answer::{self, Body, Broken, Head};
 use crate::budget::{Ask, Budgets, Hold, MINUTE_US};
 use crate::metrics::EgressCounts;
@@ -23,6 +30,7 @@ use portcullis_room::poll::Interest;
 use portcullis_venues::Asked;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
+use sockets::Socket;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::Write;
 use std::net::SocketAddr;
@@ -164,6 +172,8 @@ struct Place {
     failed_us: u64,
     /// Not before this is a connection tried again.
     retry_us: u64,
+    /// WebSocket is spoken with it.
+    speaks_frames: bool,
     /// By lane, served in lane order.
     waiting: [VecDeque<Job>; 6],
     waiting_bytes: usize,
@@ -276,7 +286,13 @@ pub struct Upstream {
     /// Requests taken when the limits were told last.
     told_at: u64,
     connections: Table<Connection>,
+    /// Connections that speak WebSocket.
+    sockets: Table<Socket>,
     next_key: Key,
+    /// The number in the id of the next frame.
+    next_frame: u64,
+    /// A frame that is being written.
+    out: Vec<u8>,
     /// Which connection carries the answer of a request, for windows.
     streams: HashMap<RequestId, Key>,
     held: HashMap<RequestId, Held>,
@@ -299,7 +315,10 @@ impl Upstream {
             before,
             told_at: 0,
             connections: Table::default(),
+            sockets: Table::default(),
             next_key: first_key,
+            next_frame: 1,
+            out: Vec::new(),
             streams: HashMap::new(),
             held: HashMap::new(),
             held_bytes: 0,
@@ -344,7 +363,9 @@ impl Upstream {
             .iter()
             .flat_map(|place| &place.waiting)
             .flatten();
+        let frames = self.sockets.values().flat_map(|it| it.jobs.values());
         let under_way = self.connections.values().filter_map(|it| it.job.as_ref());
+        let under_way = under_way.chain(frames);
         let held: HashSet<RequestId> = waiting
             .chain(under_way)
             .map(|job| job.id)
@@ -430,6 +451,12 @@ impl Upstream {
             .filter(|(_, connection)| gone(connection.host))
             .map(|(key, _)| *key)
             .collect();
+        let sockets: Vec<Key> = self
+            .sockets
+            .iter()
+            .filter(|(_, socket)| gone(socket.host))
+            .map(|(key, _)| *key)
+            .collect();
         let jobs: Vec<Job> = old.iter_mut().flatten().flat_map(Place::take_all).collect();
         self.places = places;
         self.roots = match made {
@@ -444,6 +471,25 @@ impl Upstream {
                 }
             }
             self.drop_connection(key, "release_changed", turn);
+        }
+        for key in sockets {
+            if let Some(socket) = self.sockets.get_mut(&key) {
+                socket.host = usize::MAX;
+                for job in socket.jobs.values_mut() {
+                    job.host = usize::MAX;
+                }
+            }
+            self.drop_socket(key, "release_changed", turn);
+        }
+        for socket in self.sockets.values_mut() {
+            socket.host = moved
+                .get(socket.host)
+                .copied()
+                .flatten()
+                .unwrap_or(usize::MAX);
+            for job in socket.jobs.values_mut() {
+                job.host = socket.host;
+            }
         }
         for connection in self.connections.values_mut() {
             connection.host = moved
@@ -512,6 +558,7 @@ impl Upstream {
             in_vain: 0,
             failed_us: 0,
             retry_us: 0,
+            speaks_frames: false,
             waiting: Default::default(),
             waiting_bytes: 0,
             budgets,
@@ -567,7 +614,22 @@ impl Upstream {
             self.counts.hold(hold);
             return self.refuse(send, hold.name(), turn);
         }
-        let (bytes, target, body) = render(send, &place.facts.name);
+        let is_frame = send.method == wire::FRAME_METHOD;
+        if is_frame != place.speaks_frames {
+            if place.connections > 0 || place.waiting() > 0 {
+                // A host speaks one or the other.
+                return self.refuse(send, "no_such_host", turn);
+            }
+            place.speaks_frames = is_frame;
+        }
+        let (bytes, target, body) = match is_frame {
+            true => (
+                [&send.target[..], &send.body[..]].concat(),
+                0..send.target.len(),
+                send.target.len(),
+            ),
+            false => render(send, &place.facts.name),
+        };
         let full = place.waiting() >= WAITING_PER_HOST_MAX
             || place.waiting_bytes + bytes.len() > WAITING_BYTES_MAX;
         let job = Job {
@@ -613,6 +675,12 @@ impl Upstream {
 
     /// Gives waiting jobs to idle connections, and makes connections for the rest.
     fn serve(&mut self, host: usize, turn: &mut Turn) {
+        if self.places.get(host).is_some_and(|it| it.speaks_frames) {
+            if self.has_addresses(host, turn) {
+                self.serve_frames(host, turn);
+            }
+            return;
+        }
         loop {
             let Some(place) = self.places.get_mut(host) else {
                 return;
@@ -632,40 +700,19 @@ impl Upstream {
             };
             self.fail(job, Sent::NotSent, why, turn);
         }
-        let Some(place) = self.places.get_mut(host) else {
+        let Some(place) = self.places.get(host) else {
             return;
         };
         let waiting = place.waiting();
-        if place.addresses.is_empty() {
-            // The look-up is asked for once; its answer, or a second, ends the wait.
-            if self.now_us.saturating_sub(place.looked_up_us) > LOOK_UP_US_MAX {
-                place.looked_up_us = self.now_us;
-                turn.resolve.push(place.facts.address.clone());
-                self.unreachable(host, "address_unknown", turn);
-            }
+        if !self.has_addresses(host, turn) {
             return;
         }
-        while let Some(place) = self.places.get_mut(host)
+        while let Some(place) = self.places.get(host)
             && place.connecting.saturating_sub(place.slow) < place.tries(waiting)
             && place.connections < CONNECTIONS_PER_HOST_MAX
         {
-            if place.retry_us > self.now_us {
-                if place.connections > 0 {
-                    return;
-                }
-                if place.in_vain > 1 {
-                    for job in place.take_all() {
-                        self.counts.held_connections += 1;
-                        self.fail(job, Sent::NotSent, "connections_fail", turn);
-                    }
-                    return;
-                }
-            }
-            if !place.is_literal
-                && self.now_us.saturating_sub(place.looked_up_us) > ADDRESSES_FRESH_US
-            {
-                place.looked_up_us = self.now_us;
-                turn.resolve.push(place.facts.address.clone());
+            if !self.may_connect(host, turn) {
+                return;
             }
             if let Err(why) = self.connect(host, turn) {
                 self.in_vain(host, self.now_us);
@@ -675,7 +722,47 @@ impl Upstream {
         }
     }
 
-    fn connect(&mut self, host: usize, turn: &mut Turn) -> Result<(), String> {
+    /// Whether a host's addresses are known. If not, the look-up is asked for once; its answer, or a second, ends the wait.
+    fn has_addresses(&mut self, host: usize, turn: &mut Turn) -> bool {
+        let Some(place) = self.places.get_mut(host) else {
+            return false;
+        };
+        let is_known = !place.addresses.is_empty();
+        if !is_known && self.now_us.saturating_sub(place.looked_up_us) > LOOK_UP_US_MAX {
+            place.looked_up_us = self.now_us;
+            turn.resolve.push(place.facts.address.clone());
+            self.unreachable(host, "address_unknown", turn);
+        }
+        is_known
+    }
+
+    /// Whether another connection may be tried now. Jobs that could wait for nothing else are `NotSent`.
+    fn may_connect(&mut self, host: usize, turn: &mut Turn) -> bool {
+        let Some(place) = self.places.get_mut(host) else {
+            return false;
+        };
+        if place.retry_us > self.now_us {
+            if place.connections > 0 {
+                return false;
+            }
+            if place.in_vain > 1 {
+                for job in place.take_all() {
+                    self.counts.held_connections += 1;
+                    self.fail(job, Sent::NotSent, "connections_fail", turn);
+                }
+                return false;
+            }
+        }
+        if !place.is_literal && self.now_us.saturating_sub(place.looked_up_us) > ADDRESSES_FRESH_US
+        {
+            place.looked_up_us = self.now_us;
+            turn.resolve.push(place.facts.address.clone());
+        }
+        true
+    }
+
+    /// Begins a connection to a host, and counts it.
+    fn dial(&mut self, host: usize) -> Result<Transport, String> {
         let place = self.places.get_mut(host).ok_or("no_such_host")?;
         let address = place
             .addresses
@@ -691,11 +778,16 @@ impl Upstream {
             .map_err(|e| e.to_string())?;
         place.connections += 1;
         place.connecting += 1;
+        self.counts.connections_made += 1;
+        Ok(Transport::tls(socket, tls.into()))
+    }
+
+    fn connect(&mut self, host: usize, turn: &mut Turn) -> Result<(), String> {
+        let transport = self.dial(host)?;
         let key = self.next_key;
         self.next_key += 1;
-        self.counts.connections_made += 1;
         let connection = Connection {
-            transport: Transport::tls(socket, tls.into()),
+            transport,
             host,
             job: None,
             reading: Reading::Head,
@@ -745,6 +837,9 @@ impl Upstream {
 
     /// The loop says that a connection can be read from, written to, or both.
     pub fn ready(&mut self, key: Key, readable: bool, writable: bool, turn: &mut Turn) {
+        if self.is_socket(key) {
+            return self.socket_ready(key, readable, writable, turn);
+        }
         if writable
             && let Some(connection) = self.connections.get_mut(&key)
             && (connection.transport.is_pending() || !connection.ready)
@@ -908,21 +1003,16 @@ impl Upstream {
                 place
                     .budgets
                     .refused(apart, head.status, after, self.now_us);
-                self.counts.venue_waits += 1;
-                turn.limits = true;
-                turn.lines.push(Line::AskedToWait {
-                    host: place.facts.name.clone(),
-                    status: head.status,
-                    wait_us: place
-                        .budgets
-                        .of(apart)
-                        .banned_until_us()
-                        .saturating_sub(self.now_us),
-                });
-                let venue = place.venue(connection.host, self.now_us);
-                put(&mut turn.to_signer, kind::VENUE, &venue);
+                let host = connection.host;
+                self.asked_to_wait(host, apart, head.status, turn);
             }
         }
+        let Some(connection) = self.connections.get_mut(&key) else {
+            return Ok(());
+        };
+        let Some(job) = connection.job.as_mut() else {
+            return Ok(());
+        };
         let body = Body::new(&head);
         let hold = (job.summarize
             || body.is_done()
@@ -946,6 +1036,26 @@ impl Upstream {
         };
         self.start_stream(key, &head, body, Vec::new(), reports, turn);
         Ok(())
+    }
+
+    /// A venue has asked us to wait: the signer, an operator and the next run are told.
+    fn asked_to_wait(&mut self, host: usize, apart: Option<u16>, status: u16, turn: &mut Turn) {
+        let Some(place) = self.places.get_mut(host) else {
+            return;
+        };
+        self.counts.venue_waits += 1;
+        turn.limits = true;
+        turn.lines.push(Line::AskedToWait {
+            host: place.facts.name.clone(),
+            status,
+            wait_us: place
+                .budgets
+                .of(apart)
+                .banned_until_us()
+                .saturating_sub(self.now_us),
+        });
+        let venue = place.venue(host, self.now_us);
+        put(&mut turn.to_signer, kind::VENUE, &venue);
     }
 
     /// Bytes of answers that arrive and are held until they are whole.
@@ -1466,6 +1576,8 @@ impl Upstream {
                 under_way.extend(job.entry);
             }
         }
+        let frames = self.frames_under_way(is_asked);
+        under_way.extend(frames);
         let discarded: Vec<EntryId> = dropped.iter().filter_map(|job| job.entry).collect();
         let done = discard
             .entries
@@ -1501,6 +1613,8 @@ impl Upstream {
         for place in &mut self.places {
             place.slow = 0;
         }
+        let (sockets_soon, sockets_next) = self.tick_sockets(turn);
+        soon |= sockets_soon;
         for (key, connection) in &self.connections {
             let age = now.saturating_sub(connection.since_us);
             match (&connection.job, &connection.reading) {
@@ -1562,11 +1676,12 @@ impl Upstream {
             self.serve(at, turn);
             soon |= self.places.get(at).is_some_and(|place| place.waiting() > 0);
         }
-        timer::next_look(
-            now,
-            soon,
-            idle_since.map(|since| since.saturating_add(IDLE_US_MAX)),
-        )
+        let idle_ends = idle_since.map(|since| since.saturating_add(IDLE_US_MAX));
+        let first = match (idle_ends, sockets_next) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+        timer::next_look(now, soon, first)
     }
 
     /// The link to ingress has room again: answers that waited for it go on.
@@ -1593,6 +1708,9 @@ impl Upstream {
 
     /// What the poll should watch a connection for, if that is not what it watches it for.
     pub fn change(&mut self, key: Key) -> Option<Change<'_>> {
+        if self.is_socket(key) {
+            return self.socket_change(key);
+        }
         let connection = self.connections.get_mut(&key)?;
         let writes = connection.transport.is_pending() || !connection.ready;
         let socket = connection.transport.socket();
@@ -1601,16 +1719,18 @@ impl Upstream {
 
     /// The poll does not take it.
     pub fn unwatchable(&mut self, key: Key, turn: &mut Turn) {
+        self.drop_socket(key, "cannot_be_watched", turn);
         self.drop_connection(key, "cannot_be_watched", turn);
     }
 
     #[must_use]
     pub fn load(&self) -> Load {
         let busy = |connection: &&Connection| connection.job.is_some();
+        let frames: usize = self.sockets.values().map(|it| it.jobs.len()).sum();
         Load {
-            connections: self.connections.len(),
+            connections: self.connections.len() + self.sockets.len(),
             waiting: self.places.iter().map(Place::waiting).sum(),
-            under_way: self.connections.values().filter(busy).count(),
+            under_way: self.connections.values().filter(busy).count() + frames,
         }
     }
 
@@ -1626,7 +1746,9 @@ impl Upstream {
     /// Every request has its outcome, and every answer is handed over.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.held.is_empty() && !self.connections.values().any(|c| c.job.is_some())
+        self.held.is_empty()
+            && !self.connections.values().any(|c| c.job.is_some())
+            && self.sockets.values().all(|it| it.jobs.is_empty())
     }
 }
 

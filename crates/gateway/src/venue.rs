@@ -4,6 +4,9 @@
 use portcullis_model::refusal::Class;
 use portcullis_model::report::Report;
 use portcullis_venues::Asked;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
 
 /// A gate's own answer in the venue's format: status and JSON body.
 #[must_use]
@@ -18,4 +21,154 @@ pub fn refuse(venue: &str, class: Class, message: &str) -> (u16, Vec<u8>) {
 #[must_use]
 pub fn summarize(endpoint: u16, asked: Asked<'_>, status: u16, body: &[u8]) -> Vec<Report> {
     portcullis_venues::summarize(endpoint, asked, status, body)
+}
+
+/// What is spoken on a WebSocket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Speaks {
+    /// Requests with an `id`, and one answer to each.
+    Api,
+    /// Subscriptions of public data, and what they bring.
+    Streams,
+}
+
+/// What a venue speaks on a WebSocket that is opened with this target, and which of its hosts does; `None`: nothing.
+#[must_use]
+pub fn socket(venue: &str, target: &[u8]) -> Option<(Speaks, &'static str)> {
+    match (venue, target) {
+        ("binance", b"/ws-api/v3") => Some((Speaks::Api, "ws-api.binance.com")),
+        _ => None,
+    }
+}
+
+/// A message of a venue on a WebSocket.
+#[derive(Debug, Default)]
+pub struct Frame<'a> {
+    /// The number in the id that we gave the request.
+    pub number: Option<u64>,
+    pub status: u16,
+    /// What a REST call's body would be.
+    pub body: &'a str,
+    /// The message without its id and its opening brace: what follows the program's own id.
+    pub rest: Cow<'a, str>,
+    /// The venue's counts.
+    pub weight_1m: Option<u64>,
+    pub orders_10s: Option<u64>,
+    /// The venue asks to wait until then.
+    pub retry_at_ms: Option<u64>,
+    /// An error that names no request.
+    pub is_about_connection: bool,
+    /// The venue will end the connection soon.
+    pub is_farewell: bool,
+}
+
+/// Reads a message of a venue. `None`: it is none of those that we know.
+#[must_use]
+pub fn frame<'a>(venue: &str, text: &'a str) -> Option<Frame<'a>> {
+    let _ = venue;
+    let said: Said<'_> = serde_json::from_str(text).ok()?;
+    if let Some(event) = said.event {
+        return Some(Frame {
+            is_farewell: event.e == "serverShutdown",
+            ..Frame::default()
+        });
+    }
+    let id = said.id.map_or("null", RawValue::get);
+    let number = id
+        .strip_prefix('"')
+        .and_then(|id| id.strip_suffix('"'))
+        .and_then(|digits| u64::from_str_radix(digits, 16).ok());
+    let (name, body) = match (said.result, said.error) {
+        (Some(result), None) => ("result", result.get()),
+        (None, Some(error)) => ("error", error.get()),
+        _ => return None,
+    };
+    let status = said.status?;
+    // As the venue writes it, or else the same members in its order.
+    let as_written = text
+        .strip_prefix("{\"id\":")
+        .and_then(|rest| rest.strip_prefix(id))
+        .and_then(|rest| rest.strip_prefix(','));
+    let rest = match as_written {
+        Some(rest) => Cow::Borrowed(rest),
+        None => {
+            let mut rest = format!("\"status\":{status},\"{name}\":{body}");
+            if let Some(limits) = said.rate_limits {
+                rest.push_str(",\"rateLimits\":");
+                rest.push_str(limits.get());
+            }
+            rest.push('}');
+            Cow::Owned(rest)
+        }
+    };
+    let limits: Vec<RateLimit<'_>> = said
+        .rate_limits
+        .and_then(|limits| serde_json::from_str(limits.get()).ok())
+        .unwrap_or_default();
+    let count = |kind: &str, interval: &str, number: u64| {
+        limits
+            .iter()
+            .find(|it| {
+                it.rate_limit_type == kind && it.interval == interval && it.interval_num == number
+            })
+            .map(|it| it.count)
+    };
+    let failed: Option<Failed> = said
+        .error
+        .and_then(|error| serde_json::from_str(error.get()).ok());
+    Some(Frame {
+        number,
+        status,
+        body,
+        rest,
+        weight_1m: count("REQUEST_WEIGHT", "MINUTE", 1),
+        orders_10s: count("ORDERS", "SECOND", 10),
+        retry_at_ms: failed.and_then(|failed| failed.data?.retry_after),
+        is_about_connection: number.is_none() && name == "error",
+        is_farewell: false,
+    })
+}
+
+#[derive(Deserialize)]
+struct Said<'a> {
+    #[serde(borrow, default)]
+    id: Option<&'a RawValue>,
+    #[serde(default)]
+    status: Option<u16>,
+    #[serde(borrow, default)]
+    result: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    error: Option<&'a RawValue>,
+    #[serde(borrow, default, rename = "rateLimits")]
+    rate_limits: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    event: Option<EventHead<'a>>,
+}
+
+#[derive(Deserialize)]
+struct EventHead<'a> {
+    #[serde(borrow)]
+    e: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RateLimit<'a> {
+    #[serde(borrow)]
+    rate_limit_type: Cow<'a, str>,
+    #[serde(borrow)]
+    interval: Cow<'a, str>,
+    interval_num: u64,
+    count: u64,
+}
+
+#[derive(Deserialize)]
+struct Failed {
+    data: Option<FailedData>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FailedData {
+    retry_after: Option<u64>,
 }

@@ -41,6 +41,9 @@ pub const ANSWER_WINDOW_BYTES: u32 = 131_072;
 /// An answer that the signer needs a summary of is held whole up to this; a longer one is `Unreadable` and streamed.
 pub const SUMMARY_BYTES_MAX: usize = 4 << 20;
 
+/// The method of a request that is a WebSocket's text frame: its body is the frame, its target where the WebSocket was opened.
+pub const FRAME_METHOD: &str = "WS";
+
 /// Kinds of frames. One space for all links, so that a frame on the wrong link is refused.
 pub mod kind {
     pub const HELLO: u8 = 1;
@@ -162,11 +165,11 @@ pub struct Header<'b> {
     pub value: &'b ByteSlice,
 }
 
-/// The program is gone; what is not yet decided may be dropped.
+/// A program's WebSocket has ended, and with it its session and its subscriptions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct Gone {
     #[n(0)]
-    pub id: RequestId,
+    pub connection: u64,
 }
 
 /// The signer's own answer to a request (a refusal, or an answer kept from before).

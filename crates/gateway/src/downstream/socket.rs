@@ -1,0 +1,601 @@
+//! Programs' WebSocket connections. A frame of text is a request like any other: it goes to the signer with the method
+//! `WS`, the target of the connection and the text as body, many at a time and each with its own place; its answer is a
+//! frame that bears the id that the program gave. Answers that come in parts are written as fragments of one message, and
+//! what comes meanwhile waits behind them, bounded.
+//!
+//! A program that reads slowly, sends half a frame and no more, or breaks the protocol loses its own connection.
+
+use super::{Asked, Downstream, Key, REQUEST_US_MAX, State};
+use crate::request;
+use crate::venue::{self, Speaks};
+use crate::websocket::{self, Decoder, Event, From, Kind, Violation};
+use portcullis_model::refusal::Class;
+use portcullis_model::wire::{ANSWER_WINDOW_BYTES, BODY_BYTES_MAX, FRAME_METHOD, Gone, kind};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::io::Write;
+
+/// Requests of one WebSocket under way at most; at the bound nothing more is read from it until an answer is out.
+pub const SOCKET_IN_FLIGHT_MAX: usize = 256;
+/// A request's `id` at most, as the program wrote it; a longer one is refused.
+pub const SOCKET_ID_BYTES_MAX: usize = 256;
+/// Bytes for one WebSocket that its program has not taken, at most; beyond it the connection ends.
+pub const SOCKET_UNSENT_BYTES_MAX: usize = 1 << 20;
+/// Bytes that wait behind messages in parts, over all connections; beyond it the connection that adds to them ends.
+pub const SOCKET_BEHIND_BYTES_MAX: usize = 32 << 20;
+/// A WebSocket that nothing came from for this long is asked whether it is there, and ended after as long again.
+pub const SOCKET_QUIET_US_MAX: u64 = 180_000_000;
+
+/// The close codes that we say ourselves.
+const GOING_AWAY: u16 = 1001;
+const POLICY: u16 = 1008;
+
+/// A connection that has changed to WebSocket.
+#[derive(Debug)]
+pub(super) struct Socket {
+    speaks: Speaks,
+    /// Of the opening request.
+    target: Box<[u8]>,
+    /// The venue host that its frames are for.
+    host: &'static str,
+    decoder: Decoder,
+    /// What `partial_bytes` counts of the decoder.
+    pub(super) kept: usize,
+    in_flight: usize,
+    /// The message that is being written in parts.
+    writing: Option<u64>,
+    /// What waits behind it.
+    behind: VecDeque<Behind>,
+    /// Bytes sent since the program had taken all.
+    pub(super) unsent: usize,
+    /// When something came last.
+    heard_us: u64,
+    /// Since when a message is there in part.
+    partial_us: Option<u64>,
+    is_asked: bool,
+    /// It has had an answer: it is not pushed out for others.
+    pub(super) is_used: bool,
+    /// It ends when its answers are out.
+    is_leaving: bool,
+}
+
+#[derive(Debug)]
+struct Behind {
+    seq: u64,
+    bytes: Vec<u8>,
+    is_whole: bool,
+}
+
+impl Socket {
+    /// Nothing of it is under way.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.in_flight == 0 && self.partial_us.is_none()
+    }
+
+    fn behind_bytes(&self) -> usize {
+        self.behind.iter().map(|it| it.bytes.len()).sum()
+    }
+}
+
+/// What ingress itself reads of a frame. The rest is the signer's.
+#[derive(Deserialize)]
+struct FrameHead<'a> {
+    #[serde(borrow, default)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    method: Option<Cow<'a, str>>,
+}
+
+impl Downstream {
+    /// A request that asks to change to WebSocket.
+    pub(super) fn upgrade(
+        &mut self,
+        key: Key,
+        parsed: &request::Request<'_>,
+        turn: &mut super::Turn,
+    ) {
+        let Some(connection) = self.connections.get_mut(&key) else {
+            return;
+        };
+        let venue = self
+            .listeners
+            .get(usize::from(connection.listener))
+            .map_or("", |listener| listener.venue.as_str());
+        let checked = match venue::socket(venue, parsed.target) {
+            Some(spoken) => websocket::accept(parsed).map(|accept| (spoken, accept)),
+            None => Err((404, "no WebSocket is spoken at this path")),
+        };
+        let ((speaks, host), accept) = match checked {
+            Ok(checked) => checked,
+            Err((status, text)) => {
+                self.counts.sockets_refused += 1;
+                return self.answer_here(key, Some(status), Class::BadRequest, text, true, turn);
+            }
+        };
+        self.out.clear();
+        // Writing into a `Vec` cannot fail.
+        let _ = write!(
+            self.out,
+            "HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\n\
+             sec-websocket-accept: {accept}\r\n\r\n"
+        );
+        connection.socket = Some(Box::new(Socket {
+            speaks,
+            target: parsed.target.into(),
+            host,
+            decoder: Decoder::new(From::Program, BODY_BYTES_MAX),
+            kept: 0,
+            in_flight: 0,
+            writing: None,
+            behind: VecDeque::new(),
+            unsent: 0,
+            heard_us: self.now_us,
+            partial_us: None,
+            is_asked: false,
+            is_used: false,
+            is_leaving: connection.close,
+        }));
+        connection.state = State::Open;
+        connection.since_us = self.now_us;
+        self.counts.sockets_opened += 1;
+        self.send_out(key, turn);
+    }
+
+    /// Writes `self.out` to a WebSocket.
+    fn send_out(&mut self, key: Key, turn: &mut super::Turn) {
+        let Some(connection) = self.connections.get_mut(&key) else {
+            return;
+        };
+        let was_pending = connection.transport.is_pending();
+        if connection.transport.send(&self.out).is_err() {
+            return self.end(key);
+        }
+        let is_pending = connection.transport.is_pending();
+        let Some(socket) = connection.socket.as_deref_mut() else {
+            return;
+        };
+        socket.unsent = match is_pending {
+            true => socket.unsent + self.out.len(),
+            false => 0,
+        };
+        if is_pending && !was_pending {
+            connection.since_us = self.now_us;
+            turn.watch.push(key);
+        }
+        if socket.unsent > SOCKET_UNSENT_BYTES_MAX {
+            self.counts.slow_clients += 1;
+            return self.end(key);
+        }
+        self.drained(key, turn);
+    }
+
+    /// Takes whole frames from `input`, and leaves the rest in it.
+    pub(super) fn frames(&mut self, key: Key, input: &mut Vec<u8>, turn: &mut super::Turn) {
+        let mut text = std::mem::take(&mut self.text);
+        let mut at = 0;
+        loop {
+            let Some(connection) = self.connections.get_mut(&key) else {
+                at = input.len();
+                break;
+            };
+            let Some(socket) = connection.socket.as_deref_mut() else {
+                break;
+            };
+            if connection.state != State::Open || socket.is_leaving {
+                // It has been told that it ends; what it still says is not heard.
+                at = input.len();
+                break;
+            }
+            if socket.in_flight >= SOCKET_IN_FLIGHT_MAX {
+                if !connection.paused {
+                    connection.paused = true;
+                    turn.watch.push(key);
+                }
+                break;
+            }
+            let before = at;
+            let event = socket.decoder.next(input, &mut at);
+            if at > before {
+                socket.heard_us = self.now_us;
+                socket.is_asked = false;
+            }
+            match event {
+                Ok(None) => break,
+                Ok(Some(Event::Text(said))) => {
+                    text.clear();
+                    text.push_str(said);
+                    self.frame(key, &text, turn);
+                }
+                Ok(Some(Event::Ping(payload))) => {
+                    self.out.clear();
+                    websocket::push(&mut self.out, Kind::Pong, true, payload, None);
+                    self.send_out(key, turn);
+                }
+                Ok(Some(Event::Pong)) => {}
+                Ok(Some(Event::Close(code))) => {
+                    self.close_socket(key, code.unwrap_or(1000), "", turn);
+                }
+                Err(violation) => {
+                    self.violated(key, violation, turn);
+                }
+            }
+        }
+        input.drain(..at.min(input.len()));
+        let kept_before = match self.connections.get_mut(&key) {
+            Some(connection) => connection.socket.as_deref_mut().map(|socket| {
+                let is_partial = !input.is_empty() || socket.decoder.is_within();
+                let is_paused = connection.paused;
+                socket.partial_us =
+                    (is_partial && !is_paused).then(|| socket.partial_us.unwrap_or(self.now_us));
+                let before = std::mem::replace(&mut socket.kept, socket.decoder.kept());
+                (before, socket.kept)
+            }),
+            None => None,
+        };
+        if let Some((before, now)) = kept_before {
+            self.partial_bytes = self.partial_bytes.saturating_sub(before) + now;
+        }
+        if text.capacity() <= super::SPARE_BYTES_MAX {
+            self.text = text;
+        }
+    }
+
+    /// One text frame of a program.
+    fn frame(&mut self, key: Key, text: &str, turn: &mut super::Turn) {
+        let asked = match serde_json::from_str::<FrameHead<'_>>(text) {
+            Ok(asked) => asked,
+            Err(_) => {
+                self.counts.sockets_malformed += 1;
+                let why = "a frame is one JSON object with `id`, `method` and `params`, each once";
+                return self.refuse_frame(key, "null", Class::BadRequest, why, turn);
+            }
+        };
+        let id = asked.id.map_or("null", RawValue::get);
+        let is_id = id == "null"
+            || id.len() <= SOCKET_ID_BYTES_MAX
+                && id
+                    .bytes()
+                    .next()
+                    .is_some_and(|b| b == b'"' || b == b'-' || b.is_ascii_digit());
+        let Some(method) = asked.method.filter(|_| is_id) else {
+            self.counts.sockets_malformed += 1;
+            let why = "a frame has a `method`, and an `id` that is a number, a text or null, of 256 bytes at most";
+            return self.refuse_frame(key, "null", Class::BadRequest, why, turn);
+        };
+        let is_cancel = method.contains("cancel");
+        let Some(connection) = self.connections.get(&key) else {
+            return;
+        };
+        let Some(socket) = connection.socket.as_deref() else {
+            return;
+        };
+        if let Some(why) = self.is_full(connection.source, is_cancel, turn) {
+            self.counts.no_credit += 1;
+            return self.refuse_frame(key, id, Class::NotAvailable, why, turn);
+        }
+        let (target, host) = (socket.target.clone(), socket.host);
+        let asked = Asked {
+            host: Some(host),
+            method: FRAME_METHOD,
+            target: &target,
+            headers: Vec::new(),
+            body: text.as_bytes(),
+            own_id: Some(id),
+        };
+        let handed = self.hand_on(key, asked, turn);
+        if handed.is_none() {
+            let why = "the frame is too long";
+            return self.refuse_frame(key, id, Class::BadRequest, why, turn);
+        }
+        if let Some(connection) = self.connections.get_mut(&key)
+            && let Some(socket) = connection.socket.as_deref_mut()
+        {
+            socket.in_flight += 1;
+        }
+    }
+
+    /// An answer that ingress itself gives to a frame.
+    pub(super) fn refuse_frame(
+        &mut self,
+        key: Key,
+        id: &str,
+        class: Class,
+        why: &str,
+        turn: &mut super::Turn,
+    ) {
+        let Some(connection) = self.connections.get(&key) else {
+            return;
+        };
+        let venue = self
+            .listeners
+            .get(usize::from(connection.listener))
+            .map_or("", |listener| listener.venue.as_str());
+        let (status, body) = venue::refuse(venue, class, why);
+        self.say_answer(key, None, id, status, &body, turn);
+    }
+
+    /// A whole answer of the gate to a frame: status and JSON body, as of a REST call.
+    pub(super) fn say_answer(
+        &mut self,
+        key: Key,
+        seq: Option<u64>,
+        id: &str,
+        status: u16,
+        body: &[u8],
+        turn: &mut super::Turn,
+    ) {
+        let Some(speaks) = self
+            .connections
+            .get(&key)
+            .and_then(|connection| connection.socket.as_deref())
+            .map(|socket| socket.speaks)
+        else {
+            return;
+        };
+        let mut text = Vec::with_capacity(body.len() + id.len() + 64);
+        // Writing into a `Vec` cannot fail.
+        let _ = match speaks {
+            Speaks::Api => write!(
+                text,
+                "{{\"id\":{id},\"status\":{status},\"{}\":",
+                if status == 200 { "result" } else { "error" }
+            ),
+            Speaks::Streams => write!(
+                text,
+                "{{\"id\":{id},\"{}\":",
+                if status == 200 { "result" } else { "error" }
+            ),
+        };
+        text.extend_from_slice(body);
+        text.push(b'}');
+        // A message of its own: no number of a request is as large.
+        self.say(key, seq.unwrap_or(u64::MAX), &text, 0, true, turn);
+    }
+
+    /// A message for a program, whole or a part of one. `counted`: bytes of it that egress has counted against a window.
+    pub(super) fn say(
+        &mut self,
+        key: Key,
+        seq: u64,
+        payload: &[u8],
+        counted: usize,
+        is_last: bool,
+        turn: &mut super::Turn,
+    ) {
+        let Some(connection) = self.connections.get_mut(&key) else {
+            return;
+        };
+        let Some(socket) = connection.socket.as_deref_mut() else {
+            return;
+        };
+        if connection.state != State::Open {
+            return;
+        }
+        self.out.clear();
+        match socket.writing {
+            None => {
+                websocket::push(&mut self.out, Kind::Text, is_last, payload, None);
+                socket.writing = (!is_last).then_some(seq);
+            }
+            Some(now) if now == seq => {
+                websocket::push(&mut self.out, Kind::More, is_last, payload, None);
+                if is_last {
+                    socket.writing = None;
+                }
+            }
+            Some(_) => {
+                // INVARIANT: `behind_bytes` is the sum over all connections; `end` and the lines below keep it.
+                self.behind_bytes += payload.len();
+                let open = socket
+                    .behind
+                    .iter_mut()
+                    .find(|it| it.seq == seq && !it.is_whole);
+                let length = match open {
+                    Some(it) => {
+                        it.bytes.extend_from_slice(payload);
+                        it.is_whole = is_last;
+                        it.bytes.len()
+                    }
+                    None => {
+                        socket.behind.push_back(Behind {
+                            seq,
+                            bytes: payload.to_vec(),
+                            is_whole: is_last,
+                        });
+                        payload.len()
+                    }
+                };
+                let too_much = length > ANSWER_WINDOW_BYTES as usize + 2 * SOCKET_ID_BYTES_MAX
+                    || socket.behind.len() > 2 * SOCKET_IN_FLIGHT_MAX
+                    || self.behind_bytes > SOCKET_BEHIND_BYTES_MAX;
+                if too_much {
+                    self.counts.slow_clients += 1;
+                    self.end(key);
+                }
+                return;
+            }
+        }
+        connection.owed = match socket.writing {
+            Some(_) => connection
+                .owed
+                .saturating_add(u32::try_from(counted).unwrap_or(u32::MAX)),
+            None => 0,
+        };
+        // What waited behind a message that is whole now.
+        while socket.writing.is_none()
+            && let Some(next) = socket.behind.pop_front()
+        {
+            self.behind_bytes = self.behind_bytes.saturating_sub(next.bytes.len());
+            websocket::push(&mut self.out, Kind::Text, next.is_whole, &next.bytes, None);
+            if !next.is_whole {
+                socket.writing = Some(next.seq);
+                connection.owed = u32::try_from(next.bytes.len()).unwrap_or(u32::MAX);
+            }
+        }
+        let too_much = connection.owed > ANSWER_WINDOW_BYTES + 2 * SOCKET_ID_BYTES_MAX as u32;
+        if too_much {
+            // Egress does not keep to the window.
+            self.counts.slow_clients += 1;
+            return self.end(key);
+        }
+        socket.is_used = true;
+        self.send_out(key, turn);
+    }
+
+    /// The message that is being written on a connection, for its window.
+    pub(super) fn writing(&self, key: Key) -> Option<u64> {
+        self.connections.get(&key)?.socket.as_deref()?.writing
+    }
+
+    /// A request of a WebSocket has its answer: there is room for another.
+    pub(super) fn frame_landed(&mut self, key: Key, turn: &mut super::Turn) {
+        let Some(connection) = self.connections.get_mut(&key) else {
+            return;
+        };
+        let Some(socket) = connection.socket.as_deref_mut() else {
+            return;
+        };
+        socket.in_flight = socket.in_flight.saturating_sub(1);
+        if socket.is_leaving && socket.in_flight == 0 {
+            return self.close_socket(key, GOING_AWAY, "the gate is ending", turn);
+        }
+        if connection.paused && connection.state == State::Open {
+            connection.paused = false;
+            turn.watch.push(key);
+            let mut input = std::mem::take(&mut connection.input);
+            self.partial_bytes = self.partial_bytes.saturating_sub(input.len());
+            self.frames(key, &mut input, turn);
+            self.keep(key, input);
+        }
+    }
+
+    fn violated(&mut self, key: Key, violation: Violation, turn: &mut super::Turn) {
+        self.counts.sockets_malformed += 1;
+        self.close_socket(key, violation.code(), violation.name(), turn);
+    }
+
+    /// Says that the connection ends, and ends it once that is out. Its requests under way go on; their answers are dropped.
+    pub(super) fn close_socket(
+        &mut self,
+        key: Key,
+        code: u16,
+        reason: &str,
+        turn: &mut super::Turn,
+    ) {
+        let Some(connection) = self.connections.get_mut(&key) else {
+            return;
+        };
+        if connection.state != State::Open {
+            return;
+        }
+        self.out.clear();
+        websocket::push_close(&mut self.out, code, reason, None);
+        if connection.transport.send(&self.out).is_err() {
+            return self.end(key);
+        }
+        connection.close = true;
+        connection.linger = true;
+        connection.paused = true;
+        connection.state = State::Ending;
+        connection.since_us = self.now_us;
+        turn.watch.push(key);
+        self.drained(key, turn);
+    }
+
+    /// The signer ends a connection.
+    pub(super) fn close_by_policy(&mut self, key: Key, turn: &mut super::Turn) {
+        let why = "the key was revoked, has expired, or is locked";
+        self.close_socket(key, POLICY, why, turn);
+    }
+
+    /// The room ends: WebSockets without a request under way are told at once, the others after their answers.
+    pub(super) fn leave_sockets(&mut self, turn: &mut super::Turn) {
+        let mut quiet = Vec::new();
+        for (key, connection) in &mut self.connections {
+            if let Some(socket) = connection.socket.as_deref_mut() {
+                match socket.in_flight {
+                    0 => quiet.push(*key),
+                    _ => socket.is_leaving = true,
+                }
+            }
+        }
+        for key in quiet {
+            self.close_socket(key, GOING_AWAY, "the gate is ending", turn);
+        }
+    }
+
+    /// Looks at the deadlines of WebSockets, and says when to look again: `true`: soon; a moment: the first that will have
+    /// been quiet for long.
+    pub(super) fn tick_sockets(&mut self, turn: &mut super::Turn) -> (bool, Option<u64>) {
+        let now = self.now_us;
+        let (mut soon, mut first): (bool, Option<u64>) = (false, None);
+        let (mut ask, mut late, mut gone) = (Vec::new(), Vec::new(), Vec::new());
+        for (key, connection) in &self.connections {
+            let Some(socket) = connection.socket.as_deref() else {
+                continue;
+            };
+            if connection.state != State::Open {
+                continue;
+            }
+            let quiet = now.saturating_sub(socket.heard_us);
+            let is_pending = connection.transport.is_pending();
+            if !socket.is_quiet() || is_pending {
+                soon = true;
+            }
+            if is_pending && now.saturating_sub(connection.since_us) > super::STALL_US_MAX {
+                gone.push(*key);
+            } else if socket
+                .partial_us
+                .is_some_and(|since| now.saturating_sub(since) > REQUEST_US_MAX)
+            {
+                late.push(*key);
+            } else if quiet > 2 * SOCKET_QUIET_US_MAX {
+                gone.push(*key);
+            } else if quiet > SOCKET_QUIET_US_MAX && !socket.is_asked {
+                ask.push(*key);
+            }
+            let next = match quiet > SOCKET_QUIET_US_MAX {
+                true => socket.heard_us.saturating_add(2 * SOCKET_QUIET_US_MAX),
+                false => socket.heard_us.saturating_add(SOCKET_QUIET_US_MAX),
+            };
+            first = Some(first.map_or(next, |at| at.min(next)));
+        }
+        for key in ask {
+            if let Some(connection) = self.connections.get_mut(&key)
+                && let Some(socket) = connection.socket.as_deref_mut()
+            {
+                socket.is_asked = true;
+            }
+            self.out.clear();
+            websocket::push(&mut self.out, Kind::Ping, true, b"", None);
+            self.send_out(key, turn);
+        }
+        for key in late {
+            self.counts.timed_out += 1;
+            let why = "the frame did not arrive whole within 10 seconds; send it at once";
+            self.close_socket(key, POLICY, why, turn);
+        }
+        for key in gone {
+            self.counts.slow_clients += 1;
+            self.end(key);
+        }
+        (soon, first)
+    }
+
+    /// A WebSocket has ended: its requests are forgotten, and the other rooms are told.
+    pub(super) fn socket_ended(&mut self, key: Key, socket: &Socket) {
+        self.partial_bytes = self.partial_bytes.saturating_sub(socket.kept);
+        self.behind_bytes = self.behind_bytes.saturating_sub(socket.behind_bytes());
+        self.gone.push(key);
+    }
+
+    /// Tells the signer which WebSockets have ended. Once a turn, before its frames leave.
+    pub fn farewells(&mut self, turn: &mut super::Turn) {
+        for connection in self.gone.drain(..) {
+            let gone = Gone { connection };
+            crate::neighbour::put(&mut turn.to_signer, kind::GONE, &gone);
+        }
+    }
+}

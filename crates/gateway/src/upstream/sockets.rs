@@ -1,0 +1,707 @@
+//! Egress' WebSocket connections to venues. Many requests are under way on one, each under an id of ours that no two ever
+//! have, so that an answer belongs to exactly one of them. A connection is kept while it is used, answers pings, is asked
+//! itself when the venue falls silent, and gives way to a new one before the venue ends it after a day.
+//!
+//! At most once, as everywhere: a frame that was handed to a connection, or of which a byte may have left, is never sent
+//! again; when the connection ends it is `MaybeSent`. Signed requests and public ones have connections of their own, so that
+//! a market's long answer delays no order and ends no order's connection.
+
+use super::{ANSWER_US_MAX, CONNECT_US_MAX, Job, Key, SLOW_CONNECT_US, Turn, Upstream, kind_name};
+use crate::answer::Head;
+use crate::transport::{Received, Transport};
+use crate::venue;
+use crate::watch::Change;
+use crate::websocket::{self, Decoder, Event, From, Kind};
+use portcullis_model::id::EntryId;
+use portcullis_model::report::Sent;
+use portcullis_model::wire::{Lane, SUMMARY_BYTES_MAX};
+use portcullis_room::poll::Interest;
+use portcullis_venues::Asked;
+use std::collections::HashMap;
+use std::fmt::Write;
+
+/// WebSockets of one kind to one host at most.
+pub const SOCKETS_PER_HOST_MAX: usize = 4;
+/// Requests under way on one WebSocket before another is opened, and at most on the last one.
+pub const FRAMES_PER_SOCKET: usize = 64;
+pub const FRAMES_PER_SOCKET_MAX: usize = 512;
+/// A WebSocket is replaced at this age: venues end them after 24 hours.
+pub const SOCKET_AGE_US_MAX: u64 = 23 * 3_600_000_000;
+/// A WebSocket without a request for this long is closed.
+pub const SOCKET_IDLE_US_MAX: u64 = 900_000_000;
+/// After so long without a byte the venue is asked whether it is there; venues that ping do so more often.
+const QUIET_US: u64 = 60_000_000;
+/// And how long it has for its answer.
+const QUIET_ANSWER_US: u64 = 15_000_000;
+/// A public answer at most; one to a signed request is held to `SUMMARY_BYTES_MAX`, as over HTTP.
+const PUBLIC_BYTES_MAX: usize = 32 << 20;
+/// The handshake's answer at most.
+const HANDSHAKE_BYTES_MAX: usize = 16_384;
+
+/// What a WebSocket is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Class {
+    Signed,
+    Public,
+}
+
+impl Class {
+    fn of(lane: Lane) -> Self {
+        match lane {
+            Lane::Public => Self::Public,
+            _ => Self::Signed,
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Socket {
+    transport: Transport,
+    pub(super) host: usize,
+    class: Class,
+    /// What the handshake is made with, and what must come back.
+    target: Box<[u8]>,
+    accept: String,
+    /// TLS is agreed on, and the handshake is out.
+    is_asked: bool,
+    /// The venue has changed to WebSocket.
+    is_open: bool,
+    /// Nothing more is sent on it; it ends when it has its answers.
+    is_retiring: bool,
+    decoder: Decoder,
+    input: Vec<u8>,
+    /// Under way, by the number in their id.
+    pub(super) jobs: HashMap<u64, Job>,
+    made_us: u64,
+    /// When a request was sent last, or it opened.
+    used_us: u64,
+    heard_us: u64,
+    pinged_us: u64,
+    watched: Option<Interest>,
+}
+
+/// What came in a read, apart from the connection that it came by.
+enum Heard {
+    Text(String),
+    Pong(Vec<u8>),
+    Closed,
+    Broken(&'static str),
+}
+
+impl Upstream {
+    /// Gives waiting jobs to WebSockets, and makes some for the rest.
+    pub(super) fn serve_frames(&mut self, host: usize, turn: &mut Turn) {
+        let mut kept: Vec<Job> = Vec::new();
+        let (mut signed_waits, mut public_waits) = (0usize, 0usize);
+        loop {
+            let Some(place) = self.places.get_mut(host) else {
+                return;
+            };
+            let Some(job) = place.pop() else { break };
+            let why = if job.not_after_us != 0 && self.now_us > job.not_after_us {
+                "too_late"
+            } else if place.budgets.of(job.apart).banned_until_us() > self.now_us {
+                "venue_asked_to_wait"
+            } else {
+                let waits = match Class::of(job.lane) {
+                    Class::Signed => &mut signed_waits,
+                    Class::Public => &mut public_waits,
+                };
+                let found = match *waits {
+                    0 => self.socket_for(host, &job),
+                    _ => None,
+                };
+                match found {
+                    Some(key) => self.write_frame(key, job, turn),
+                    None => {
+                        *waits += 1;
+                        kept.push(job);
+                    }
+                }
+                continue;
+            };
+            self.fail(job, Sent::NotSent, why, turn);
+        }
+        let Some(place) = self.places.get_mut(host) else {
+            return;
+        };
+        let wanted: Vec<(Class, Vec<u8>)> =
+            [(Class::Signed, signed_waits), (Class::Public, public_waits)]
+                .into_iter()
+                .filter(|(_, waits)| *waits > 0)
+                .filter_map(|(class, _)| {
+                    let first = kept.iter().find(|job| Class::of(job.lane) == class)?;
+                    let target = first.bytes.get(first.target.clone())?;
+                    Some((class, target.to_vec()))
+                })
+                .collect();
+        for job in kept.into_iter().rev() {
+            place.push(job, true);
+        }
+        for (class, target) in wanted {
+            if !self.open_socket(host, class, &target, turn) {
+                return;
+            }
+        }
+    }
+
+    /// Makes one more WebSocket if there may be one. `false`: the host has no address, or fails.
+    fn open_socket(&mut self, host: usize, class: Class, target: &[u8], turn: &mut Turn) -> bool {
+        let of_class =
+            |socket: &&Socket| socket.host == host && socket.class == class && !socket.is_retiring;
+        let count = self.sockets.values().filter(of_class).count();
+        let is_opening = self
+            .sockets
+            .values()
+            .filter(of_class)
+            .any(|socket| !socket.is_open);
+        if is_opening || count >= SOCKETS_PER_HOST_MAX {
+            return true;
+        }
+        if !self.may_connect(host, turn) {
+            return false;
+        }
+        match self.dial_socket(host, class, target, turn) {
+            Ok(()) => true,
+            Err(why) => {
+                self.in_vain(host, self.now_us);
+                self.unreachable(host, &why, turn);
+                false
+            }
+        }
+    }
+
+    fn dial_socket(
+        &mut self,
+        host: usize,
+        class: Class,
+        target: &[u8],
+        turn: &mut Turn,
+    ) -> Result<(), String> {
+        let transport = self.dial(host)?;
+        let key = self.next_key;
+        self.next_key += 1;
+        let message_bytes_max = match class {
+            Class::Signed => SUMMARY_BYTES_MAX,
+            Class::Public => PUBLIC_BYTES_MAX,
+        };
+        let now = self.now_us;
+        self.sockets.insert(
+            key,
+            Socket {
+                transport,
+                host,
+                class,
+                target: target.into(),
+                accept: String::new(),
+                is_asked: false,
+                is_open: false,
+                is_retiring: false,
+                decoder: Decoder::new(From::Venue, message_bytes_max),
+                input: Vec::new(),
+                jobs: HashMap::new(),
+                made_us: now,
+                used_us: now,
+                heard_us: now,
+                pinged_us: 0,
+                watched: None,
+            },
+        );
+        turn.watch.push(key);
+        Ok(())
+    }
+
+    /// The WebSocket that takes this job: the least busy one that is open and has written everything.
+    fn socket_for(&self, host: usize, job: &Job) -> Option<Key> {
+        let class = Class::of(job.lane);
+        let target = job.bytes.get(job.target.clone()).unwrap_or_default();
+        let all = || {
+            self.sockets.iter().filter(|(_, socket)| {
+                socket.host == host
+                    && socket.class == class
+                    && *socket.target == *target
+                    && !socket.is_retiring
+            })
+        };
+        let (key, socket) = all()
+            .filter(|(_, socket)| socket.is_open && !socket.transport.is_pending())
+            .min_by_key(|(_, socket)| socket.jobs.len())?;
+        let may_open = all().count() < SOCKETS_PER_HOST_MAX;
+        let most = match may_open {
+            true => FRAMES_PER_SOCKET,
+            false => FRAMES_PER_SOCKET_MAX,
+        };
+        (socket.jobs.len() < most).then_some(*key)
+    }
+
+    fn write_frame(&mut self, key: Key, mut job: Job, turn: &mut Turn) {
+        job.started_us = self.now_us;
+        let number = self.next_frame;
+        self.next_frame += 1;
+        let mut text = String::with_capacity(job.bytes.len() + 32);
+        // Writing into a `String` cannot fail.
+        let _ = write!(text, "{{\"id\":\"{number:x}\",");
+        let frame = job.bytes.get(job.body..).unwrap_or_default();
+        // The signer's frames are objects in UTF-8: what follows the brace is the rest of one.
+        let rest = frame
+            .get(1..)
+            .and_then(|rest| std::str::from_utf8(rest).ok());
+        let (Some(rest), Some(mask)) = (rest, random()) else {
+            return self.fail(job, Sent::NotSent, "no_frame", turn);
+        };
+        text.push_str(rest);
+        let Some(socket) = self.sockets.get_mut(&key) else {
+            return self.again(job, turn);
+        };
+        socket.used_us = self.now_us;
+        self.out.clear();
+        websocket::push(&mut self.out, Kind::Text, true, text.as_bytes(), Some(mask));
+        socket.transport.mark();
+        let written = socket.transport.send(&self.out);
+        match written {
+            Ok(()) => {
+                socket.jobs.insert(number, job);
+                if socket.transport.is_pending() {
+                    turn.watch.push(key);
+                }
+            }
+            Err(error) => {
+                match socket.transport.touched() {
+                    true => {
+                        socket.jobs.insert(number, job);
+                    }
+                    false => self.again(job, turn),
+                }
+                self.drop_socket(key, kind_name(&error), turn);
+            }
+        }
+    }
+
+    pub(super) fn is_socket(&self, key: Key) -> bool {
+        self.sockets.contains_key(&key)
+    }
+
+    /// The loop says that a WebSocket can be read from, written to, or both.
+    pub(super) fn socket_ready(
+        &mut self,
+        key: Key,
+        readable: bool,
+        writable: bool,
+        turn: &mut Turn,
+    ) {
+        if writable
+            && let Some(socket) = self.sockets.get_mut(&key)
+            && (socket.transport.is_pending() || !socket.is_asked)
+        {
+            let (was_pending, host) = (socket.transport.is_pending(), socket.host);
+            match socket.transport.flush() {
+                Ok(drained) if was_pending && drained => {
+                    turn.watch.push(key);
+                    self.serve(host, turn);
+                }
+                Ok(_) => {}
+                Err(error) => return self.drop_socket(key, kind_name(&error), turn),
+            }
+        }
+        if readable {
+            self.read_socket(key, turn);
+        }
+        self.ask(key, turn);
+    }
+
+    /// Sends the opening handshake once TLS is agreed on.
+    fn ask(&mut self, key: Key, turn: &mut Turn) {
+        let Some(socket) = self.sockets.get_mut(&key) else {
+            return;
+        };
+        if socket.is_asked || socket.transport.is_handshaking() {
+            return;
+        }
+        let name = self
+            .places
+            .get(socket.host)
+            .map_or("", |place| place.facts.name.as_str());
+        let mut random = [0; 16];
+        if aws_lc_rs::rand::fill(&mut random).is_err() {
+            return self.drop_socket(key, "no_random", turn);
+        }
+        let key_text = websocket::key_of(&random);
+        socket.accept = websocket::accept_of(key_text.as_bytes());
+        socket.is_asked = true;
+        let mut request = b"GET ".to_vec();
+        request.extend_from_slice(&socket.target);
+        request.extend_from_slice(b" HTTP/1.1\r\nHost: ");
+        request.extend_from_slice(name.as_bytes());
+        request.extend_from_slice(
+            b"\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ",
+        );
+        request.extend_from_slice(key_text.as_bytes());
+        request.extend_from_slice(b"\r\n\r\n");
+        let sent = socket.transport.send(&request);
+        turn.watch.push(key);
+        if let Err(error) = sent {
+            self.drop_socket(key, kind_name(&error), turn);
+        }
+    }
+
+    fn read_socket(&mut self, key: Key, turn: &mut Turn) {
+        let Some(socket) = self.sockets.get_mut(&key) else {
+            return;
+        };
+        let received = socket
+            .transport
+            .receive(&mut self.scratch, &mut socket.input);
+        let pending = socket.transport.is_pending();
+        match received {
+            Ok(Received::Bytes(0)) => {
+                if pending {
+                    turn.watch.push(key);
+                }
+            }
+            Ok(Received::Bytes(_)) => {
+                socket.heard_us = self.now_us;
+                socket.pinged_us = 0;
+                self.hear(key, turn);
+                let ended = |socket: &Socket| socket.transport.has_ended();
+                if self.sockets.get(&key).is_some_and(ended) {
+                    self.drop_socket(key, "venue_closed", turn);
+                }
+            }
+            Ok(Received::Closed) => self.drop_socket(key, "venue_closed", turn),
+            Err(error) => self.drop_socket(key, kind_name(&error), turn),
+        }
+    }
+
+    /// Takes what has arrived: the handshake's answer, then frames.
+    fn hear(&mut self, key: Key, turn: &mut Turn) {
+        let Some(socket) = self.sockets.get_mut(&key) else {
+            return;
+        };
+        if !socket.is_open {
+            match opened(&socket.input, &socket.accept) {
+                Ok(None) if socket.input.len() < HANDSHAKE_BYTES_MAX => return,
+                Ok(None) => return self.drop_socket(key, "handshake_refused", turn),
+                Err(refused) => return self.refused_socket(key, refused, turn),
+                Ok(Some(used)) => {
+                    socket.input.drain(..used);
+                    socket.is_open = true;
+                    socket.used_us = self.now_us;
+                    let host = socket.host;
+                    self.counts.sockets_opened += 1;
+                    if let Some(place) = self.places.get_mut(host) {
+                        place.connecting = place.connecting.saturating_sub(1);
+                        place.slow = place.slow.min(place.connecting);
+                        (place.in_vain, place.retry_us) = (0, 0);
+                    }
+                    self.serve(host, turn);
+                }
+            }
+        }
+        let mut heard = Vec::new();
+        let Some(socket) = self.sockets.get_mut(&key) else {
+            return;
+        };
+        let mut at = 0;
+        loop {
+            heard.push(match socket.decoder.next(&mut socket.input, &mut at) {
+                Ok(None) => break,
+                Ok(Some(Event::Text(text))) => Heard::Text(text.to_owned()),
+                Ok(Some(Event::Ping(payload))) => Heard::Pong(payload.to_vec()),
+                Ok(Some(Event::Pong)) => continue,
+                Ok(Some(Event::Close(_))) => Heard::Closed,
+                Err(violation) => Heard::Broken(violation.name()),
+            });
+            if matches!(heard.last(), Some(Heard::Closed | Heard::Broken(_))) {
+                break;
+            }
+        }
+        socket.input.drain(..at.min(socket.input.len()));
+        if socket.input.is_empty() && socket.input.capacity() > super::INPUT_BYTES_KEPT {
+            socket.input = Vec::new();
+        }
+        for what in heard {
+            match what {
+                Heard::Text(text) => self.frame_heard(key, &text, turn),
+                Heard::Pong(payload) => self.say(key, Kind::Pong, &payload, turn),
+                Heard::Closed => {
+                    self.say(key, Kind::Close, &[], turn);
+                    self.drop_socket(key, "venue_closed", turn);
+                }
+                Heard::Broken(why) => {
+                    self.counts.answers_broken += 1;
+                    self.drop_socket(key, why, turn);
+                }
+            }
+        }
+    }
+
+    /// A control frame of ours.
+    fn say(&mut self, key: Key, what: Kind, payload: &[u8], turn: &mut Turn) {
+        let Some(mask) = random() else { return };
+        let Some(socket) = self.sockets.get_mut(&key) else {
+            return;
+        };
+        self.out.clear();
+        websocket::push(&mut self.out, what, true, payload, Some(mask));
+        let sent = socket.transport.send(&self.out);
+        if socket.transport.is_pending() {
+            turn.watch.push(key);
+        }
+        if let Err(error) = sent {
+            self.drop_socket(key, kind_name(&error), turn);
+        }
+    }
+
+    /// One message of a venue.
+    fn frame_heard(&mut self, key: Key, text: &str, turn: &mut Turn) {
+        let Some(socket) = self.sockets.get_mut(&key) else {
+            return;
+        };
+        let host = socket.host;
+        let Some(place) = self.places.get_mut(host) else {
+            return;
+        };
+        let Some(said) = venue::frame(&place.facts.venue, text) else {
+            self.counts.answers_broken += 1;
+            return self.drop_socket(key, "a frame of the venue is not understood", turn);
+        };
+        if said.is_farewell {
+            socket.is_retiring = true;
+            return self.retired(key, turn);
+        }
+        let Some(mut job) = said.number.and_then(|number| socket.jobs.remove(&number)) else {
+            if said.is_about_connection {
+                // It says that something is wrong, and not with what: nobody knows what is answered.
+                return self.drop_socket(key, "venue_error", turn);
+            }
+            // Its request was given up, or it is nobody's.
+            self.counts.frames_unasked += 1;
+            return;
+        };
+        let status = said.status;
+        let budget = place.budgets.of(job.apart);
+        budget.finished(std::mem::take(&mut job.weight));
+        let orders = job.account.zip(said.orders_10s);
+        budget.reported(said.weight_1m, orders, self.now_us, self.wall_us);
+        if matches!(status, 429 | 418) {
+            let after = said.retry_at_ms.map(|at| {
+                at.saturating_mul(1_000)
+                    .saturating_sub(self.wall_us)
+                    .div_ceil(1_000_000)
+            });
+            place.budgets.refused(job.apart, status, after, self.now_us);
+            self.asked_to_wait(host, job.apart, status, turn);
+        }
+        let reports = match job.summarize {
+            true => {
+                let asked = Asked {
+                    target: job.bytes.get(job.target.clone()).unwrap_or_default(),
+                    body: job.bytes.get(job.body..).unwrap_or_default(),
+                };
+                venue::summarize(job.endpoint, asked, status, said.body.as_bytes())
+            }
+            false => Vec::new(),
+        };
+        let took = self.now_us.saturating_sub(job.started_us);
+        self.finish(
+            job.id,
+            job.entry,
+            Sent::Sent,
+            status,
+            reports,
+            None,
+            took,
+            turn,
+        );
+        self.pass_on(
+            job.id,
+            &Head::of_frame(status),
+            said.rest.into_owned().into_bytes(),
+            turn,
+        );
+        self.retired(key, turn);
+        self.serve(host, turn);
+    }
+
+    /// Ends a WebSocket that has had its last answer.
+    fn retired(&mut self, key: Key, turn: &mut Turn) {
+        let is_done = |socket: &Socket| socket.is_retiring && socket.jobs.is_empty();
+        if self.sockets.get(&key).is_some_and(is_done) {
+            self.say(key, Kind::Close, &1000u16.to_be_bytes(), turn);
+            self.drop_socket(key, "", turn);
+        }
+    }
+
+    /// The venue did not change to WebSocket.
+    fn refused_socket(&mut self, key: Key, status: u16, turn: &mut Turn) {
+        if matches!(status, 429 | 418)
+            && let Some(host) = self.sockets.get(&key).map(|socket| socket.host)
+            && let Some(place) = self.places.get_mut(host)
+        {
+            place.budgets.refused(None, status, None, self.now_us);
+            self.asked_to_wait(host, None, status, turn);
+        }
+        self.drop_socket(key, "handshake_refused", turn);
+    }
+
+    /// Ends a WebSocket. What is under way on it may have been sent.
+    pub(super) fn drop_socket(&mut self, key: Key, why: &str, turn: &mut Turn) {
+        let Some(mut socket) = self.sockets.remove(&key) else {
+            return;
+        };
+        socket.transport.goodbye();
+        let host = socket.host;
+        if let Some(place) = self.places.get_mut(host) {
+            place.connections = place.connections.saturating_sub(1);
+            if !socket.is_open {
+                place.connecting = place.connecting.saturating_sub(1);
+                place.slow = place.slow.min(place.connecting);
+            }
+        }
+        if !socket.is_open {
+            self.in_vain(host, socket.made_us);
+        }
+        let mut jobs: Vec<Job> = socket.jobs.into_values().collect();
+        jobs.sort_by_key(|job| job.id.seq);
+        for job in jobs {
+            self.fail(job, Sent::MaybeSent, why, turn);
+        }
+        if !socket.is_open {
+            self.unreachable(host, why, turn);
+        }
+    }
+
+    /// Entries under way on WebSockets, of those asked for.
+    pub(super) fn frames_under_way(
+        &self,
+        is_asked: impl Fn(Option<EntryId>) -> bool,
+    ) -> Vec<EntryId> {
+        let jobs = self
+            .sockets
+            .values()
+            .flat_map(|socket| socket.jobs.values());
+        jobs.filter_map(|job| job.entry.filter(|_| is_asked(job.entry)))
+            .collect()
+    }
+
+    /// Looks at the deadlines of WebSockets; the same as of [`super::Upstream::tick`].
+    pub(super) fn tick_sockets(&mut self, turn: &mut Turn) -> (bool, Option<u64>) {
+        let now = self.now_us;
+        let (mut soon, mut first): (bool, Option<u64>) = (false, None);
+        let mut ended: Vec<(Key, &str)> = Vec::new();
+        let (mut ping, mut renew) = (Vec::new(), Vec::new());
+        let mut late: Vec<(Key, u64)> = Vec::new();
+        for (key, socket) in &mut self.sockets {
+            let since = |then: u64| now.saturating_sub(then);
+            if !socket.is_open {
+                soon = true;
+                if since(socket.made_us) > CONNECT_US_MAX {
+                    ended.push((*key, "connect_timed_out"));
+                } else if since(socket.made_us) > SLOW_CONNECT_US
+                    && let Some(place) = self.places.get_mut(socket.host)
+                {
+                    place.slow += 1;
+                }
+                continue;
+            }
+            soon |= !socket.jobs.is_empty() || socket.pinged_us != 0;
+            for (number, job) in &socket.jobs {
+                if since(job.started_us) > ANSWER_US_MAX {
+                    late.push((*key, *number));
+                    socket.is_retiring = true;
+                }
+            }
+            if socket.pinged_us != 0 && since(socket.pinged_us) > QUIET_ANSWER_US {
+                ended.push((*key, "venue_silent"));
+            } else if socket.pinged_us == 0 && since(socket.heard_us) > QUIET_US {
+                socket.pinged_us = now;
+                ping.push(*key);
+            } else if !socket.is_retiring && since(socket.made_us) > SOCKET_AGE_US_MAX {
+                socket.is_retiring = true;
+                renew.push((*key, socket.host, socket.class, socket.target.clone()));
+            } else if socket.jobs.is_empty() && since(socket.used_us) > SOCKET_IDLE_US_MAX {
+                ended.push((*key, "idle"));
+            }
+            let next = (socket.heard_us + QUIET_US)
+                .min(socket.used_us + SOCKET_IDLE_US_MAX)
+                .min(socket.made_us + SOCKET_AGE_US_MAX);
+            first = Some(first.map_or(next, |at| at.min(next)));
+        }
+        for (key, number) in late {
+            let job = self
+                .sockets
+                .get_mut(&key)
+                .and_then(|socket| socket.jobs.remove(&number));
+            if let Some(job) = job {
+                self.fail(job, Sent::MaybeSent, "answer_timed_out", turn);
+            }
+            self.retired(key, turn);
+        }
+        for key in ping {
+            soon = true;
+            self.say(key, Kind::Ping, &[], turn);
+        }
+        for (key, host, class, target) in renew {
+            self.open_socket(host, class, &target, turn);
+            self.retired(key, turn);
+        }
+        for (key, why) in ended {
+            if why == "idle" {
+                self.say(key, Kind::Close, &1000u16.to_be_bytes(), turn);
+            }
+            self.drop_socket(key, why, turn);
+        }
+        (soon, first)
+    }
+
+    /// What the poll should watch a WebSocket for, if that is not what it watches it for.
+    pub(super) fn socket_change(&mut self, key: Key) -> Option<Change<'_>> {
+        let socket = self.sockets.get_mut(&key)?;
+        let writes = socket.transport.is_pending() || !socket.is_asked;
+        Change::of(socket.transport.socket(), &mut socket.watched, true, writes)
+    }
+}
+
+/// Reads the answer to the handshake: how long it is, or `None` if it is not whole yet. The error is its status.
+fn opened(bytes: &[u8], accept: &str) -> Result<Option<usize>, u16> {
+    let mut slots = [httparse::EMPTY_HEADER; 64];
+    let mut parsed = httparse::Response::new(&mut slots);
+    let length = match parsed.parse(bytes) {
+        Ok(httparse::Status::Complete(length)) => length,
+        Ok(httparse::Status::Partial) => return Ok(None),
+        Err(_) => return Err(0),
+    };
+    let status = parsed.code.unwrap_or(0);
+    let once = |wanted: &str| {
+        let mut all = parsed
+            .headers
+            .iter()
+            .filter(|header| header.name.eq_ignore_ascii_case(wanted));
+        all.next()
+            .filter(|_| all.next().is_none())
+            .map(|header| header.value)
+    };
+    let absent = |unwanted: &str| {
+        !parsed
+            .headers
+            .iter()
+            .any(|header| header.name.eq_ignore_ascii_case(unwanted))
+    };
+    let fits = status == 101
+        && parsed.version == Some(1)
+        && once("upgrade").is_some_and(|value| value.eq_ignore_ascii_case(b"websocket"))
+        && once("connection").is_some_and(|value| value.eq_ignore_ascii_case(b"upgrade"))
+        && once("sec-websocket-accept") == Some(accept.as_bytes())
+        && absent("sec-websocket-extensions")
+        && absent("sec-websocket-protocol");
+    match fits {
+        true => Ok(Some(length)),
+        false => Err(status),
+    }
+}
+
+/// A mask: bytes that nobody can foresee.
+fn random() -> Option<[u8; 4]> {
+    let mut bytes = [0; 4];
+    aws_lc_rs::rand::fill(&mut bytes).is_ok().then_some(bytes)
+}
