@@ -2,6 +2,7 @@
 
 use crate::Context;
 use crate::fail::{DONE, Done, Fail};
+use crate::hosts;
 use crate::ledger;
 use crate::operator::{self, Signer, scheme_name};
 use crate::seal;
@@ -21,12 +22,19 @@ use std::fs;
 #[derive(clap::Subcommand)]
 pub enum Account {
     /// Name an account of the firm at a venue
-    #[command(after_help = "Example:
-  portcullis account add main --venue binance")]
+    #[command(after_help = "Examples:
+  portcullis account add main --venue binance
+  portcullis account add perp --venue binance --host fapi.binance.com
+  portcullis account add alt --venue bybit
+
+A venue host that the site does not know yet is added to release/hosts.toml, and a listener on loopback to site.toml: programs use its URL in place of the venue's. Look at both; the hosts govern after `portcullis policy apply`, the listener after `portcullis up` was started again.")]
     Add {
         name: String,
         #[arg(long, value_name = "VENUE")]
         venue: String,
+        /// A host of the venue that programs talk to; repeatable [default: the venue's first, if the site has none]
+        #[arg(long, value_name = "HOST")]
+        host: Vec<String>,
     },
     /// Show accounts and their keys
     #[command(after_help = "Example:
@@ -112,7 +120,7 @@ pub fn name(text: &str) -> Result<Name, Fail> {
 
 pub fn run(context: &Context, arguments: &Account) -> Done {
     match arguments {
-        Account::Add { name, venue } => add(context, name, venue),
+        Account::Add { name, venue, host } => add(context, name, venue, host),
         Account::List => list(context),
         Account::Key(Key::Add {
             account,
@@ -124,8 +132,9 @@ pub fn run(context: &Context, arguments: &Account) -> Done {
     }
 }
 
-fn add(context: &Context, account: &str, venue: &str) -> Done {
+fn add(context: &Context, account: &str, venue: &str, hosts: &[String]) -> Done {
     let site = context.open()?;
+    let added = hosts::add(&site, venue, hosts)?;
     let command = Command::AccountAdd {
         name: name(account)?,
         venue: name(venue)?,
@@ -133,9 +142,17 @@ fn add(context: &Context, account: &str, venue: &str) -> Done {
     let entry = strategy::done(operator::tell(&site, context.given, &command)?)?;
     let object = json!({
         "entry": entry, "account": { "id": entry, "name": account, "venue": venue },
+        "listeners": added.iter().map(|a| json!({ "host": a.host, "bind": a.bind })).collect::<Vec<_>>(),
     });
     show::either(context.json, &object, || {
-        format!("account {account} at {venue} is added, entry {entry}")
+        let mut words = format!("account {account} at {venue} is added, entry {entry}");
+        for added in &added {
+            words.push_str(&format!(
+                "\nlistener for {} at {}: it serves when `portcullis up` is started again",
+                added.host, added.bind
+            ));
+        }
+        words
     });
     Ok(DONE)
 }

@@ -18,6 +18,7 @@ mod explain;
 mod exposure;
 mod fail;
 mod halt;
+mod hosts;
 mod https;
 mod init;
 mod ledger;

@@ -287,7 +287,7 @@ fn files() -> Files {
             "values.toml",
             "currency = \"USD\"\nequal = [\"USDT\"]".to_owned(),
         ),
-        ("hosts.toml", String::new()),
+        ("hosts.toml", "[[host]]\nvenue = \"binance\"\nname = \"api.binance.com\"\npublic_roots = true\nweight_per_minute = 6000\norders_per_10s = 100\n".to_owned()),
         (
             "markets/binance.json",
             r#"[{"symbol":"BTCUSDT","base":"BTC","quote":"USDT"}]"#.to_owned(),

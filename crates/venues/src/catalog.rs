@@ -333,6 +333,10 @@ pub struct Service {
     pub host: String,
     /// Hosts that serve the same.
     pub also: Vec<String>,
+    /// Request weight that the venue grants an address a minute, and orders that it grants an account in 10 s: what a
+    /// new site begins with.
+    pub weight_per_minute: u32,
+    pub orders_per_10s: u32,
     by_path: HashMap<String, Vec<(Method, u16)>>,
 }
 
@@ -383,6 +387,8 @@ impl Catalog {
                 dialect,
                 host: file.host.clone(),
                 also: file.also.clone(),
+                weight_per_minute: file.weight_per_minute,
+                orders_per_10s: file.orders_per_10s,
                 by_path: HashMap::new(),
             });
             catalog.add(name, catalog.services.len() - 1, file)?;
@@ -603,6 +609,10 @@ struct File {
     host: String,
     #[serde(default)]
     also: Vec<String>,
+    #[serde(default = "weight_usual")]
+    weight_per_minute: u32,
+    #[serde(default = "orders_usual")]
+    orders_per_10s: u32,
     /// Who reviewed, when, against which documents: for people.
     #[serde(default)]
     #[expect(
@@ -612,6 +622,14 @@ struct File {
     review: BTreeMap<String, String>,
     #[serde(default)]
     endpoint: Vec<EndpointText>,
+}
+
+fn weight_usual() -> u32 {
+    1_200
+}
+
+fn orders_usual() -> u32 {
+    100
 }
 
 #[derive(Deserialize)]

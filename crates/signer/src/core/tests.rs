@@ -54,7 +54,7 @@ fn files() -> Files {
         ("authority.cedar", ""),
         ("mandates.toml", MANDATES),
         ("values.toml", "currency = \"USD\"\nequal = [\"USDT\"]"),
-        ("hosts.toml", ""),
+        ("hosts.toml", "[[host]]\nvenue = \"binance\"\nname = \"api.binance.com\"\npublic_roots = true\nweight_per_minute = 6000\norders_per_10s = 100\n"),
         (
             "markets/binance.json",
             r#"[{"symbol":"BTCUSDT","base":"BTC","quote":"USDT"}]"#,

@@ -1,0 +1,145 @@
+//! The hosts of a venue in a site: where egress may go (`release/hosts.toml`) and where programs knock (`site.toml`). An
+//! account at a venue that the site does not know yet brings them; nobody has to write them by hand.
+
+use crate::fail::Fail;
+use crate::site::{self, LISTENERS_MAX, Site};
+use portcullis_venues::{Catalog, Service};
+use serde::Deserialize;
+use std::fmt::Write as _;
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
+
+/// Where listeners begin if there is none.
+const PORT_FIRST: u16 = 7_001;
+
+#[derive(Deserialize)]
+struct HostsFile {
+    #[serde(default)]
+    host: Vec<Known>,
+}
+
+#[derive(Deserialize)]
+struct Known {
+    venue: String,
+    name: String,
+}
+
+/// A host that was added, and where programs find it.
+pub struct Added {
+    pub host: String,
+    pub bind: SocketAddr,
+}
+
+/// Adds hosts of a venue that the site does not name yet. `wanted` empty: the venue's first, if it has none at all.
+pub fn add(site: &Site, venue: &str, wanted: &[String]) -> Result<Vec<Added>, Fail> {
+    let catalog = Catalog::builtin().map_err(|why| Fail::untold(why.to_string()))?;
+    let of_venue: Vec<&Service> = catalog
+        .services()
+        .iter()
+        .filter(|service| service.venue() == venue)
+        .collect();
+    let names = || -> String {
+        let names: Vec<&str> = of_venue.iter().map(|s| s.host.as_str()).collect();
+        names.join(", ")
+    };
+    let Some(first) = of_venue.first() else {
+        let venues: Vec<&str> = portcullis_venues::dialect::all()
+            .map(|dialect| dialect.venue())
+            .collect();
+        return Err(
+            Fail::refused(format!("venue `{venue}` has no catalog here"))
+                .hint(format!("there are {}", venues.join(", "))),
+        );
+    };
+    let hosts_file = site.dir.join("release/hosts.toml");
+    let text = site::read_text(&hosts_file, 1 << 20)?;
+    let known: HostsFile = toml::from_str(&text).map_err(|why| {
+        Fail::untold(format!(
+            "release/hosts.toml: {}",
+            why.to_string().trim_end()
+        ))
+    })?;
+    let mut services = Vec::new();
+    if wanted.is_empty() {
+        if !known.host.iter().any(|host| host.venue == venue) {
+            services.push((first.host.as_str(), *first));
+        }
+    }
+    for host in wanted {
+        let service = of_venue.iter().find(|s| s.serves(host)).ok_or_else(|| {
+            Fail::refused(format!(
+                "venue `{venue}` has no host `{host}` in the catalog"
+            ))
+            .hint(format!("it has {}", names()))
+        })?;
+        services.push((host.as_str(), *service));
+    }
+    let mut added = Vec::new();
+    let (mut hosts, mut listeners) = (String::new(), String::new());
+    for (host, service) in services {
+        if !known
+            .host
+            .iter()
+            .any(|k| k.venue == venue && k.name == host)
+        {
+            let _ = write!(
+                hosts,
+                "\n[[host]]\nvenue = \"{venue}\"\nname = \"{host}\"\npublic_roots = true\n\
+                 weight_per_minute = {}\norders_per_10s = {}\n",
+                service.weight_per_minute, service.orders_per_10s
+            );
+        }
+        let mut listening = site.settings.listener.iter();
+        if !listening.any(|l| l.venue == venue && l.host == host) {
+            let bind = next(site, added.len());
+            let _ = write!(
+                listeners,
+                "\n[[listener]]\nvenue = \"{venue}\"\nhost = \"{host}\"\nbind = \"{bind}\"\n"
+            );
+            added.push(Added {
+                host: host.to_owned(),
+                bind,
+            });
+        }
+    }
+    if site.settings.listener.len() + added.len() > LISTENERS_MAX {
+        return Err(Fail::refused(format!(
+            "more than {LISTENERS_MAX} listeners"
+        )));
+    }
+    append(&hosts_file, &text, &hosts)?;
+    let settings = site.dir.join("site.toml");
+    let text = site::read_text(&settings, 1 << 20)?;
+    append(&settings, &text, &listeners)?;
+    Ok(added)
+}
+
+/// The port after the last; on loopback. A site that takes any free port goes on so.
+fn next(site: &Site, already: usize) -> SocketAddr {
+    let ports = site.settings.listener.iter().map(|l| l.bind.port());
+    let port = match ports.max() {
+        None => PORT_FIRST,
+        Some(0) => 0,
+        Some(last) => last.saturating_add(1),
+    };
+    let port = match port {
+        0 => 0,
+        port => port.saturating_add(u16::try_from(already).unwrap_or(u16::MAX)),
+    };
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+/// Writes the file anew with more at its end: whole, or not at all.
+fn append(place: &Path, text: &str, more: &str) -> Result<(), Fail> {
+    if more.is_empty() {
+        return Ok(());
+    }
+    let new = place.with_extension("toml.new");
+    let mode = fs::metadata(place).map_err(|why| Fail::at(place, &why))?;
+    fs::write(&new, format!("{}\n{more}", text.trim_end()))
+        .and_then(|()| fs::set_permissions(&new, mode.permissions()))
+        .and_then(|()| fs::File::open(&new)?.sync_all())
+        .and_then(|()| fs::rename(&new, place))
+        .map_err(|why| Fail::at(&new, &why))
+}
