@@ -10,6 +10,7 @@ mod soak;
 mod table;
 
 use load::{Load, Taken};
+use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Write};
@@ -17,6 +18,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// Connections in each cell.
 const CONNECTIONS: [usize; 3] = [1, 16, 64];
@@ -158,8 +160,22 @@ fn run_load() -> io::Result<()> {
 /// A process of ours that ends with this value.
 pub struct Owned(Child);
 
+/// A process that is asked to end has so long; nginx ends its workers then, which would outlive a master that is killed.
+const END: Duration = Duration::from_secs(5);
+
 impl Drop for Owned {
     fn drop(&mut self) {
+        let pid = i32::try_from(self.0.id()).ok().and_then(Pid::from_raw);
+        if let Some(pid) = pid {
+            let _ = rustix::process::kill_process(pid, Signal::TERM);
+        }
+        let begun = Instant::now();
+        while begun.elapsed() < END {
+            if !matches!(self.0.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
