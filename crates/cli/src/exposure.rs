@@ -81,7 +81,7 @@ pub fn run(context: &Context, arguments: &Exposure) -> Done {
 /// Whether authority may permit this strategy orders without a price. `false` only if that follows from the order's type
 /// alone, whatever else the order and the moment are.
 fn may_be_unpriced(table: &Table, strategy: StrategyId, account: AccountId) -> bool {
-    ["market", "stop_loss", "take_profit"]
+    ["market", "stop_loss", "take_profit", "trailing_stop"]
         .into_iter()
         .any(|word| {
             let of = |wanted: Effect| {

@@ -200,7 +200,7 @@ pub fn report(of: &Report) -> String {
         Report::ActionRefused { position, code } => {
             format!("action {} refused by the venue, code {code}", position + 1)
         }
-        Report::Price { symbol, price } => format!("{symbol} at {price}"),
+        Report::Price { symbol, price, .. } => format!("{symbol} at {price}"),
         Report::VenueTime { .. } => "the venue's time".to_owned(),
         Report::OpenOrdersComplete { symbol, .. } => match symbol {
             Some(symbol) => format!("all open orders of {symbol}"),

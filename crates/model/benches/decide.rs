@@ -163,6 +163,9 @@ fn order(n: u64, client: &str) -> Action {
         borrows: false,
         pegged: false,
         replaces: false,
+        position_side: None,
+        close_position: false,
+        algo: false,
     })
 }
 
@@ -215,7 +218,7 @@ fn state(release: &Release) -> State {
             let report = Report::Order(OrderReport {
                 market: MarketKind::Spot,
                 symbol: symbol(n / 2).as_str().into(),
-                order_id: 10 * n + u64::from(kind == "o"),
+                order_id: (10 * n + u64::from(kind == "o")).into(),
                 client_order_id: Some(client.as_str().into()),
                 list_id: None,
                 status,
@@ -228,6 +231,9 @@ fn state(release: &Release) -> State {
                 executed_quote: if filled == "0" { "0" } else { "10.15" }.parse().ok(),
                 time_ms: None,
                 original_client_order_id: None,
+                algo: false,
+                became: None,
+                average_price: None,
             });
             let effects = state
                 .settle(ACCOUNT, entry, Sent::Sent, &[report], None)
@@ -262,6 +268,7 @@ fn stages(c: &mut Criterion) {
                 order_id: None,
                 client_order_id: Some(format!("o{n}").as_str().into()),
                 list: false,
+                algo: false,
             })]
         })
         .collect();

@@ -1,7 +1,7 @@
 //! What a request asks, whatever the venue calls it. One request may carry several actions (a batch, cancel-replace, an
 //! order list with its legs): each is judged, and the request passes whole or not at all.
 
-use crate::id::Timestamp;
+use crate::id::{OrderId, Timestamp};
 use crate::number::{Amount, Price, Quantity};
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
@@ -80,17 +80,32 @@ token!(
 
 /// Which of a venue's markets a symbol belongs to.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize, Deserialize,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Default,
+    Encode,
+    Decode,
+    Serialize,
+    Deserialize,
 )]
 #[cbor(index_only)]
 #[serde(rename_all = "snake_case")]
 pub enum MarketKind {
+    #[default]
     #[n(0)]
     Spot,
     #[n(1)]
     Margin,
+    /// Linear contracts: worth what they are contracts on, times the price, in quote units. At every venue.
     #[n(2)]
     UsdFutures,
+    /// Inverse contracts: worth a fixed amount of quote, settled in the coin. At every venue.
     #[n(3)]
     CoinFutures,
     #[n(4)]
@@ -131,6 +146,9 @@ pub enum OrderType {
     TakeProfit,
     #[n(6)]
     TakeProfitLimit,
+    /// Market order when the price has turned by the trailing distance; `stop_price` is where it begins to follow.
+    #[n(7)]
+    TrailingStop,
 }
 
 #[derive(
@@ -145,6 +163,22 @@ pub enum TimeInForce {
     Ioc,
     #[n(2)]
     Fok,
+    /// Until a time that the order names.
+    #[n(3)]
+    Gtd,
+}
+
+/// In hedge mode a market has two positions, and an order says which one it is for.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize, Deserialize,
+)]
+#[cbor(index_only)]
+#[serde(rename_all = "snake_case")]
+pub enum PositionSide {
+    #[n(0)]
+    Long,
+    #[n(1)]
+    Short,
 }
 
 /// What an order is in its order list.
@@ -186,7 +220,8 @@ pub struct Order {
     #[n(4)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_in_force: Option<TimeInForce>,
-    /// Base units. Absent where the order names what to spend, or takes its working leg's outcome (OPO).
+    /// In the venue's own unit of the market: base units, or contracts. Absent where the order names what to spend, takes its
+    /// working leg's outcome (OPO), or closes the position.
     #[n(5)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantity: Option<Quantity>,
@@ -233,6 +268,20 @@ pub struct Order {
     #[n(17)]
     #[serde(default, skip_serializing_if = "is_false")]
     pub replaces: bool,
+    /// Which of the two positions of a market in hedge mode; absent: the only one.
+    #[n(18)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub position_side: Option<PositionSide>,
+    /// Closes the whole position, so it has no quantity; the venue itself refuses to let it open one.
+    #[n(19)]
+    #[cbor(default)]
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub close_position: bool,
+    /// It stands among the venue's conditional (algo) orders, which it numbers by themselves.
+    #[n(20)]
+    #[cbor(default)]
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub algo: bool,
 }
 
 fn is_false(flag: &bool) -> bool {
@@ -246,10 +295,9 @@ pub struct OrderRef {
     pub market: MarketKind,
     #[n(1)]
     pub symbol: Symbol,
-    /// The venue's number.
     #[n(2)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub order_id: Option<u64>,
+    pub order_id: Option<OrderId>,
     #[n(3)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub client_order_id: Option<ClientOrderId>,
@@ -257,6 +305,11 @@ pub struct OrderRef {
     #[n(4)]
     #[serde(default, skip_serializing_if = "is_false")]
     pub list: bool,
+    /// The ids are of the venue's conditional (algo) orders, which it numbers by themselves.
+    #[n(5)]
+    #[cbor(default)]
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub algo: bool,
 }
 
 /// A change to a resting order.
@@ -398,6 +451,37 @@ pub struct CancelAll {
     #[n(1)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub symbol: Option<Symbol>,
+    /// Only what is settled in this asset.
+    #[n(2)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settle: Option<Asset>,
+}
+
+/// What a `Configure` changes, where a mandate has a number for it.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, Serialize, Deserialize,
+)]
+#[cbor(index_only)]
+#[serde(rename_all = "snake_case")]
+pub enum SettingKind {
+    #[n(0)]
+    Leverage,
+    #[n(1)]
+    MarginMode,
+    #[n(2)]
+    PositionMode,
+}
+
+impl SettingKind {
+    /// The number's name in a mandate.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Leverage => "leverage",
+            Self::MarginMode => "margin_mode",
+            Self::PositionMode => "position_mode",
+        }
+    }
 }
 
 /// A change of settings, or a call without figures.
@@ -410,6 +494,12 @@ pub struct Setting {
     #[n(1)]
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
+    #[n(2)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub setting: Option<SettingKind>,
+    #[n(3)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub market: Option<MarketKind>,
 }
 
 /// An [`Action`] without its figures: what authority and halts look at.

@@ -3,12 +3,12 @@
 //! earlier ones of the same request would spend.
 
 use crate::action::{
-    Action, ActionKind, Amend, Asset, ClientOrderId, Duty, Leg, Order, OrderRef, OrderType, ReadOf,
-    Side, Symbol,
+    Action, ActionKind, Amend, Asset, ClientOrderId, Duty, Leg, MarketKind, Order, OrderRef,
+    OrderType, ReadOf, Setting, SettingKind, Side, Symbol,
 };
 use crate::halt::{By, Halt, Level, Passage, Scope};
 use crate::id::{AccountId, StrategyId, Timestamp, VirtualKeyId};
-use crate::mandate::{Mandate, Rate, Trip};
+use crate::mandate::{Limit, Mandate, Rate, Trip, parse_leverage};
 use crate::number::{Amount, ONE, Price, Quantity, Round, Value};
 use crate::refusal::{Refusal, Rule};
 use crate::release::{HedgeGroup, Judgement, Market, Release};
@@ -427,23 +427,89 @@ impl<'a> Judge<'a> {
                     },
                 )
             }
-            Action::Configure(s)
-            | Action::DeadMan(s)
-            | Action::Subaccount(s)
+            Action::Configure(s) => {
+                sofar.nothing_reserved();
+                self.set(kind, s)?;
+                match s.setting {
+                    Some(setting) => self.setting(setting, s.to.as_deref().unwrap_or_default()),
+                    None => Ok(()),
+                }
+            }
+            // It would cancel whatever stands on the account when the program is gone, others' orders too.
+            Action::DeadMan(_) => Err(Refusal::DeadManOfGate),
+            Action::Subaccount(s)
             | Action::ManageKeys(s)
             | Action::Session(s)
             | Action::Public(s) => {
                 sofar.nothing_reserved();
-                self.permitted(
-                    kind,
-                    &table::Facts {
-                        market: s.symbol.as_ref().map(Symbol::as_str),
-                        setting: s.to.as_deref(),
-                        approvals: Some(0),
-                        ..self.said()
-                    },
-                )
+                self.set(kind, s)
             }
+        }
+    }
+
+    fn set(&self, kind: ActionKind, s: &Setting) -> Result<(), Refusal> {
+        let said = table::Facts {
+            market: s.symbol.as_ref().map(Symbol::as_str),
+            market_kind: s.market,
+            setting: s.to.as_deref(),
+            approvals: Some(0),
+            ..self.said()
+        };
+        self.permitted(kind, &said)
+    }
+
+    /// What a mandate has a number for passes only if a level names it, and within every level that does.
+    fn setting(&self, setting: SettingKind, asked: &str) -> Result<(), Refusal> {
+        if self.observe {
+            return Ok(());
+        }
+        let mut named = false;
+        for (_, mandate, _) in self.each() {
+            let (fits, limit) = match setting {
+                SettingKind::Leverage => match mandate.leverage_milli {
+                    None => continue,
+                    Some(Limit::Unlimited) => (true, String::new()),
+                    Some(Limit::Is(limit)) => (
+                        parse_leverage(asked).is_some_and(|asked| asked <= limit),
+                        Quantity(i128::from(limit) * (ONE / 1_000)).to_string(),
+                    ),
+                },
+                SettingKind::MarginMode => match &mandate.margin_modes {
+                    None => continue,
+                    Some(words) => (
+                        words.iter().any(|word| word.eq_ignore_ascii_case(asked)),
+                        words.join(", "),
+                    ),
+                },
+                SettingKind::PositionMode => match mandate.position_mode {
+                    None => continue,
+                    Some(may) => (may, "none".to_owned()),
+                },
+            };
+            if !fits {
+                return Err(self.not_mandated(mandate, setting, limit, asked));
+            }
+            named = true;
+        }
+        if named {
+            return Ok(());
+        }
+        let firm = &self.release.mandates.firm;
+        Err(self.not_mandated(firm, setting, "none".to_owned(), asked))
+    }
+
+    fn not_mandated(
+        &self,
+        mandate: &Mandate,
+        setting: SettingKind,
+        limit: String,
+        asked: &str,
+    ) -> Refusal {
+        Refusal::SettingNotMandated {
+            rule: Rule(mandate.rule.clone()),
+            setting,
+            limit,
+            asked: asked.to_owned(),
         }
     }
 
@@ -505,6 +571,9 @@ impl<'a> Judge<'a> {
             symbol: order.symbol.clone(),
         };
         let client = order.client_order_id.as_ref();
+        if order.market != MarketKind::Spot || order.algo {
+            return Err(refused());
+        }
         if order.list {
             let mut any = false;
             for (_, one) in self
@@ -697,10 +766,14 @@ impl<'a> Judge<'a> {
         reserves: bool,
     ) -> Result<(), Refusal> {
         let symbol = &order.symbol;
+        let is_spot = order.market == MarketKind::Spot
+            && order.position_side.is_none()
+            && !order.close_position;
         let market = self
             .release
             .markets
             .get(symbol)
+            .filter(|_| is_spot)
             .ok_or_else(|| Refusal::UnknownMarket {
                 symbol: symbol.clone(),
             })?;
@@ -763,7 +836,7 @@ impl<'a> Judge<'a> {
                 });
             }
         };
-        if order.pegged {
+        if order.pegged || order.order_type == OrderType::TrailingStop {
             return Err(Refusal::SizeUnknown {
                 symbol: symbol.clone(),
             });
@@ -939,9 +1012,7 @@ impl<'a> Judge<'a> {
     fn dearest(&self, price: Price) -> Price {
         let tolerance = self
             .each()
-            .filter_map(|(_, mandate, _)| {
-                mandate.price_tolerance.and_then(crate::mandate::Limit::get)
-            })
+            .filter_map(|(_, mandate, _)| mandate.price_tolerance.and_then(Limit::get))
             .min();
         let width = (price.0 / 1_000_000).saturating_mul(i128::from(tolerance.unwrap_or(0)));
         Price(price.0.saturating_add(width))
@@ -1017,8 +1088,7 @@ impl<'a> Judge<'a> {
                     });
                 }
             }
-            let Some(tolerance) = mandate.price_tolerance.and_then(crate::mandate::Limit::get)
-            else {
+            let Some(tolerance) = mandate.price_tolerance.and_then(Limit::get) else {
                 continue;
             };
             // A stop order trades when its stop price has been reached: its own price is held against that.
@@ -1054,7 +1124,7 @@ impl<'a> Judge<'a> {
         for (_, mandate, _) in self.each() {
             if let Some(limit) = mandate
                 .order_value
-                .and_then(crate::mandate::Limit::get)
+                .and_then(Limit::get)
                 .filter(|limit| asked > *limit)
             {
                 return Err(Refusal::OrderValueAboveLimit {
@@ -1081,7 +1151,7 @@ impl<'a> Judge<'a> {
         for (at, mandate, usage) in self.each() {
             let rule = || Rule(mandate.rule.clone());
             for (limit, ring) in mandate.turnover.iter().zip(0..4usize) {
-                let Some(limit) = limit.and_then(crate::mandate::Limit::get) else {
+                let Some(limit) = limit.and_then(Limit::get) else {
                     continue;
                 };
                 let used = usage
@@ -1097,7 +1167,7 @@ impl<'a> Judge<'a> {
                     });
                 }
             }
-            if let Some(limit) = mandate.open_orders.and_then(crate::mandate::Limit::get) {
+            if let Some(limit) = mandate.open_orders.and_then(Limit::get) {
                 let asked = usage.map_or(0, |u| u.open_orders) + sofar.open + 1;
                 let asked = asked.saturating_sub(sofar.replaced);
                 if asked > limit {
@@ -1108,7 +1178,7 @@ impl<'a> Judge<'a> {
                     });
                 }
             }
-            if let Some(limit) = mandate.position.and_then(crate::mandate::Limit::get) {
+            if let Some(limit) = mandate.position.and_then(Limit::get) {
                 let held = self.grouped(at, &market.base);
                 // What lessens the other side is no growth.
                 let worst = match side {
@@ -1177,8 +1247,7 @@ impl<'a> Judge<'a> {
 
     /// Whether a level has reached its loss of the day.
     fn lost(&self, mandate: &Mandate, usage: Option<&Usage>) -> Result<(), Refusal> {
-        let (Some(limit), Some(usage)) = (mandate.loss.and_then(crate::mandate::Limit::get), usage)
-        else {
+        let (Some(limit), Some(usage)) = (mandate.loss.and_then(Limit::get), usage) else {
             return Ok(());
         };
         let lost = lost_today(self.release, self.state, usage);
@@ -1273,8 +1342,7 @@ impl<'a> Judge<'a> {
                 } else {
                     mandate.message_rate
                 };
-                let Some(Rate { count, per_us }) = limit.and_then(crate::mandate::Limit::get)
-                else {
+                let Some(Rate { count, per_us }) = limit.and_then(Limit::get) else {
                     continue;
                 };
                 let tat = usage.map_or(0, |u| {
@@ -1314,7 +1382,7 @@ impl<'a> Judge<'a> {
         }
         let minute = self.now.0 / 60_000_000;
         for (_, mandate, usage) in self.each() {
-            let Some(limit) = mandate.venue_weight.and_then(crate::mandate::Limit::get) else {
+            let Some(limit) = mandate.venue_weight.and_then(Limit::get) else {
                 continue;
             };
             let used = usage.map_or(0, |u| if u.weight.0 == minute { u.weight.1 } else { 0 });

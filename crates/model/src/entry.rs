@@ -280,12 +280,13 @@ mod tests {
         use crate::report::{ID_BYTES_MAX, NAME_BYTES_MAX, OrderReport, OrderStatus};
         use crate::state::OrderNumber;
         let id = || Some(ClientOrderId::from("x".repeat(ID_BYTES_MAX)));
+        let uuid: crate::id::OrderId = "ffffffff-ffff-ffff-ffff-ffffffffffff".parse().unwrap();
         let report = Report::Order(OrderReport {
             market: MarketKind::CoinFutures,
             symbol: Symbol::from("x".repeat(NAME_BYTES_MAX)),
-            order_id: u64::MAX,
+            order_id: uuid,
             client_order_id: id(),
-            list_id: Some(u64::MAX),
+            list_id: Some(uuid),
             status: OrderStatus::Unknown,
             side: Some(Side::Sell),
             order_type: Some(OrderType::TakeProfitLimit),
@@ -296,6 +297,9 @@ mod tests {
             executed_quote: Some(Amount(i128::MAX)),
             time_ms: Some(u64::MAX),
             original_client_order_id: id(),
+            algo: true,
+            became: Some(uuid),
+            average_price: Some(Price(i128::MAX)),
         });
         assert!(report.is_plausible());
         let order = OrderNumber {
@@ -313,8 +317,8 @@ mod tests {
                     order,
                     executed: Quantity(i128::MAX),
                     quote: Amount(i128::MAX),
-                    order_id: Some(u64::MAX),
-                    list_id: Some(u64::MAX),
+                    order_id: Some(uuid),
+                    list_id: Some(uuid),
                     status: OrderStatus::Unknown,
                     quantity: Some(Quantity(i128::MAX)),
                 },

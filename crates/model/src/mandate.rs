@@ -19,6 +19,9 @@
 //! position = "250000"
 //! loss = "10000"                 # a UTC day
 //! venue_weight = "3000"          # a minute
+//! leverage = "5"                 # the highest that a program may set; absent everywhere: none may be set
+//! margin_mode = ["ISOLATED"]     # that it may set, in the venue's words
+//! position_mode = "no"           # whether it may change between one-way and hedge mode
 //! trip = "loss"                  # what stops a strategy until an operator re-arms it: loss, repeat, or none
 //!
 //! [firm.markets."BTC*"]          # `*` stands for any run of characters; a whole name comes first, then the longest pattern
@@ -62,6 +65,8 @@ pub struct Rate {
 /// Where no level says anything of what reduces.
 pub const REDUCING_DEFAULT: Limit<u64> = Limit::Is(10);
 const TIMES_MAX: u64 = 1_000_000;
+/// A thousandth.
+const LEVERAGE_UNIT: i128 = crate::number::ONE / 1_000;
 
 /// The most that a rate may count, and the longest it may take: beyond them arithmetic would need more care.
 const RATE_COUNT_MAX: u64 = 1_000_000;
@@ -127,6 +132,12 @@ pub struct Mandate {
     pub position: Option<Limit<Value>>,
     pub loss: Option<Limit<Value>>,
     pub venue_weight: Option<Limit<u64>>,
+    /// The highest leverage that a `Configure` may set, in thousandths.
+    pub leverage_milli: Option<Limit<u64>>,
+    /// Margin modes that it may set, in the venue's words, whatever their case.
+    pub margin_modes: Option<Vec<String>>,
+    /// Whether it may change between one-way and hedge mode.
+    pub position_mode: Option<bool>,
     /// Which limits stop a strategy once it has reached them. The nearest level that says so decides.
     pub trip: Option<Trip>,
     /// Empty: this level names none, and the level above decides. Whole names first, sorted; then patterns, the longest
@@ -201,6 +212,9 @@ struct Text {
     position: Option<String>,
     loss: Option<String>,
     venue_weight: Option<String>,
+    leverage: Option<String>,
+    margin_mode: Option<Vec<String>>,
+    position_mode: Option<String>,
     trip: Option<String>,
     #[serde(default)]
     markets: BTreeMap<String, MarketText>,
@@ -278,6 +292,7 @@ impl Mandates {
         note("position", firm.position == Some(Limit::Unlimited));
         note("loss", firm.loss == Some(Limit::Unlimited));
         note("venue_weight", firm.venue_weight == Some(Limit::Unlimited));
+        note("leverage", firm.leverage_milli == Some(Limit::Unlimited));
         names
     }
 }
@@ -395,6 +410,20 @@ fn mandate(rule: String, text: Text) -> Result<Mandate, MandateError> {
         position: value("position", text.position)?,
         loss: value("loss", text.loss)?,
         venue_weight: count("venue_weight", text.venue_weight)?,
+        leverage_milli: limited(&rule, "leverage", text.leverage, |t| {
+            parse_leverage(t)
+                .ok_or_else(|| "is not a leverage; write for example \"10\"".to_owned())
+        })?,
+        margin_modes: text.margin_mode,
+        position_mode: match text.position_mode.as_deref() {
+            None => None,
+            Some("yes") => Some(true),
+            Some("no") => Some(false),
+            Some(other) => {
+                let what = format!("`position_mode` = \"{other}\" is neither `yes` nor `no`");
+                return Err(error(&rule, &what));
+            }
+        },
         trip: text
             .trip
             .map(|t| parse_trip(&t).map_err(|e| error(&rule, &format!("`trip` = \"{t}\" {e}"))))
@@ -430,6 +459,14 @@ pub(crate) fn parse_percent(text: &str) -> Result<u64, String> {
         .ok()
         .filter(|n| *n <= 1_000_000)
         .ok_or_else(|| "is more than 100%".to_owned())
+}
+
+/// `10` or `12.5`, in thousandths, rounded up.
+#[must_use]
+pub fn parse_leverage(text: &str) -> Option<u64> {
+    let units = crate::number::parse_units(text.as_bytes()).ok()?;
+    let milli = units.checked_add(LEVERAGE_UNIT - 1)? / LEVERAGE_UNIT;
+    u64::try_from(milli).ok().filter(|n| *n > 0)
 }
 
 /// `10x`.
@@ -592,6 +629,16 @@ mod tests {
                 "loss = \"10000\"",
                 "loss = \"10000\"\nlosses = \"1\"",
                 "losses",
+            ),
+            (
+                "loss = \"10000\"",
+                "loss = \"10000\"\nleverage = \"0\"",
+                "not a leverage",
+            ),
+            (
+                "loss = \"10000\"",
+                "loss = \"10000\"\nposition_mode = \"maybe\"",
+                "`yes`",
             ),
         ] {
             let error = Mandates::parse(&FIRM.replacen(from, to, 1))

@@ -231,6 +231,30 @@ fn multiply_signed(a: i128, b: i128, places: u32, round: Round) -> Option<i128> 
     })
 }
 
+/// `a * 10^18 / b`, exact however wide, for magnitudes; `None` if the result does not fit in `i128`, or without a divisor.
+fn divide(a: u128, b: u128, round: Round) -> Option<i128> {
+    let mut quotient = a.checked_div(b)?;
+    let mut rest = a % b;
+    let mut places = DECIMAL_PLACES;
+    // As many digits at once as the rest has room for.
+    while places > 0 {
+        let fits = |step: &u32| {
+            10u128
+                .checked_pow(*step)
+                .and_then(|p| p.checked_mul(b))
+                .is_some()
+        };
+        let step = (1..=places).rev().find(fits)?;
+        let scale = 10u128.pow(step);
+        rest *= scale;
+        quotient = quotient.checked_mul(scale)?.checked_add(rest / b)?;
+        rest %= b;
+        places -= step;
+    }
+    let up = round == Round::Up && rest != 0;
+    i128::try_from(quotient.checked_add(u128::from(up))?).ok()
+}
+
 macro_rules! number {
     ($(#[$doc:meta])* $name:ident, $places:expr) => {
         $(#[$doc])*
@@ -368,7 +392,25 @@ impl Price {
     }
 }
 
+impl Quantity {
+    /// As many contracts, of which each is so much.
+    #[must_use]
+    pub fn of(self, contract: Quantity, round: Round) -> Option<Quantity> {
+        multiply_signed(self.0, contract.0, 18, round).map(Quantity)
+    }
+}
+
 impl Amount {
+    /// How much of the asset that has this price this amount of quote is. `None` beyond the range of [`Quantity`], or without a price.
+    #[must_use]
+    pub fn over(self, price: Price, round: Round) -> Option<Quantity> {
+        if !price.is_positive() {
+            return None;
+        }
+        let magnitude = divide(self.0.unsigned_abs(), price.0.unsigned_abs(), round)?;
+        Some(Quantity(if self.0 < 0 { -magnitude } else { magnitude }))
+    }
+
     /// This amount at `rate` site currency per unit. `None` beyond the range of [`Value`].
     #[must_use]
     pub fn at(self, rate: Price, round: Round) -> Option<Value> {
@@ -494,6 +536,47 @@ mod tests {
                 multiply_wide(b, ONE.unsigned_abs(), 30, round)
             );
         }
+    }
+
+    /// `quotient * b` against `a * 10^18`, each as (high, low) limbs of a product.
+    fn wide(a: u128, b: u128) -> (u128, u128) {
+        const LOW: u128 = u64::MAX as u128;
+        let (a0, a1, b0, b1) = (a & LOW, a >> 64, b & LOW, b >> 64);
+        let (low, mid, other) = (a0 * b0, a0 * b1, a1 * b0);
+        let carry = (low >> 64) + (mid & LOW) + (other & LOW);
+        let high = a1 * b1 + (mid >> 64) + (other >> 64) + (carry >> 64);
+        (high, (carry << 64) | (low & LOW))
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_quotient_is_the_one_whole_number_that_fits(
+            a in 0u128..1 << 120, b in 1u128..1 << 120, shift in 0u32..100, less in 0u32..100,
+        ) {
+            let (a, b) = (a >> less, (b >> shift).max(1));
+            let Some(down) = divide(a, b, Round::Down) else { return Ok(()) };
+            let down = down.unsigned_abs();
+            let exact = wide(a, ONE.unsigned_abs());
+            proptest::prop_assert!(wide(down, b) <= exact);
+            proptest::prop_assert!(wide(down + 1, b) > exact);
+            let up = divide(a, b, Round::Up).unwrap().unsigned_abs();
+            proptest::prop_assert_eq!(up, if wide(down, b) == exact { down } else { down + 1 });
+        }
+    }
+
+    #[test]
+    fn quotients_round_as_asked() {
+        let face = Amount::parse(b"100").unwrap();
+        let price = Price::parse(b"60000").unwrap();
+        let up = face.over(price, Round::Up).unwrap();
+        let down = face.over(price, Round::Down).unwrap();
+        assert_eq!(up.to_string(), "0.001666666666666667");
+        assert_eq!(down.to_string(), "0.001666666666666666");
+        assert_eq!(face.over(Price::ZERO, Round::Up), None);
+        assert_eq!(Amount::MAX.over(Price(1), Round::Up), None);
+        let five = Quantity::parse(b"5").unwrap();
+        let contract = Quantity::parse(b"0.01").unwrap();
+        assert_eq!(five.of(contract, Round::Up).unwrap().to_string(), "0.05");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A typed no. A refusal is an ordinary answer: it names the rule, the limit and what was asked, goes into the log as an
 //! approval does, and reaches the program in the venue's own words.
 
-use crate::action::{ActionKind, ClientOrderId, Duty, Symbol};
+use crate::action::{ActionKind, ClientOrderId, Duty, SettingKind, Symbol};
 use crate::halt::{Level, Scope};
 use crate::id::Timestamp;
 use crate::number::{Price, Quantity, Value};
@@ -262,6 +262,21 @@ pub enum Refusal {
     /// The read has fields that the catalog does not name, and the key that would sign it can do more than read.
     #[n(29)]
     OneKeyForAll,
+    /// The mandate allows no such setting.
+    #[n(30)]
+    SettingNotMandated {
+        #[n(0)]
+        rule: Rule,
+        #[n(1)]
+        setting: SettingKind,
+        #[n(2)]
+        limit: String,
+        #[n(3)]
+        asked: String,
+    },
+    /// A countdown that cancels everything is the gate's own.
+    #[n(31)]
+    DeadManOfGate,
 }
 
 impl Refusal {
@@ -299,6 +314,8 @@ impl Refusal {
             Self::StrategyRevoked => "strategy-revoked",
             Self::ClientIdTaken { .. } => "client-id-taken",
             Self::OneKeyForAll => "one-key-for-all",
+            Self::SettingNotMandated { .. } => "setting-not-mandated",
+            Self::DeadManOfGate => "dead-man-of-gate",
         }
     }
 
@@ -314,7 +331,9 @@ impl Refusal {
             | Self::ValueOut { .. }
             | Self::CancelAllOnSharedAccount
             | Self::NoKey { .. }
-            | Self::OneKeyForAll => Class::NotPermitted,
+            | Self::OneKeyForAll
+            | Self::SettingNotMandated { .. }
+            | Self::DeadManOfGate => Class::NotPermitted,
             Self::UnknownMarket { .. } | Self::MarketNotMandated { .. } => Class::UnknownMarket,
             Self::MessageRate { .. }
             | Self::Repeated { .. }
@@ -462,6 +481,18 @@ impl fmt::Display for Refusal {
             Self::OneKeyForAll => f.write_str(
                 "a read with a field that the catalog does not name passes only where a key that can only read signs it; \
                  this account has one key for all",
+            ),
+            Self::SettingNotMandated {
+                rule,
+                setting,
+                limit,
+                asked,
+            } => {
+                let setting = setting.name();
+                write!(f, "`{setting}` of {rule}: asked {asked}, allowed {limit}")
+            }
+            Self::DeadManOfGate => f.write_str(
+                "a countdown that cancels everything is the gate's own: a program's would cancel other orders too",
             ),
         }
     }

@@ -2,6 +2,7 @@
 //! folds it. An unknown status is kept as such: it never frees a reservation.
 
 use crate::action::{Asset, ClientOrderId, MarketKind, OrderType, Side, Symbol, TimeInForce};
+use crate::id::{OrderId, TradeId};
 use crate::number::{Amount, Price, Quantity};
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
@@ -71,12 +72,12 @@ pub struct OrderReport {
     #[n(1)]
     pub symbol: Symbol,
     #[n(2)]
-    pub order_id: u64,
+    pub order_id: OrderId,
     #[n(3)]
     pub client_order_id: Option<ClientOrderId>,
-    /// The venue's number of the list that it belongs to.
+    /// The venue's id of the list that it belongs to.
     #[n(4)]
-    pub list_id: Option<u64>,
+    pub list_id: Option<OrderId>,
     #[n(5)]
     pub status: OrderStatus,
     /// Absent in a bare acknowledgement.
@@ -90,10 +91,10 @@ pub struct OrderReport {
     pub price: Option<Price>,
     #[n(10)]
     pub original_quantity: Option<Quantity>,
-    /// Filled so far, base units. Cumulative: it never falls.
+    /// Filled so far, in the market's own unit. Cumulative: it never falls.
     #[n(11)]
     pub executed_quantity: Option<Quantity>,
-    /// Filled so far, quote units. Cumulative.
+    /// What was paid or received for it so far, in quote units: at an inverse market in units of the coin. Cumulative.
     #[n(12)]
     pub executed_quote: Option<Amount>,
     /// Venue time of this state, milliseconds.
@@ -102,6 +103,19 @@ pub struct OrderReport {
     /// For a cancel: the id the order had before (`origClientOrderId`).
     #[n(14)]
     pub original_client_order_id: Option<ClientOrderId>,
+    /// The ids are of the venue's conditional (algo) orders.
+    #[n(15)]
+    #[cbor(default)]
+    #[serde(default)]
+    pub algo: bool,
+    /// The order that a conditional one became when it was triggered: what that one fills is this one's.
+    #[n(16)]
+    #[serde(default)]
+    pub became: Option<OrderId>,
+    /// What a unit of it was filled at on average, where the venue says that instead of `executed_quote`.
+    #[n(17)]
+    #[serde(default)]
+    pub average_price: Option<Price>,
 }
 
 /// One fill as the venue gave it.
@@ -112,17 +126,18 @@ pub struct TradeReport {
     #[n(1)]
     pub symbol: Symbol,
     #[n(2)]
-    pub trade_id: u64,
+    pub trade_id: TradeId,
     #[n(3)]
-    pub order_id: u64,
+    pub order_id: OrderId,
     #[n(4)]
     pub side: Side,
     #[n(5)]
     pub price: Price,
     #[n(6)]
     pub quantity: Quantity,
+    /// As [`OrderReport::executed_quote`]; absent: what price and quantity make of it.
     #[n(7)]
-    pub quote: Amount,
+    pub quote: Option<Amount>,
     #[n(8)]
     pub commission: Amount,
     #[n(9)]
@@ -139,7 +154,8 @@ pub enum Report {
     Order(#[n(0)] OrderReport),
     #[n(1)]
     Trade(#[n(0)] TradeReport),
-    /// The venue refused the whole request with this code: nothing of it took effect.
+    /// The venue refused the whole request with this code: nothing of it took effect. A code from 100 to 599 is HTTP's, by
+    /// which nothing was even looked at.
     #[n(2)]
     Refused {
         #[n(0)]
@@ -156,13 +172,17 @@ pub enum Report {
         #[n(1)]
         code: i64,
     },
-    /// A reference price from public data.
+    /// A reference price from public data; of derivatives the mark price.
     #[n(5)]
     Price {
         #[n(0)]
         symbol: Symbol,
         #[n(1)]
         price: Price,
+        #[n(2)]
+        #[cbor(default)]
+        #[serde(default)]
+        market: MarketKind,
     },
     /// The venue's clock, milliseconds.
     #[n(6)]
@@ -202,13 +222,14 @@ impl Report {
                     && order.original_quantity.is_none_or(|all| all.0 >= 0)
                     && order.executed_quantity.is_none_or(|all| all.0 >= 0)
                     && order.executed_quote.is_none_or(|all| all.0 >= 0)
+                    && order.average_price.is_none_or(|price| price.0 >= 0)
             }
             Self::Trade(trade) => {
                 name(trade.symbol.as_str())
                     && name(trade.commission_asset.as_str())
                     && trade.price.0 >= 0
                     && trade.quantity.0 >= 0
-                    && trade.quote.0 >= 0
+                    && trade.quote.is_none_or(|quote| quote.0 >= 0)
             }
             Self::Price { symbol, .. } => name(symbol.as_str()),
             Self::OpenOrdersComplete { symbol, .. } => {

@@ -8,7 +8,9 @@ pub use snapshot::STATE_VERSION;
 use crate::Map;
 use crate::action::{Action, Asset, ClientOrderId, Duty, Scheme, Side, Symbol};
 use crate::halt::{Halt, Level, Scope};
-use crate::id::{AccountId, EntryId, KeyId, Name, StrategyId, Timestamp, VirtualKeyId};
+use crate::id::{
+    AccountId, EntryId, KeyId, Name, OrderId, StrategyId, Timestamp, TradeId, VirtualKeyId,
+};
 use crate::number::{Amount, Price, Quantity, Round, Value};
 use crate::report::{OrderReport, OrderStatus, Report, Sent, TradeReport};
 use crate::usage::{Ring, WINDOWS};
@@ -28,6 +30,8 @@ pub const ENDED_US: u64 = 3_600_000_000;
 pub const ENDED_MAX: usize = 4_096;
 /// Trades of one order that are remembered by their number; more of them add nothing but what the order's own total says.
 pub const TRADES_MAX: usize = 1_000;
+/// What refuses with one of these is the transport, not the venue.
+const HTTP_CODES: std::ops::RangeInclusive<i64> = 100..=599;
 /// A venue rounds what a fill costs: within so many parts of it a price is what the order allows.
 const ROUNDING_PARTS: i128 = 1_000;
 
@@ -59,9 +63,9 @@ pub struct OpenOrder {
     #[n(6)]
     pub list_client_order_id: Option<ClientOrderId>,
     #[n(7)]
-    pub order_id: Option<u64>,
+    pub order_id: Option<OrderId>,
     #[n(8)]
-    pub list_id: Option<u64>,
+    pub list_id: Option<OrderId>,
     #[n(9)]
     pub executed: Quantity,
     #[n(10)]
@@ -141,7 +145,7 @@ pub struct Settled {
 /// Trades of one order that were told by their numbers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Trades {
-    ids: BTreeSet<u64>,
+    ids: BTreeSet<TradeId>,
     quantity: Quantity,
     quote: Amount,
 }
@@ -281,9 +285,9 @@ pub enum Effect {
         #[n(2)]
         quote: Amount,
         #[n(3)]
-        order_id: Option<u64>,
+        order_id: Option<OrderId>,
         #[n(4)]
-        list_id: Option<u64>,
+        list_id: Option<OrderId>,
         #[n(5)]
         status: OrderStatus,
         /// An amendment's new quantity.
@@ -336,7 +340,7 @@ pub enum Effect {
         #[n(0)]
         order: OrderNumber,
         #[n(1)]
-        trade: u64,
+        trade: TradeId,
         #[n(2)]
         quantity: Quantity,
         #[n(3)]
@@ -573,7 +577,7 @@ pub struct State {
     /// Of orders in either.
     trades: BTreeMap<OrderNumber, Trades>,
     by_client: Map<(AccountId, ClientOrderId), OrderNumber>,
-    by_order_id: Map<(AccountId, Symbol, u64), OrderNumber>,
+    by_order_id: Map<(AccountId, Symbol, OrderId), OrderNumber>,
     pub prices: Map<Symbol, (Price, Timestamp)>,
     pub day: u64,
     /// Statements accepted within [`SEEN_US`] of the last one: when, and their marks.
@@ -854,8 +858,8 @@ impl State {
         number: OrderNumber,
         executed: Quantity,
         quote: Amount,
-        order_id: Option<u64>,
-        list_id: Option<u64>,
+        order_id: Option<OrderId>,
+        list_id: Option<OrderId>,
         status: OrderStatus,
         quantity: Option<Quantity>,
     ) {
@@ -954,7 +958,7 @@ impl State {
     fn traded(
         &mut self,
         number: OrderNumber,
-        trade: u64,
+        trade: TradeId,
         quantity: Quantity,
         quote: Amount,
         fee: Amount,
@@ -1050,7 +1054,7 @@ impl State {
         &self,
         account: AccountId,
         symbol: &Symbol,
-        order_id: Option<u64>,
+        order_id: Option<OrderId>,
         client: Option<&ClientOrderId>,
     ) -> Option<OrderNumber> {
         self.find_in(account, symbol, order_id, client, |number| {
@@ -1062,7 +1066,7 @@ impl State {
         &'a self,
         account: AccountId,
         symbol: &Symbol,
-        order_id: Option<u64>,
+        order_id: Option<OrderId>,
         client: Option<&ClientOrderId>,
         order_of: impl Fn(OrderNumber) -> Option<&'a OpenOrder>,
     ) -> Option<OrderNumber> {
@@ -1097,7 +1101,7 @@ impl State {
     pub fn find_list(
         &self,
         account: AccountId,
-        list_id: Option<u64>,
+        list_id: Option<OrderId>,
         client: Option<&ClientOrderId>,
     ) -> impl Iterator<Item = (&OrderNumber, &OpenOrder)> {
         self.orders.iter().filter(move |(_, order)| {
@@ -1133,8 +1137,8 @@ impl State {
     pub fn doubted(&self, reports: &[Report], targets: &[(u8, OrderNumber)]) -> Vec<Effect> {
         let refused = |position: u8| {
             reports.iter().any(|report| match report {
-                // Positive codes are the transport's: nothing was looked at.
-                Report::Refused { code } => *code < 0,
+                // Nothing was looked at.
+                Report::Refused { code } => !HTTP_CODES.contains(code),
                 Report::NoSuchOrder => true,
                 Report::ActionRefused { position: at, .. } => *at == u32::from(position),
                 _ => false,
@@ -1213,7 +1217,7 @@ impl State {
                         told.end(number, OrderStatus::Rejected);
                     }
                 }
-                Report::Price { symbol, price } => {
+                Report::Price { symbol, price, .. } => {
                     told.settled.effects.push(Effect::Price {
                         symbol: symbol.clone(),
                         price: *price,
@@ -1239,8 +1243,8 @@ struct Told<'a> {
     settled: Settled,
     /// Executed, in quote, and status, where the answer changed them.
     known: BTreeMap<OrderNumber, (i128, i128, OrderStatus)>,
-    /// Numbers that the venue gave to orders in this answer.
-    named: Vec<(u64, OrderNumber)>,
+    /// Ids that the venue gave to orders in this answer.
+    named: Vec<(OrderId, OrderNumber)>,
     /// Trades of orders, those told before included.
     traded: BTreeMap<OrderNumber, Trades>,
 }
@@ -1257,7 +1261,7 @@ impl Told<'_> {
         &self,
         account: AccountId,
         symbol: &Symbol,
-        order_id: u64,
+        order_id: OrderId,
         client: Option<&ClientOrderId>,
     ) -> Option<OrderNumber> {
         let known = |number| self.state.told(number);
@@ -1353,7 +1357,10 @@ impl Told<'_> {
         if trades.quantity.0.saturating_add(trade.quantity.0) > order.quantity.0 {
             return self.cannot_be(number, Impossible::MoreThanOrdered);
         }
-        let quote = trade.quote.0.max(0);
+        let quote = trade
+            .quote
+            .or_else(|| trade.price.times(trade.quantity, Round::Up))
+            .map_or(0, |quote| quote.0.max(0));
         let fee = trade.commission.0.max(0);
         let (fee, fee_asset) = match (&order.base, &order.quote) {
             // What the venue keeps of what was bought counts at what it cost. No fee is more than its trade.

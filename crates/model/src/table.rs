@@ -170,8 +170,9 @@ impl Slot {
                 "stop_loss_limit",
                 "take_profit",
                 "take_profit_limit",
+                "trailing_stop",
             ],
-            Self::TimeInForce => &["gtc", "ioc", "fok"],
+            Self::TimeInForce => &["gtc", "ioc", "fok", "gtd"],
             Self::Reads => &["orders", "trades", "balances", "account"],
             _ => &[],
         }
@@ -453,11 +454,13 @@ impl<'a> Facts<'a> {
                 OrderType::StopLossLimit => 4,
                 OrderType::TakeProfit => 5,
                 OrderType::TakeProfitLimit => 6,
+                OrderType::TrailingStop => 7,
             }),
             Slot::TimeInForce => self.time_in_force.map(|time| match time {
                 TimeInForce::Gtc => 0,
                 TimeInForce::Ioc => 1,
                 TimeInForce::Fok => 2,
+                TimeInForce::Gtd => 3,
             }),
             Slot::Reads => self.reads.map(|reads| match reads {
                 ReadOf::Orders => 0,
@@ -1791,6 +1794,7 @@ mod tests {
             OrderType::StopLossLimit,
             OrderType::TakeProfit,
             OrderType::TakeProfitLimit,
+            OrderType::TrailingStop,
         ] {
             f.order_type = Some(kind);
             assert_eq!(
@@ -1810,7 +1814,12 @@ mod tests {
                 json(serde_json::to_string(&reads).unwrap())
             );
         }
-        for time in [TimeInForce::Gtc, TimeInForce::Ioc, TimeInForce::Fok] {
+        for time in [
+            TimeInForce::Gtc,
+            TimeInForce::Ioc,
+            TimeInForce::Fok,
+            TimeInForce::Gtd,
+        ] {
             f.time_in_force = Some(time);
             assert_eq!(
                 f.word(Slot::TimeInForce).unwrap(),

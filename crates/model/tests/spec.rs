@@ -7,7 +7,7 @@
 )]
 
 use portcullis_model::action::{
-    Action, ActionKind, ClientOrderId, Duty, Movement, Scheme, Side, Symbol,
+    Action, ActionKind, ClientOrderId, Duty, Movement, Scheme, SettingKind, Side, Symbol,
 };
 use portcullis_model::entry::{Body, What};
 use portcullis_model::halt::{By, Halt, Level, Scope};
@@ -165,7 +165,7 @@ fn effects() -> Vec<Effect> {
         Effect::Jumped { by_us: None },
         Effect::Traded {
             order: number,
-            trade: 1,
+            trade: 1.into(),
             quantity: Quantity(1),
             quote: Amount(1),
             fee: Amount(1),
@@ -355,6 +355,13 @@ fn refusals() -> Vec<Refusal> {
             id: ClientOrderId::from("a"),
         },
         Refusal::OneKeyForAll,
+        Refusal::SettingNotMandated {
+            rule: rule(),
+            setting: SettingKind::Leverage,
+            limit: "10".to_owned(),
+            asked: "20".to_owned(),
+        },
+        Refusal::DeadManOfGate,
     ];
     for refusal in &all {
         match refusal {
@@ -387,7 +394,9 @@ fn refusals() -> Vec<Refusal> {
             | Refusal::NoRelease
             | Refusal::StrategyRevoked
             | Refusal::ClientIdTaken { .. }
-            | Refusal::OneKeyForAll => {}
+            | Refusal::OneKeyForAll
+            | Refusal::SettingNotMandated { .. }
+            | Refusal::DeadManOfGate => {}
         }
     }
     all

@@ -5,7 +5,7 @@
 //! missing there, or whose fate is unknown, is asked for by itself. Nothing new widens the time between, up to a bound.
 
 use portcullis_model::action::Symbol;
-use portcullis_model::id::{AccountId, Timestamp};
+use portcullis_model::id::{AccountId, OrderId, Timestamp};
 use portcullis_model::report::{OrderStatus, Report};
 use portcullis_model::state::{OpenOrder, OrderNumber, State};
 use std::collections::{BTreeMap, BTreeSet};
@@ -153,7 +153,7 @@ impl Resolver {
         self.missing
             .retain(|number| state.orders.contains_key(number));
         let mut wanted = BTreeSet::new();
-        type Numbered = (OrderNumber, Option<u64>);
+        type Numbered = (OrderNumber, Option<OrderId>);
         let mut alone: BTreeMap<(AccountId, &Symbol), Vec<Numbered>> = BTreeMap::new();
         for (number, order) in &state.orders {
             let since = now.since_us(*self.since.entry(*number).or_insert(now));
@@ -180,7 +180,12 @@ impl Resolver {
             }
         }
         for ((account, symbol), orders) in alone {
-            let numbered = || orders.iter().filter_map(|(_, id)| *id);
+            // Only numbers have an order among themselves.
+            let numbered = || {
+                orders
+                    .iter()
+                    .filter_map(|(_, id)| id.and_then(OrderId::number))
+            };
             let together = numbered().count() >= TOGETHER_MIN;
             if let Some(from) = numbered().min().filter(|_| together) {
                 wanted.insert(Ask::Orders {
@@ -189,7 +194,9 @@ impl Resolver {
                     from,
                 });
             }
-            let each = orders.iter().filter(|(_, id)| !together || id.is_none());
+            let each = orders
+                .iter()
+                .filter(|(_, id)| !together || id.and_then(OrderId::number).is_none());
             wanted.extend(each.map(|(number, _)| Ask::Order {
                 account,
                 number: *number,
@@ -247,7 +254,7 @@ impl Resolver {
                 .iter()
                 .any(|report| matches!(report, Report::OpenOrdersComplete { .. }));
             if whole {
-                let listed: BTreeSet<u64> = reports
+                let listed: BTreeSet<OrderId> = reports
                     .iter()
                     .filter_map(|report| match report {
                         Report::Order(order) => Some(order.order_id),
@@ -346,7 +353,7 @@ mod tests {
                 quantity: Quantity(10),
                 client_order_id: Some(format!("c{n}").into()),
                 list_client_order_id: None,
-                order_id: (status != OrderStatus::Unknown).then_some(n),
+                order_id: (status != OrderStatus::Unknown).then_some(n.into()),
                 list_id: None,
                 executed: Quantity::ZERO,
                 executed_quote: Amount::ZERO,
@@ -365,7 +372,7 @@ mod tests {
         Report::Order(OrderReport {
             market: MarketKind::Spot,
             symbol: "BTCUSDT".into(),
-            order_id,
+            order_id: order_id.into(),
             client_order_id: None,
             list_id: None,
             status: OrderStatus::Open,
@@ -378,6 +385,9 @@ mod tests {
             executed_quote: None,
             time_ms: None,
             original_client_order_id: None,
+            algo: false,
+            became: None,
+            average_price: None,
         })
     }
 

@@ -152,7 +152,7 @@ fn what_no_venue_says_ends_the_link_and_not_the_signer() {
     let order = OrderReport {
         market: MarketKind::Spot,
         symbol: "BTCUSDT".into(),
-        order_id: 1,
+        order_id: 1.into(),
         client_order_id: Some("one".into()),
         list_id: None,
         status: OrderStatus::Open,
@@ -165,6 +165,9 @@ fn what_no_venue_says_ends_the_link_and_not_the_signer() {
         executed_quote: None,
         time_ms: None,
         original_client_order_id: None,
+        algo: false,
+        became: None,
+        average_price: None,
     };
     // Texts of which an entry would be longer than the log takes, and a figure that cannot be subtracted from.
     let long = OrderReport {

@@ -12,6 +12,7 @@ use portcullis_model::action::{
     Action, ActionKind, Amend, Asset, CancelAll, ClientOrderId, MarketKind, Movement, OrderRef,
     Read, Setting, Symbol,
 };
+use portcullis_model::id::OrderId;
 use portcullis_model::number::{Amount, Price, Quantity};
 use smol_str::SmolStr;
 use std::borrow::Cow;
@@ -541,6 +542,7 @@ fn actions(
         ActionKind::CancelAll => list.push(Action::CancelAll(CancelAll {
             market,
             symbol: symbol(),
+            settle: text(named, Meaning::Settle).map(Asset),
         })),
         ActionKind::Read => list.push(Action::Read(Read {
             of: rule.of,
@@ -557,12 +559,28 @@ fn actions(
         ActionKind::Withdraw => list.push(Action::Withdraw(movement(named))),
         ActionKind::DepositAddress => list.push(Action::DepositAddress(movement(named))),
         ActionKind::Rfq => list.push(Action::Rfq(movement(named))),
-        ActionKind::Configure => list.push(Action::Configure(setting(named, symbol()))),
-        ActionKind::DeadMan => list.push(Action::DeadMan(setting(named, symbol()))),
-        ActionKind::Subaccount => list.push(Action::Subaccount(setting(named, symbol()))),
-        ActionKind::ManageKeys => list.push(Action::ManageKeys(setting(named, symbol()))),
-        ActionKind::Session => list.push(Action::Session(setting(named, symbol()))),
-        ActionKind::Public => list.push(Action::Public(setting(named, symbol()))),
+        ActionKind::Configure => {
+            // Each figure that it sets is judged.
+            let before = list.len();
+            for (field, value) in named {
+                if let Meaning::Setting(setting) = field.meaning {
+                    list.push(Action::Configure(Setting {
+                        symbol: symbol(),
+                        to: Some(word(field, value).into()),
+                        setting: Some(setting),
+                        market: Some(market),
+                    }));
+                }
+            }
+            if list.len() == before {
+                list.push(Action::Configure(setting(named, market, symbol())));
+            }
+        }
+        ActionKind::DeadMan => list.push(Action::DeadMan(setting(named, market, symbol()))),
+        ActionKind::Subaccount => list.push(Action::Subaccount(setting(named, market, symbol()))),
+        ActionKind::ManageKeys => list.push(Action::ManageKeys(setting(named, market, symbol()))),
+        ActionKind::Session => list.push(Action::Session(setting(named, market, symbol()))),
+        ActionKind::Public => list.push(Action::Public(setting(named, market, symbol()))),
     }
     Ok(())
 }
@@ -597,15 +615,18 @@ pub(crate) fn find<'a>(named: &[Named<'a>], meaning: Meaning) -> Option<Named<'a
 }
 
 pub(crate) fn text(named: &[Named<'_>], meaning: Meaning) -> Option<SmolStr> {
-    let (field, value) = find(named, meaning)?;
-    Some(match value {
+    find(named, meaning).map(|(field, value)| word(field, value))
+}
+
+fn word(field: &FieldRule, value: &Value) -> SmolStr {
+    match value {
         Value::Text(text) => text.clone(),
         other => {
             let mut out = String::new();
             field.ty.write(other, &mut out);
             out.into()
         }
-    })
+    }
 }
 
 pub(crate) fn units(named: &[Named<'_>], meaning: Meaning) -> Option<i128> {
@@ -631,9 +652,10 @@ fn references(
         order_id,
         client_order_id,
         list: rule.list,
+        algo: rule.algo,
     };
     let number = |value: &Value| match value {
-        Value::Integer(id) => Some(*id),
+        Value::Integer(id) => Some(OrderId::from(*id)),
         Value::Text(text) => text.parse().ok(),
         _ => None,
     };
@@ -690,14 +712,12 @@ fn split_wallets(text: &str) -> (&str, &str) {
     text.split_once('_').unwrap_or((text, text))
 }
 
-fn setting(named: &[Named<'_>], symbol: Option<Symbol>) -> Setting {
+fn setting(named: &[Named<'_>], market: MarketKind, symbol: Option<Symbol>) -> Setting {
     Setting {
         symbol,
-        to: named
-            .iter()
-            .find(|(f, _)| matches!(f.meaning, Meaning::To | Meaning::Setting(_)))
-            .and_then(|(f, _)| text(named, f.meaning))
-            .map(String::from),
+        to: text(named, Meaning::To).map(String::from),
+        setting: None,
+        market: Some(market),
     }
 }
 

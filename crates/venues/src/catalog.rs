@@ -6,7 +6,7 @@ use crate::dialect::{self, Dialect};
 use crate::error::{DecodeError, quote};
 use crate::request::RawRequest;
 use crate::value::Type;
-use portcullis_model::action::{ActionKind, Leg, MarketKind, ReadOf};
+use portcullis_model::action::{ActionKind, Leg, MarketKind, ReadOf, SettingKind};
 use portcullis_model::release::{CATALOG_FOLDER, Files};
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
@@ -149,15 +149,6 @@ impl Attribute {
         ("good_till", Self::GoodTill),
     ];
 }
-
-/// What a setting sets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sets {
-    Leverage,
-    MarginMode,
-    PositionMode,
-}
-
 /// What a field means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meaning {
@@ -191,7 +182,7 @@ pub enum Meaning {
     /// The coin that what is cancelled settles in.
     Settle,
     /// The figure of a setting that mandates know.
-    Setting(Sets),
+    Setting(SettingKind),
     /// A list of objects, each with actions of its own.
     Batch,
     /// Objects that belong to the order: attached exits.
@@ -1018,9 +1009,9 @@ fn meaning_of(text: &str) -> Option<Meaning> {
         "replace_mode" => Meaning::ReplaceMode,
         "market" => Meaning::Market,
         "settle" => Meaning::Settle,
-        "setting.leverage" => Meaning::Setting(Sets::Leverage),
-        "setting.margin_mode" => Meaning::Setting(Sets::MarginMode),
-        "setting.position_mode" => Meaning::Setting(Sets::PositionMode),
+        "setting.leverage" => Meaning::Setting(SettingKind::Leverage),
+        "setting.margin_mode" => Meaning::Setting(SettingKind::MarginMode),
+        "setting.position_mode" => Meaning::Setting(SettingKind::PositionMode),
         "batch" => Meaning::Batch,
         "attached" => Meaning::Attached,
         _ => {

@@ -3,6 +3,7 @@
 
 use crate::document::write_text;
 use crate::error::{DecodeError, quote};
+use portcullis_model::id::OrderId;
 use portcullis_model::number::{Amount, NumberError, parse_units};
 use smol_str::SmolStr;
 use std::fmt::Write as _;
@@ -194,7 +195,7 @@ impl Type {
                 parse_units(text.strip_prefix('-').unwrap_or(text).as_bytes()).map_err(number)?;
                 Value::Text(text.into())
             }
-            Self::OrderId if is_order_id(text) => Value::Text(text.into()),
+            Self::OrderId if text.parse::<OrderId>().is_ok() => Value::Text(text.into()),
             Self::OrderId => {
                 return Err(bad(
                     "is no order id of the venue: a number, or a UUID in lower case",
@@ -326,19 +327,6 @@ pub fn is_token(text: &str) -> bool {
 
 fn is_client_id_byte(b: u8) -> bool {
     b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-')
-}
-
-fn is_order_id(text: &str) -> bool {
-    let uuid = text.len() == 36
-        && text.bytes().enumerate().all(|(at, b)| match at {
-            8 | 13 | 18 | 23 => b == b'-',
-            _ => matches!(b, b'0'..=b'9' | b'a'..=b'f'),
-        });
-    uuid || text.len() <= 20 && text.parse::<u64>().is_ok() && whole_digits(text)
-}
-
-fn whole_digits(text: &str) -> bool {
-    text.bytes().all(|b| b.is_ascii_digit()) && (text == "0" || !text.starts_with('0'))
 }
 
 /// Names of markets and assets: upper-case ASCII, digits, `-`, `_`, `.`, or whatever is not ASCII and no space.

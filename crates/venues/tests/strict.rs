@@ -569,6 +569,7 @@ fn agrees(order: &Order, seen: &Understood) -> Result<(), String> {
             OrderType::StopLossLimit => "STOP_LOSS_LIMIT",
             OrderType::TakeProfit => "TAKE_PROFIT",
             OrderType::TakeProfitLimit => "TAKE_PROFIT_LIMIT",
+            OrderType::TrailingStop => "TRAILING_STOP_MARKET",
         };
         check("type", Some(kind.to_owned()), get("Type"))?;
         check(
@@ -596,6 +597,7 @@ fn agrees(order: &Order, seen: &Understood) -> Result<(), String> {
         TimeInForce::Gtc => "GTC".to_owned(),
         TimeInForce::Ioc => "IOC".to_owned(),
         TimeInForce::Fok => "FOK".to_owned(),
+        TimeInForce::Gtd => "GTD".to_owned(),
     });
     check("force", force, get("TimeInForce"))?;
     check(

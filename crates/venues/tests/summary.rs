@@ -48,7 +48,7 @@ fn line(report: &Report) -> String {
             t.side,
             t.quantity,
             t.price,
-            t.quote,
+            t.quote.unwrap_or_default(),
             t.commission,
             t.commission_asset,
             t.time_ms
@@ -56,7 +56,7 @@ fn line(report: &Report) -> String {
         Report::Refused { code } => format!("refused {code}"),
         Report::NoSuchOrder => "no such order".to_owned(),
         Report::ActionRefused { position, code } => format!("action {position} refused {code}"),
-        Report::Price { symbol, price } => format!("price {symbol} {price}"),
+        Report::Price { symbol, price, .. } => format!("price {symbol} {price}"),
         Report::VenueTime { time_ms } => format!("time {time_ms}"),
         Report::OpenOrdersComplete { market, symbol } => {
             format!(

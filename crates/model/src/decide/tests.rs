@@ -1,5 +1,7 @@
 use super::*;
-use crate::action::{Asset, ClientOrderId, Leg, MarketKind, Movement, ReadOf, TimeInForce};
+use crate::action::{
+    Asset, ClientOrderId, Leg, MarketKind, Movement, PositionSide, ReadOf, TimeInForce,
+};
 use crate::halt::{By, Halt, Level};
 use crate::id::{EntryId, Name};
 use crate::release::{Authority, Files};
@@ -127,6 +129,7 @@ fn action(text: &str) -> Action {
             order_id: None,
             client_order_id: Some(words[2].into()),
             list: false,
+            algo: false,
         }),
         "withdraw" => Action::Withdraw(Movement::default()),
         side => {
@@ -154,6 +157,9 @@ fn action(text: &str) -> Action {
                 borrows: false,
                 pegged: false,
                 replaces: false,
+                position_side: None,
+                close_position: false,
+                algo: false,
             })
         }
     }
@@ -201,7 +207,7 @@ fn answer(
     let report = Report::Order(OrderReport {
         market: MarketKind::Spot,
         symbol: "BTCUSDT".into(),
-        order_id: id,
+        order_id: id.into(),
         client_order_id: Some(client.into()),
         list_id: None,
         status,
@@ -214,6 +220,9 @@ fn answer(
         executed_quote: Price::parse(b"60000").unwrap().times(executed, Round::Up),
         time_ms: None,
         original_client_order_id: None,
+        algo: false,
+        became: None,
+        average_price: None,
     });
     let effects = state
         .settle(ACCOUNT, entry, Sent::Sent, &[report], None)
@@ -295,6 +304,130 @@ fn each_number_refuses_with_its_figures() {
         "cancel BTCUSDT nobodys",
         "the order on `BTCUSDT` is not known to be this strategy's",
     );
+}
+
+#[test]
+fn settings_pass_only_where_a_mandate_has_a_number() {
+    let set = |extra: &str, setting, to: &str| {
+        let action = Action::Configure(Setting {
+            symbol: Some("BTCUSDT".into()),
+            to: Some(to.to_owned()),
+            setting: Some(setting),
+            market: Some(MarketKind::UsdFutures),
+        });
+        let release = release(&format!("{FIRM}{extra}"));
+        say(&decide(&release, &state(), CALLER, &[action], &FACTS, NOW))
+    };
+    use SettingKind::{Leverage, MarginMode, PositionMode};
+    for (setting, to, refused) in [
+        (Leverage, "1", "`leverage` of firm: asked 1, allowed none"),
+        (
+            MarginMode,
+            "CROSSED",
+            "`margin_mode` of firm: asked CROSSED, allowed none",
+        ),
+        (
+            PositionMode,
+            "true",
+            "`position_mode` of firm: asked true, allowed none",
+        ),
+    ] {
+        assert_eq!(set("", setting, to), refused);
+    }
+    let some = "[strategy.quoter]\nleverage = \"12.5\"\nmargin_mode = [\"crossed\"]\nposition_mode = \"yes\"\n";
+    for (setting, to, expected) in [
+        (Leverage, "12", "approved"),
+        (Leverage, "12.5", "approved"),
+        (
+            Leverage,
+            "12.5001",
+            "`leverage` of strategy quoter: asked 12.5001, allowed 12.5",
+        ),
+        (
+            Leverage,
+            "many",
+            "`leverage` of strategy quoter: asked many, allowed 12.5",
+        ),
+        (MarginMode, "CROSSED", "approved"),
+        (
+            MarginMode,
+            "ISOLATED",
+            "`margin_mode` of strategy quoter: asked ISOLATED, allowed crossed",
+        ),
+        (PositionMode, "true", "approved"),
+    ] {
+        assert_eq!(set(some, setting, to), expected);
+    }
+    // Every level that names it must allow it.
+    let both = format!("{some}[desk.mm]\nleverage = \"2\"\nposition_mode = \"no\"\n");
+    assert_eq!(
+        set(&both, Leverage, "3"),
+        "`leverage` of desk mm: asked 3, allowed 2"
+    );
+    assert_eq!(
+        set(&both, PositionMode, "true"),
+        "`position_mode` of desk mm: asked true, allowed none"
+    );
+}
+
+#[test]
+fn a_programs_dead_man_is_refused() {
+    let action = Action::DeadMan(Setting::default());
+    let decision = decide(&release(FIRM), &state(), CALLER, &[action], &FACTS, NOW);
+    assert_eq!(decision.verdict, Verdict::Refused(Refusal::DeadManOfGate));
+}
+
+#[test]
+fn what_is_not_spot_is_refused() {
+    let release = release(FIRM);
+    let mut state = state();
+    place(&release, &mut state, "buy 0.1 BTCUSDT at 60000 a");
+    let order = || match action("buy 0.1 BTCUSDT at 60000") {
+        Action::PlaceOrder(order) => order,
+        other => panic!("{other:?}"),
+    };
+    let cancel = || match action("cancel BTCUSDT a") {
+        Action::CancelOrder(order) => order,
+        other => panic!("{other:?}"),
+    };
+    for action in [
+        Action::PlaceOrder(Order {
+            market: MarketKind::UsdFutures,
+            ..order()
+        }),
+        Action::PlaceOrder(Order {
+            position_side: Some(PositionSide::Long),
+            ..order()
+        }),
+        Action::PlaceOrder(Order {
+            close_position: true,
+            ..order()
+        }),
+        Action::PlaceOrder(Order {
+            order_type: OrderType::TrailingStop,
+            ..order()
+        }),
+        Action::CancelOrder(OrderRef {
+            market: MarketKind::UsdFutures,
+            ..cancel()
+        }),
+        Action::CancelOrder(OrderRef {
+            algo: true,
+            ..cancel()
+        }),
+    ] {
+        let decision = decide(&release, &state, CALLER, &[action], &FACTS, NOW);
+        assert!(matches!(decision.verdict, Verdict::Refused(_)));
+    }
+    let decision = decide(
+        &release,
+        &state,
+        CALLER,
+        &[Action::CancelOrder(cancel())],
+        &FACTS,
+        NOW,
+    );
+    assert_eq!(say(&decision), "approved");
 }
 
 #[test]
@@ -889,7 +1022,7 @@ fn said(symbol: &str, id: u64, client: &str, executed: &str, status: OrderStatus
     OrderReport {
         market: MarketKind::Spot,
         symbol: symbol.into(),
-        order_id: id,
+        order_id: id.into(),
         client_order_id: Some(client.into()),
         list_id: None,
         status,
@@ -902,6 +1035,9 @@ fn said(symbol: &str, id: u64, client: &str, executed: &str, status: OrderStatus
         executed_quote: Price::parse(b"60000").unwrap().times(executed, Round::Up),
         time_ms: None,
         original_client_order_id: None,
+        algo: false,
+        became: None,
+        average_price: None,
     }
 }
 
@@ -981,12 +1117,12 @@ fn what_fills_in_an_answer_beside_its_order_is_counted_once() {
         Report::Trade(TradeReport {
             market: MarketKind::Spot,
             symbol: "BTCUSDT".into(),
-            trade_id: id,
-            order_id: 7,
+            trade_id: id.into(),
+            order_id: 7.into(),
             side: Side::Buy,
             price: "60000".parse().unwrap(),
             quantity: "0.1".parse().unwrap(),
-            quote: "6000".parse().unwrap(),
+            quote: Some("6000".parse().unwrap()),
             commission: Amount::ZERO,
             commission_asset: "BTC".into(),
             time_ms: 0,
@@ -1031,9 +1167,10 @@ fn somebody_elses_order_with_our_client_id_is_not_ours() {
     let cancel = Action::CancelOrder(OrderRef {
         market: MarketKind::Spot,
         symbol: "BTCUSDT".into(),
-        order_id: Some(9),
+        order_id: Some(9.into()),
         client_order_id: Some("a".into()),
         list: false,
+        algo: false,
     });
     assert!(say(&decide_on(&release, &state, &[cancel])).contains("not known to be"));
 }
@@ -1072,6 +1209,7 @@ fn an_amended_order_goes_by_its_new_name() {
                 order_id: None,
                 client_order_id: Some("a".into()),
                 list: false,
+                algo: false,
             },
             quantity: quantity.parse().ok(),
             price: price.and_then(|p| p.parse().ok()),
@@ -1700,12 +1838,12 @@ fn trade(id: u64, side: Side, quantity: &str, fee: &str, asset: &str) -> Report 
     Report::Trade(TradeReport {
         market: MarketKind::Spot,
         symbol: "BTCUSDT".into(),
-        trade_id: id,
-        order_id: 7,
+        trade_id: id.into(),
+        order_id: 7.into(),
         side,
         price,
         quantity,
-        quote: price.times(quantity, Round::Up).unwrap(),
+        quote: price.times(quantity, Round::Up),
         commission: fee.parse().unwrap(),
         commission_asset: asset.into(),
         time_ms: 0,

@@ -11,7 +11,7 @@ use minicbor::{Decoder, Encoder};
 use std::hash::Hash;
 
 /// Of the bytes, and of the fold: it goes up when either changes.
-pub const STATE_VERSION: u32 = 2;
+pub const STATE_VERSION: u32 = 3;
 
 impl State {
     /// The state as bytes.
@@ -85,6 +85,8 @@ plain!(
     Amount,
     OrderNumber,
     OpenOrder,
+    OrderId,
+    TradeId,
     Scope,
     Halt,
 );
@@ -351,7 +353,7 @@ mod tests {
             client_order_id: Some(client.into()),
             list_client_order_id: None,
             order_id: None,
-            list_id: Some(7),
+            list_id: Some(7.into()),
             executed: Quantity::ZERO,
             executed_quote: Amount::ZERO,
             status: OrderStatus::Open,
@@ -420,7 +422,7 @@ mod tests {
                 },
                 executed: Quantity(10_i128.pow(17)),
                 quote: Amount(6_000 * 10_i128.pow(18)),
-                order_id: Some(11),
+                order_id: Some(11.into()),
                 list_id: None,
                 status: OrderStatus::Open,
                 quantity: None,
@@ -430,7 +432,7 @@ mod tests {
                     entry: EntryId(7),
                     leg: 0,
                 },
-                trade: 5,
+                trade: 5.into(),
                 quantity: Quantity(10_i128.pow(17)),
                 quote: Amount(6_000 * 10_i128.pow(18)),
                 fee: Amount(6 * 10_i128.pow(18)),
@@ -481,7 +483,7 @@ mod tests {
                 },
                 executed: Quantity(10_i128.pow(17)),
                 quote: Amount(6_000 * 10_i128.pow(18)),
-                order_id: Some(11),
+                order_id: Some(11.into()),
                 list_id: None,
                 status: OrderStatus::Filled,
                 quantity: None,

@@ -424,7 +424,7 @@ impl Core {
         let effects: Vec<Effect> = reports
             .iter()
             .filter_map(|report| match report {
-                Report::Price { symbol, price } => Some((symbol, *price)),
+                Report::Price { symbol, price, .. } => Some((symbol, *price)),
                 _ => None,
             })
             .filter(|(symbol, price)| {

@@ -2,7 +2,7 @@ use super::*;
 use crate::log_file;
 use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
-use portcullis_model::action::Scheme;
+use portcullis_model::action::{MarketKind, Scheme};
 use portcullis_model::command::{Command, Halted};
 use portcullis_model::id::Name;
 use portcullis_model::log::note::Verifier;
@@ -342,6 +342,7 @@ impl Site {
                 true => vec![Report::Price {
                     symbol: "BTCUSDT".into(),
                     price: "60000".parse().unwrap(),
+                    market: MarketKind::Spot,
                 }],
                 false => Vec::new(),
             };
@@ -558,7 +559,7 @@ fn order_report(order_id: u64, client: &str, status: OrderStatus, executed: &str
     Report::Order(OrderReport {
         market: portcullis_model::action::MarketKind::Spot,
         symbol: "BTCUSDT".into(),
-        order_id,
+        order_id: order_id.into(),
         client_order_id: Some(client.into()),
         list_id: None,
         status,
@@ -571,6 +572,9 @@ fn order_report(order_id: u64, client: &str, status: OrderStatus, executed: &str
         executed_quote: None,
         time_ms: None,
         original_client_order_id: None,
+        algo: false,
+        became: None,
+        average_price: None,
     })
 }
 
@@ -997,6 +1001,7 @@ fn one_person_re_arms_a_loss_that_still_stands() {
             let price = Report::Price {
                 symbol: "BTCUSDT".into(),
                 price: price.parse().unwrap(),
+                market: MarketKind::Spot,
             };
             site.answer(&out, Sent::Sent, 200, vec![price]);
         }
@@ -1841,6 +1846,7 @@ fn prices_come_from_the_gates_own_polling_alone() {
     let lie = Report::Price {
         symbol: "BTCUSDT".into(),
         price: "1".parse().unwrap(),
+        market: MarketKind::Spot,
     };
     site.answer(&out, Sent::Sent, 200, vec![lie]);
     assert_eq!(site.core().state.prices, before);

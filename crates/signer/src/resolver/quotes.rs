@@ -135,7 +135,7 @@ impl Site {
         Report::Order(OrderReport {
             market: MarketKind::Spot,
             symbol: "BTCUSDT".into(),
-            order_id: id,
+            order_id: id.into(),
             client_order_id: if is_cancel {
                 Some("cancel".into())
             } else {
@@ -154,6 +154,9 @@ impl Site {
                 .times(order.executed, Round::Up),
             time_ms: None,
             original_client_order_id: own.filter(|_| is_cancel),
+            algo: false,
+            became: None,
+            average_price: None,
         })
     }
 
@@ -216,6 +219,9 @@ impl Site {
             borrows: false,
             pegged: false,
             replaces: false,
+            position_side: None,
+            close_position: false,
+            algo: false,
         };
         let Some((entry, _)) = self.decided(&Action::PlaceOrder(order)) else {
             return;
@@ -241,6 +247,7 @@ impl Site {
             order_id: None,
             client_order_id: Some(client.into()),
             list: false,
+            algo: false,
         });
         // One that the gate knows to have filled gets the venue's own "unknown order" from the gate.
         let before = self.refused.len();
@@ -297,7 +304,7 @@ impl Site {
                     let order = &self.state.orders[number];
                     let client = order.client_order_id.clone();
                     let found = match order.order_id {
-                        Some(id) => usize::try_from(id).ok(),
+                        Some(id) => usize::try_from(id.number().unwrap()).ok(),
                         None => self
                             .venue
                             .iter()

@@ -112,7 +112,7 @@ fn report(signed: &Signed, status: OrderStatus, executed: i128, quote: i128) -> 
     Report::Order(OrderReport {
         market: MarketKind::Spot,
         symbol: Symbol::from("BTCUSDT"),
-        order_id: 1_000_000 + signed.id.seq,
+        order_id: (1_000_000 + signed.id.seq).into(),
         client_order_id: Some(ClientOrderId::from(client)),
         list_id: None,
         status,
@@ -125,6 +125,9 @@ fn report(signed: &Signed, status: OrderStatus, executed: i128, quote: i128) -> 
         executed_quote: Some(Amount(quote)),
         time_ms: Some(now_us() / 1_000),
         original_client_order_id: None,
+        algo: false,
+        became: None,
+        average_price: None,
     })
 }
 
@@ -200,7 +203,11 @@ impl Lie {
                 signed,
                 Sent::Sent,
                 200,
-                vec![Report::Price { symbol, price }],
+                vec![Report::Price {
+                    symbol,
+                    price,
+                    market: MarketKind::Spot,
+                }],
             );
         } else if signed.path().ends_with("/time") {
             // Half an hour off.
@@ -521,6 +528,7 @@ fn garbage_from_egress() {
             .map(|n| Report::Price {
                 symbol: Symbol::from(format!("S{n}")),
                 price: Price(1),
+                market: MarketKind::Spot,
             })
             .collect(),
         why: Some("x".repeat(10_000)),

@@ -192,6 +192,9 @@ impl<'a> Draft<'a> {
             ),
             pegged,
             replaces: self.replaces(),
+            position_side: None,
+            close_position: false,
+            algo: self.rule.algo,
         })
     }
 
@@ -327,5 +330,6 @@ fn word(ty: OrderType) -> &'static str {
         OrderType::StopLossLimit => "STOP_LOSS_LIMIT",
         OrderType::TakeProfit => "TAKE_PROFIT",
         OrderType::TakeProfitLimit => "TAKE_PROFIT_LIMIT",
+        OrderType::TrailingStop => "TRAILING_STOP_MARKET",
     }
 }

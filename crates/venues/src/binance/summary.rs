@@ -8,6 +8,7 @@ use crate::document::Text;
 use crate::form;
 use crate::summary::{REPORTS_MAX, bounded};
 use portcullis_model::action::{Asset, ClientOrderId, MarketKind, Side, Symbol, TimeInForce};
+use portcullis_model::id::OrderId;
 use portcullis_model::number::{Amount, Price, Quantity, Round};
 use portcullis_model::report::{OrderReport, OrderStatus, Report, TradeReport};
 use serde::Deserialize;
@@ -83,8 +84,8 @@ fn read(rule: &Endpoint, target: &[u8], body: &[u8], out: &mut Vec<Report>) -> O
             }
         }
         Answer::Price => match parse(body)? {
-            OneOrMany::One(answer) => price(&answer, out),
-            OneOrMany::Many(answers) => answers.iter().for_each(|a| price(a, out)),
+            OneOrMany::One(answer) => price(market, &answer, out),
+            OneOrMany::Many(answers) => answers.iter().for_each(|a| price(market, a, out)),
         },
         Answer::Time => out.push(Report::VenueTime {
             time_ms: ms(parse::<TimeAnswer>(body)?.server_time),
@@ -199,7 +200,7 @@ fn order(
         Some("SELL") => Some(Side::Sell),
         _ => None,
     };
-    let order_id = u64::try_from(answer.order_id).ok()?;
+    let order_id = OrderId::from(u64::try_from(answer.order_id).ok()?);
     let time = answer
         .transact_time
         .or(answer.update_time)
@@ -211,7 +212,10 @@ fn order(
         symbol: Symbol(answer.symbol.0.as_ref().into()),
         order_id,
         client_order_id: answer.client_order_id.map(id),
-        list_id: answer.order_list_id.and_then(|l| u64::try_from(l).ok()),
+        list_id: answer
+            .order_list_id
+            .and_then(|l| u64::try_from(l).ok())
+            .map(OrderId::from),
         status: answer
             .status
             .as_ref()
@@ -232,6 +236,9 @@ fn order(
             .map(Amount),
         time_ms: time,
         original_client_order_id: answer.orig_client_order_id.map(id),
+        algo: false,
+        became: None,
+        average_price: None,
     }));
     for fill in &answer.fills {
         // The simulated-fill marker of tests has no number; a fill of an order has a side.
@@ -244,12 +251,12 @@ fn order(
         out.push(Report::Trade(TradeReport {
             market,
             symbol: Symbol(answer.symbol.0.as_ref().into()),
-            trade_id,
+            trade_id: trade_id.into(),
             order_id,
             side,
             price,
             quantity,
-            quote: price.times(quantity, Round::Up)?,
+            quote: Some(price.times(quantity, Round::Up)?),
             commission: Amount(units(&fill.commission)?),
             commission_asset: Asset(fill.commission_asset.0.as_ref().into()),
             time_ms: time.unwrap_or(0),
@@ -263,8 +270,8 @@ fn trade(market: MarketKind, answer: &TradeAnswer<'_>) -> Option<TradeReport> {
     Some(TradeReport {
         market,
         symbol: Symbol(answer.symbol.0.as_ref().into()),
-        trade_id: answer.id,
-        order_id: answer.order_id,
+        trade_id: answer.id.into(),
+        order_id: answer.order_id.into(),
         side: if answer.is_buyer {
             Side::Buy
         } else {
@@ -273,8 +280,8 @@ fn trade(market: MarketKind, answer: &TradeAnswer<'_>) -> Option<TradeReport> {
         price,
         quantity,
         quote: match &answer.quote_qty {
-            Some(quote) => Amount(units(quote)?),
-            None => price.times(quantity, Round::Up)?,
+            Some(quote) => Some(Amount(units(quote)?)),
+            None => Some(price.times(quantity, Round::Up)?),
         },
         commission: Amount(units(&answer.commission)?),
         commission_asset: Asset(answer.commission_asset.0.as_ref().into()),
@@ -283,7 +290,7 @@ fn trade(market: MarketKind, answer: &TradeAnswer<'_>) -> Option<TradeReport> {
 }
 
 /// A price that cannot be read or is zero is no price.
-fn price(answer: &PriceAnswer<'_>, out: &mut Vec<Report>) {
+fn price(market: MarketKind, answer: &PriceAnswer<'_>, out: &mut Vec<Report>) {
     let Some(text) = answer.price.as_ref().or(answer.last_price.as_ref()) else {
         return;
     };
@@ -293,6 +300,7 @@ fn price(answer: &PriceAnswer<'_>, out: &mut Vec<Report>) {
         out.push(Report::Price {
             symbol: Symbol(answer.symbol.0.as_ref().into()),
             price: Price(units),
+            market,
         });
     }
 }
