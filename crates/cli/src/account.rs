@@ -134,19 +134,21 @@ pub fn run(context: &Context, arguments: &Account) -> Done {
 
 fn add(context: &Context, account: &str, venue: &str, hosts: &[String]) -> Done {
     let site = context.open()?;
-    let added = hosts::add(&site, venue, hosts)?;
+    let plan = hosts::plan(&site, venue, hosts)?;
     let command = Command::AccountAdd {
         name: name(account)?,
         venue: name(venue)?,
     };
     let entry = strategy::done(operator::tell(&site, context.given, &command)?)?;
+    plan.write()?;
+    let added = &plan.added;
     let object = json!({
         "entry": entry, "account": { "id": entry, "name": account, "venue": venue },
         "listeners": added.iter().map(|a| json!({ "host": a.host, "bind": a.bind })).collect::<Vec<_>>(),
     });
     show::either(context.json, &object, || {
         let mut words = format!("account {account} at {venue} is added, entry {entry}");
-        for added in &added {
+        for added in added {
             words.push_str(&format!(
                 "\nlistener for {} at {}: it serves when `portcullis up` is started again",
                 added.host, added.bind

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use std::fmt::Write as _;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Where listeners begin if there is none.
 const PORT_FIRST: u16 = 7_001;
@@ -31,8 +31,22 @@ pub struct Added {
     pub bind: SocketAddr,
 }
 
-/// Adds hosts of a venue that the site does not name yet. `wanted` empty: the venue's first, if it has none at all.
-pub fn add(site: &Site, venue: &str, wanted: &[String]) -> Result<Vec<Added>, Fail> {
+/// What is to be written, and nothing is yet.
+pub struct Plan {
+    pub added: Vec<Added>,
+    files: Vec<(PathBuf, String, String)>,
+}
+
+impl Plan {
+    pub fn write(&self) -> Result<(), Fail> {
+        self.files
+            .iter()
+            .try_for_each(|(place, text, more)| append(place, text, more))
+    }
+}
+
+/// The hosts of a venue that the site does not name yet. `wanted` empty: the venue's first, if it has none at all.
+pub fn plan(site: &Site, venue: &str, wanted: &[String]) -> Result<Plan, Fail> {
     let catalog = Catalog::builtin().map_err(|why| Fail::untold(why.to_string()))?;
     let of_venue: Vec<&Service> = catalog
         .services()
@@ -44,9 +58,6 @@ pub fn add(site: &Site, venue: &str, wanted: &[String]) -> Result<Vec<Added>, Fa
         names.join(", ")
     };
     let Some(first) = of_venue.first() else {
-        let venues: Vec<&str> = portcullis_venues::dialect::all()
-            .map(|dialect| dialect.venue())
-            .collect();
         return Err(
             Fail::refused(format!("venue `{venue}` has no catalog here"))
                 .hint(format!("there are {}", venues.join(", "))),
@@ -108,11 +119,15 @@ pub fn add(site: &Site, venue: &str, wanted: &[String]) -> Result<Vec<Added>, Fa
             "more than {LISTENERS_MAX} listeners"
         )));
     }
-    append(&hosts_file, &text, &hosts)?;
     let settings = site.dir.join("site.toml");
-    let text = site::read_text(&settings, 1 << 20)?;
-    append(&settings, &text, &listeners)?;
-    Ok(added)
+    let settings_text = site::read_text(&settings, 1 << 20)?;
+    Ok(Plan {
+        added,
+        files: vec![
+            (hosts_file, text, hosts),
+            (settings, settings_text, listeners),
+        ],
+    })
 }
 
 /// The port after the last; on loopback. A site that takes any free port goes on so.

@@ -244,6 +244,11 @@ fn a_folder_that_others_can_write() {
 }
 
 #[test]
+fn an_account_brings_its_hosts() {
+    check("hosts");
+}
+
+#[test]
 fn a_passphrase() {
     check("passphrase");
 }
