@@ -60,7 +60,7 @@ pub fn plan(site: &Site, venue: &str, wanted: &[String]) -> Result<Plan, Fail> {
     let Some(first) = of_venue.first() else {
         return Err(
             Fail::refused(format!("venue `{venue}` has no catalog here"))
-                .hint(format!("there are {}", venues.join(", "))),
+                .hint("`portcullis decode --help` lists the venues"),
         );
     };
     let hosts_file = site.dir.join("release/hosts.toml");
