@@ -268,8 +268,12 @@ impl Reader<'_> {
         };
         match (&known.ty, node) {
             (Type::List(of), Node::Array(items)) => {
-                if items.is_empty() || items.len() > LIST_ITEMS_MAX {
-                    return Err(bad(format!("has not 1 to {LIST_ITEMS_MAX} items")));
+                let max = match known.meaning {
+                    Meaning::RefOrderId | Meaning::RefClientId => usize::from(self.rule.batch_max),
+                    _ => LIST_ITEMS_MAX,
+                };
+                if items.is_empty() || items.len() > max {
+                    return Err(bad(format!("has not 1 to {max} items")));
                 }
                 items
                     .iter()
@@ -533,7 +537,12 @@ fn actions(
             }));
         }
         ActionKind::CancelOrder => {
-            let orders = refer(Some(needed_symbol()?));
+            let symbol = match symbol() {
+                // The venue finds a conditional order by its id alone.
+                None if rule.algo => Symbol::from(""),
+                _ => needed_symbol()?,
+            };
+            let orders = refer(Some(symbol));
             if orders.is_empty() {
                 return Err(no_order(rule));
             }

@@ -21,7 +21,25 @@ pub const SERVICES_MAX: usize = 250;
 pub const BATCH_MAX: u8 = 20;
 
 /// What is compiled in: `(file name, text)`.
-pub const FILES: &[(&str, &str)] = &[("binance.toml", include_str!("../catalog/binance.toml"))];
+pub const FILES: &[(&str, &str)] = &[
+    ("binance.toml", include_str!("../catalog/binance.toml")),
+    (
+        "binance-fapi.toml",
+        include_str!("../catalog/binance-fapi.toml"),
+    ),
+    (
+        "binance-dapi.toml",
+        include_str!("../catalog/binance-dapi.toml"),
+    ),
+    (
+        "binance-papi.toml",
+        include_str!("../catalog/binance-papi.toml"),
+    ),
+    (
+        "binance-eapi.toml",
+        include_str!("../catalog/binance-eapi.toml"),
+    ),
+];
 
 static BUILTIN: LazyLock<Result<Arc<Catalog>, CatalogError>> =
     LazyLock::new(|| Catalog::load(FILES, &[]).map(Arc::new));
@@ -54,6 +72,8 @@ pub enum Answer {
     List,
     Lists,
     CancelReplace,
+    /// One outcome for each object of a batch.
+    Batch,
     Amend,
     Trades,
     Price,

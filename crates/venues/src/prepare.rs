@@ -160,7 +160,9 @@ fn write_form(rule: &Endpoint, actions: &Actions, out: &mut String) {
         next(out, &field.name);
         text.clear();
         match value {
-            Value::List(_) | Value::Objects(_) => write_json(rule, &field.ty, value, &mut text),
+            Value::List(_) | Value::Objects(_) => {
+                write_json(rule, &field.ty, value, Body::Form, &mut text);
+            }
             value => field.ty.write(value, &mut text),
         }
         encode_into(out, &text);
@@ -179,11 +181,14 @@ fn write_body(rule: &Endpoint, actions: &Actions, out: &mut String) {
                 if at > 0 {
                     out.push(',');
                 }
-                write_object(rule, &object.fields, item, &[], out);
+                write_object(rule, &object.fields, item, &[], Body::Json, out);
             }
             out.push(']');
         }
-        _ => write_object(rule, &rule.fields, &actions.fields, &actions.unnamed, out),
+        _ => {
+            let (fields, unnamed) = (&actions.fields, &actions.unnamed);
+            write_object(rule, &rule.fields, fields, unnamed, Body::Json, out);
+        }
     }
 }
 
@@ -192,6 +197,7 @@ fn write_object(
     rules: &[FieldRule],
     values: &[(u8, Value)],
     unnamed: &[(String, String)],
+    body: Body,
     out: &mut String,
 ) {
     out.push('{');
@@ -208,7 +214,7 @@ fn write_object(
             continue;
         };
         name(out, &field.name);
-        write_json(rule, &field.ty, value, out);
+        write_json(rule, &field.ty, value, body, out);
     }
     for (field, value) in unnamed {
         name(out, field);
@@ -217,7 +223,8 @@ fn write_object(
     out.push('}');
 }
 
-fn write_json(rule: &Endpoint, ty: &Type, value: &Value, out: &mut String) {
+/// `body`: where the JSON stands. In a form a truth is text, as the form's own are.
+fn write_json(rule: &Endpoint, ty: &Type, value: &Value, body: Body, out: &mut String) {
     match (ty, value) {
         (Type::List(of), Value::List(items)) => {
             out.push('[');
@@ -239,11 +246,16 @@ fn write_json(rule: &Endpoint, ty: &Type, value: &Value, out: &mut String) {
                 if at > 0 {
                     out.push(',');
                 }
-                write_object(rule, rules, item, &[], out);
+                write_object(rule, rules, item, &[], body, out);
             }
             if is_list {
                 out.push(']');
             }
+        }
+        (ty, Value::Bool(_) | Value::Flag(_)) if body != Body::Json => {
+            out.push('"');
+            ty.write(value, out);
+            out.push('"');
         }
         (ty, value) => ty.write_json(value, out),
     }

@@ -11,11 +11,14 @@ use portcullis_venues::against::{AgainstError, against};
 use serde_json::{Value, json};
 
 fn captures() -> Vec<Value> {
-    let path = format!(
-        "{}/../../vectors/binance/captures.json",
-        env!("CARGO_MANIFEST_DIR")
-    );
-    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+    let of = |folder: &str| -> Vec<Value> {
+        let path = format!(
+            "{}/../../vectors/{folder}/captures.json",
+            env!("CARGO_MANIFEST_DIR")
+        );
+        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+    };
+    [of("binance"), of("binance_futures")].concat()
 }
 
 /// Code and message's beginning of each loss.
@@ -36,7 +39,7 @@ fn lost(captures: &[Value]) -> Vec<(&'static str, String)> {
 #[test]
 fn the_clients_of_today_lose_nothing() {
     let captures = captures();
-    assert!(captures.len() >= 27);
+    assert!(captures.len() >= 97);
     assert_eq!(lost(&captures), []);
 }
 

@@ -6,9 +6,24 @@
     reason = "tests state what must hold"
 )]
 
+#[path = "suite/host.rs"]
+mod host;
 mod suite;
 
 venue_suite!(binance);
+
+/// USD-M and COIN-M.
+mod futures {
+    mod binance_futures {
+        use crate::host;
+        use crate::suite::{Sample, Understood};
+
+        pub fn decode(sample: &Sample) -> Result<Understood, String> {
+            crate::binance::decode_at(host::of(&sample.target), sample)
+        }
+    }
+    crate::venue_suite!(binance_futures);
+}
 
 mod binance {
     use super::suite::{Sample, Understood};
@@ -19,6 +34,10 @@ mod binance {
     use portcullis_venues::{DecodeError, RawRequest};
 
     pub fn decode(sample: &Sample) -> Result<Understood, String> {
+        decode_at("api.binance.com", sample)
+    }
+
+    pub fn decode_at(host: &str, sample: &Sample) -> Result<Understood, String> {
         let venue = Catalog::builtin().unwrap();
         let (mut target, mut body) = (sample.target.clone(), sample.body.clone());
         if !sample.bare {
@@ -47,7 +66,7 @@ mod binance {
             }
         }
         let code = |e: DecodeError| format!("{}: {e}", e.code());
-        let actions = read(venue, &sample.method, &target, &headers, &body).map_err(code)?;
+        let actions = read(venue, host, &sample.method, &target, &headers, &body).map_err(code)?;
         let stamp = Stamp {
             venue_time_ms: 1_790_000_000_999,
             receive_window_ms: 1000,
@@ -67,8 +86,15 @@ mod binance {
             .iter()
             .map(|(n, v)| ((*n).to_owned(), v.clone()))
             .collect();
-        let again = read(venue, ready.method, &ready.target, &headers, &ready.body)
-            .map_err(|e| format!("rebuilt: {e}"))?;
+        let again = read(
+            venue,
+            host,
+            ready.method,
+            &ready.target,
+            &headers,
+            &ready.body,
+        )
+        .map_err(|e| format!("rebuilt: {e}"))?;
         Ok(Understood {
             actions: serde_json::to_value(&actions.list).unwrap(),
             sent,
@@ -78,6 +104,7 @@ mod binance {
 
     fn read(
         venue: &Catalog,
+        host: &str,
         method: &str,
         target: &str,
         headers: &[(String, String)],
@@ -92,7 +119,7 @@ mod binance {
             .collect();
         venue.decode(&RawRequest {
             method,
-            host: "api.binance.com",
+            host,
             target: target.as_bytes(),
             headers: &headers,
             body: body.as_bytes(),

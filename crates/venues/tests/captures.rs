@@ -1,4 +1,4 @@
-//! What real clients sent: every signed spot and SAPI request verifies, decodes, and is rebuilt to a request that decodes
+//! What real clients sent: every signed request of spot, SAPI and futures verifies, decodes, and is rebuilt to a request that decodes
 //! to the same actions and verifies under the new key; a changed byte does not. And the exchange's published examples.
 #![allow(
     clippy::unwrap_used,
@@ -15,9 +15,19 @@ use portcullis_venues::RawRequest;
 use portcullis_venues::{Catalog, Signature, VerifyKey};
 use serde_json::Value;
 
+#[path = "suite/host.rs"]
+mod host;
+
+/// A file of both folders: spot and SAPI, and futures.
 fn file(name: &str) -> Vec<Value> {
+    let mut list = of_folder("binance", name);
+    list.extend(of_folder("binance_futures", name));
+    list
+}
+
+fn of_folder(folder: &str, name: &str) -> Vec<Value> {
     let path = format!(
-        "{}/../../vectors/binance/{name}",
+        "{}/../../vectors/{folder}/{name}",
         env!("CARGO_MANIFEST_DIR")
     );
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
@@ -98,7 +108,7 @@ impl Sent {
             .collect();
         then(&RawRequest {
             method: &self.method,
-            host: "api.binance.com",
+            host: host::of(&self.target),
             target: self.target.as_bytes(),
             headers: &headers,
             body: &self.body,
@@ -110,7 +120,7 @@ impl Sent {
 fn every_captured_request_verifies_decodes_and_is_rebuilt() {
     let venue = Catalog::builtin().unwrap();
     let captures = file("captures.json");
-    assert!(captures.len() >= 27);
+    assert!(captures.len() >= 97);
     for capture in &captures {
         let label = format!("{} {}", capture["client"], capture["label"]);
         let key = key(capture);
@@ -233,7 +243,10 @@ fn the_exchanges_own_examples_verify() {
         // The documentation's mixed example has its first fields in the query; as one body the payload is the same.
         let sent = Sent {
             method: "POST".to_owned(),
-            target: "/api/v3/order".to_owned(),
+            target: match vector["id"].as_str().unwrap().contains("futures") {
+                true => "/fapi/v1/order".to_owned(),
+                false => "/api/v3/order".to_owned(),
+            },
             headers: vec![
                 (
                     "X-MBX-APIKEY".to_owned(),
@@ -261,5 +274,5 @@ fn the_exchanges_own_examples_verify() {
             ),
         });
     }
-    assert!(seen >= 2, "{seen}");
+    assert!(seen >= 3, "{seen}");
 }

@@ -42,9 +42,12 @@ threading.Thread(target=server.serve_forever, daemon=True).start()
 url = f"http://127.0.0.1:{server.server_port}"
 
 exchange = ccxt.binance({"apiKey": "a" * 64, "secret": "b" * 64, "options": {"fetchCurrencies": False}})
-exchange.urls["api"] = {name: f"{url}/api/v3" if name in ("public", "private", "v1") else f"{url}/sapi/v1" for name in exchange.urls["api"]}
+paths = {"public": "/api/v3", "private": "/api/v3", "v1": "/api/v1", "fapiPrivate": "/fapi/v1", "dapiPrivate": "/dapi/v1"}
+exchange.urls["api"] = {name: url + paths.get(name, "/sapi/v1") for name in exchange.urls["api"]}
 client = Client("a" * 64, "b" * 64, ping=False)
 client.API_URL = url + "/api"
+client.FUTURES_URL = url + "/fapi"
+client.FUTURES_COIN_URL = url + "/dapi"
 
 wrong = []
 # The second round is after a success: CCXT then takes some codes for a ban.
@@ -57,6 +60,10 @@ for authenticated in (False, True):
             ("ccxt", lambda: exchange.private_get_account()),
             ("python-binance", lambda: client.create_order(symbol="BTCUSDT", side="BUY", type="MARKET", quantity=1)),
             ("python-binance", lambda: client.get_account()),
+            ("ccxt", lambda: exchange.fapiprivate_post_order({"symbol": "BTCUSDT"})),
+            ("ccxt", lambda: exchange.dapiprivate_post_batchorders({"batchOrders": [{"symbol": "BTCUSD_PERP"}]})),
+            ("python-binance", lambda: client.futures_create_order(symbol="BTCUSDT", side="BUY", type="MARKET", quantity=1)),
+            ("python-binance", lambda: client.futures_coin_create_order(symbol="BTCUSD_PERP", side="BUY", type="MARKET", quantity=1)),
         ):
             seen.clear()
             try:
@@ -75,15 +82,16 @@ for authenticated in (False, True):
                 wrong.append(f"{row['name']}: {library} raises {raised}, not {expected}")
             if len(seen) != 1:
                 wrong.append(f"{row['name']}: {library} sent {len(seen)} requests")
-# The table for the venue's own URL gives the same.
-for row in rows:
-    try:
-        exchange.handle_errors(row["status"], "", "https://api.binance.com/api/v3/order", "POST", {}, row["body"], json.loads(row["body"]), {}, None)
-        exchange.handle_http_status_code(row["status"], "", "https://api.binance.com/api/v3/order", "POST", row["body"])
-        raised = "nothing"
-    except ccxt.BaseError as error:
-        raised = type(error).__name__
-    if raised != row["ccxt"]:
-        wrong.append(f"{row['name']}: ccxt raises {raised} for the venue's own URL, not {row['ccxt']}")
+# The tables for the venue's own URLs give the same.
+for own in ("https://api.binance.com/api/v3/order", "https://fapi.binance.com/fapi/v1/order", "https://dapi.binance.com/dapi/v1/order"):
+    for row in rows:
+        try:
+            exchange.handle_errors(row["status"], "", own, "POST", {}, row["body"], json.loads(row["body"]), {}, None)
+            exchange.handle_http_status_code(row["status"], "", own, "POST", row["body"])
+            raised = "nothing"
+        except ccxt.BaseError as error:
+            raised = type(error).__name__
+        if raised != row["ccxt"]:
+            wrong.append(f"{row['name']}: ccxt raises {raised} for {own}, not {row['ccxt']}")
 print("\n".join(wrong) if wrong else f"{len(rows)} classes, ccxt {ccxt.__version__}: as the table says")
 sys.exit(1 if wrong else 0)

@@ -14,6 +14,9 @@ use portcullis_venues::{DecodeError, RawRequest, raw_http};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
+#[path = "suite/host.rs"]
+mod host;
+
 fn read(method: &str, target: &[u8], body: &[u8]) -> Result<Actions, DecodeError> {
     let headers: Vec<Header> = [
         ("x-mbx-apikey", "Key"),
@@ -27,7 +30,7 @@ fn read(method: &str, target: &[u8], body: &[u8]) -> Result<Actions, DecodeError
     .collect();
     let raw = RawRequest {
         method,
-        host: "api.binance.com",
+        host: host::of(std::str::from_utf8(target).unwrap_or_default()),
         target,
         headers: &headers,
         body,
@@ -66,7 +69,7 @@ fn plain(text: &str) -> BTreeMap<String, String> {
 }
 
 /// Calls with fields that make them whole.
-const CALLS: [(&str, &str, &str); 9] = [
+const CALLS: [(&str, &str, &str); 14] = [
     (
         "POST",
         "/api/v3/order",
@@ -108,6 +111,27 @@ const CALLS: [(&str, &str, &str); 9] = [
         "/api/v3/order/cancelReplace",
         "symbol=BTCUSDT&side=BUY&type=LIMIT&timeInForce=GTC&quantity=1&price=2&cancelReplaceMode=ALLOW_FAILURE&cancelOrderId=3",
     ),
+    (
+        "POST",
+        "/fapi/v1/order",
+        "symbol=BTCUSDT&side=SELL&type=LIMIT&timeInForce=GTX&quantity=1.50&price=65000.1&reduceOnly=true",
+    ),
+    (
+        "POST",
+        "/dapi/v1/order",
+        "symbol=BTCUSD_PERP&side=SELL&type=MARKET&quantity=3&positionSide=LONG",
+    ),
+    (
+        "POST",
+        "/fapi/v1/algoOrder",
+        "algoType=CONDITIONAL&symbol=BTCUSDT&side=SELL&type=STOP_MARKET&closePosition=true&triggerPrice=5.10",
+    ),
+    (
+        "PUT",
+        "/fapi/v1/order",
+        "symbol=BTCUSDT&side=BUY&orderId=7&quantity=1.0&price=2.50",
+    ),
+    ("POST", "/fapi/v1/leverage", "symbol=BTCUSDT&leverage=5"),
 ];
 
 fn word() -> impl Strategy<Value = String> {
@@ -286,9 +310,10 @@ fn what_is_sent_is_what_was_understood() {
         }
         // What is left is an id that we gave.
         prop_assert!(
-            after
-                .iter()
-                .all(|(n, v)| n.ends_with("lientOrderId") && v.starts_with("pc-1-")),
+            after.iter().all(
+                |(n, v)| (n.ends_with("lientOrderId") || n == "clientAlgoId")
+                    && v.starts_with("pc-1-")
+            ),
             "{after:?}"
         );
         // And it decodes to the same.
@@ -300,6 +325,141 @@ fn what_is_sent_is_what_was_understood() {
     // Enough of both: neither side of the property is idle.
     assert!(
         (CASES / 4..CASES * 9 / 10).contains(&accepted.get()),
+        "{} of {CASES} accepted",
+        accepted.get()
+    );
+}
+
+/// One object of a batch as a program may write it: each value as text, or bare.
+fn object() -> impl Strategy<Value = Vec<(String, String)>> {
+    let value = |plain: &'static str| {
+        prop_oneof![
+            9 => Just(plain.to_owned()),
+            1 => word().prop_map(|w| serde_json::to_string(&w).unwrap()),
+            1 => "[0-9eE+.-]{1,6}|true|null|\\[\\]|\\{\\}",
+        ]
+    };
+    let fields = (
+        value("\"BTCUSDT\""),
+        value("\"BUY\""),
+        value("\"LIMIT\""),
+        value("\"GTC\""),
+        prop_oneof![value("\"1.50\""), value("1.50")],
+        prop_oneof![value("\"60000.0\""), value("60000.0")],
+        prop_oneof![value("\"true\""), value("true")],
+    );
+    (
+        fields,
+        proptest::option::weighted(
+            0.1,
+            (
+                proptest::sample::select(vec!["symbol", "Side", "stopPrice", "foo"]),
+                word(),
+            ),
+        ),
+        any::<u64>(),
+    )
+        .prop_map(
+            |((symbol, side, ty, force, quantity, price, reduces), beside, order)| {
+                let mut fields: Vec<(String, String)> = [
+                    ("symbol", symbol),
+                    ("side", side),
+                    ("type", ty),
+                    ("timeInForce", force),
+                    ("quantity", quantity),
+                    ("price", price),
+                    ("reduceOnly", reduces),
+                ]
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value))
+                .collect();
+                if let Some((name, text)) = beside {
+                    fields.push((name.to_owned(), serde_json::to_string(&text).unwrap()));
+                }
+                let at = usize::try_from(order % 7).unwrap();
+                fields.rotate_left(at);
+                fields
+            },
+        )
+}
+
+/// A batch that is accepted is rebuilt to one in which a plain reader of JSON sees the same: as many orders in the same
+/// sequence, each with every field that the program wrote and none more but ids of ours.
+#[test]
+fn a_batch_that_is_sent_is_what_was_understood() {
+    const CASES: u32 = 10_000;
+    let accepted = std::cell::Cell::new(0u32);
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(CASES));
+    let batch = (proptest::collection::vec(object(), 0..4), any::<bool>());
+    let result = runner.run(&batch, |(objects, encoded)| {
+        let texts: Vec<String> = objects
+            .iter()
+            .map(|fields| {
+                let parts: Vec<String> = fields
+                    .iter()
+                    .map(|(name, value)| format!("\"{name}\": {value}"))
+                    .collect();
+                format!("{{{}}}", parts.join(","))
+            })
+            .collect();
+        let json = format!("[{}]", texts.join(", "));
+        let mut value = String::new();
+        for b in json.bytes() {
+            match b {
+                b if encoded && !b.is_ascii_alphanumeric() => value.push_str(&format!("%{b:02X}")),
+                b'%' | b'+' | b'&' | b'=' | b'#' | b';' | 0..=32 | 127.. => {
+                    value.push_str(&format!("%{b:02X}"));
+                }
+                b => value.push(char::from(b)),
+            }
+        }
+        let body = format!("batchOrders={value}&timestamp=1790000000123&signature=00");
+        let Ok(actions) = read("POST", b"/fapi/v1/batchOrders", body.as_bytes()) else {
+            return Ok(());
+        };
+        accepted.set(accepted.get() + 1);
+        let stamp = Stamp {
+            venue_time_ms: 1_790_000_000_999,
+            receive_window_ms: 1000,
+            at: Timestamp(0),
+        };
+        let ready = Catalog::builtin()
+            .unwrap()
+            .prepare(&actions, stamp)
+            .unwrap()
+            .finish("Key".into(), &Signature::HmacSha256([0; 32]));
+        let plainly = |text: &serde_json::Value| match text {
+            serde_json::Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        let number = |text: &str| text.trim_end_matches('0').trim_end_matches('.').to_owned();
+        let parse = |text: &str| -> Vec<BTreeMap<String, serde_json::Value>> {
+            serde_json::from_str(text).unwrap()
+        };
+        let sent = parse(&plain(&ready.body)["batchOrders"]);
+        let meant = parse(&json);
+        prop_assert_eq!(sent.len(), meant.len());
+        prop_assert_eq!(sent.len(), actions.list.len());
+        for (mut sent, meant) in sent.into_iter().zip(meant) {
+            let id = sent.remove("newClientOrderId");
+            prop_assert!(plainly(&id.unwrap()).starts_with("pc-1-"));
+            prop_assert_eq!(sent.len(), meant.len());
+            for (name, value) in meant {
+                let (value, got) = (plainly(&value), plainly(&sent[&name]));
+                let same = got == value
+                    || got.eq_ignore_ascii_case(&value)
+                    || value.contains('.')
+                        && (number(&got) == number(&value) || got == number(&value));
+                prop_assert!(same, "{name}={value} became {got}");
+            }
+        }
+        let again = read("POST", ready.target.as_bytes(), ready.body.as_bytes()).unwrap();
+        prop_assert_eq!(again.list, actions.list);
+        Ok(())
+    });
+    result.unwrap_or_else(|e| panic!("{e}"));
+    assert!(
+        (CASES / 20..CASES * 9 / 10).contains(&accepted.get()),
         "{} of {CASES} accepted",
         accepted.get()
     );

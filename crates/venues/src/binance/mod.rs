@@ -4,6 +4,8 @@
 //! What the scheme does not sign, here as at the venue: method, path and host. They are taken as they arrived; the gate
 //! judges the action that they name, and the key that signs is the least that can do it.
 
+mod futures;
+mod futures_summary;
 mod orders;
 mod present;
 mod refusals;

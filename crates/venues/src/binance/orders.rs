@@ -17,6 +17,14 @@ pub(super) fn orders(
     market: MarketKind,
     symbol: Symbol,
 ) -> Result<Vec<Order>, DecodeError> {
+    if matches!(market, MarketKind::UsdFutures | MarketKind::CoinFutures) {
+        let draft = Draft {
+            rule,
+            named,
+            which: Which::Order,
+        };
+        return draft.futures_order(market, symbol).map(|order| vec![order]);
+    }
     let list_id = find(named, Meaning::ListClientId).and_then(|(_, v)| client_id(v));
     rule.legs
         .iter()
@@ -32,8 +40,8 @@ pub(super) fn orders(
 }
 
 /// One order of a request, before it is known to be whole.
-struct Draft<'a> {
-    rule: &'a Endpoint,
+pub(super) struct Draft<'a> {
+    pub(super) rule: &'a Endpoint,
     named: &'a [Named<'a>],
     which: Which,
 }
@@ -49,7 +57,7 @@ impl<'a> Draft<'a> {
                 )
     }
 
-    fn get(&self, attribute: Attribute) -> Option<Named<'a>> {
+    pub(super) fn get(&self, attribute: Attribute) -> Option<Named<'a>> {
         self.named
             .iter()
             .find(|(f, _)| matches!(f.meaning, Meaning::Order(w, a) if a == attribute && self.applies(w)))
@@ -57,17 +65,18 @@ impl<'a> Draft<'a> {
     }
 
     /// The catalog's name of an attribute of this order, for messages; empty if the endpoint has no such field.
-    fn name(&self, attribute: Attribute) -> &'a str {
-        self.rule
-            .fields
+    pub(super) fn name(&self, attribute: Attribute) -> &'a str {
+        let rule = self.rule;
+        rule.fields
             .iter()
+            .chain(rule.objects.iter().flat_map(|o| &o.fields))
             .find(
                 |f| matches!(f.meaning, Meaning::Order(w, a) if a == attribute && self.applies(w)),
             )
             .map_or("", |f| f.name.as_str())
     }
 
-    fn units(&self, attribute: Attribute) -> Option<i128> {
+    pub(super) fn units(&self, attribute: Attribute) -> Option<i128> {
         match self.get(attribute) {
             Some((_, Value::Units(units))) => Some(*units),
             _ => None,
@@ -81,23 +90,27 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn word(&self, attribute: Attribute) -> Option<&'a str> {
+    pub(super) fn word(&self, attribute: Attribute) -> Option<&'a str> {
         match self.get(attribute) {
             Some((field, Value::Word(at))) => Some(field.ty.word(*at)),
             _ => None,
         }
     }
 
-    fn need(&self, attribute: Attribute) -> Result<(), DecodeError> {
+    pub(super) fn need(&self, attribute: Attribute) -> Result<(), DecodeError> {
         if self.get(attribute).is_some() {
             return Ok(());
         }
-        Err(DecodeError::FieldMissing {
-            field: self.name(attribute).to_owned(),
-        })
+        Err(self.missing(attribute))
     }
 
-    fn unwanted(&self, attribute: Attribute, with: &str) -> Result<(), DecodeError> {
+    pub(super) fn missing(&self, attribute: Attribute) -> DecodeError {
+        DecodeError::FieldMissing {
+            field: self.name(attribute).to_owned(),
+        }
+    }
+
+    pub(super) fn unwanted(&self, attribute: Attribute, with: &str) -> Result<(), DecodeError> {
         match self.get(attribute) {
             None => Ok(()),
             Some((field, _)) => Err(DecodeError::FieldNotWanted {
@@ -105,6 +118,19 @@ impl<'a> Draft<'a> {
                 with: with.to_owned(),
             }),
         }
+    }
+
+    pub(super) fn side(&self) -> Result<Side, DecodeError> {
+        match self.word(Attribute::Side) {
+            Some("BUY") => Ok(Side::Buy),
+            Some("SELL") => Ok(Side::Sell),
+            _ => Err(self.missing(Attribute::Side)),
+        }
+    }
+
+    pub(super) fn client_id(&self) -> Option<ClientOrderId> {
+        self.get(Attribute::ClientId)
+            .and_then(|(_, v)| client_id(v))
     }
 
     fn order_type(&self) -> Result<OrderType, DecodeError> {
@@ -115,9 +141,7 @@ impl<'a> Draft<'a> {
             Which::OcoStop => "STOP_LOSS",
             _ => self.word(A::Type).unwrap_or_default(),
         };
-        order_type(word).ok_or_else(|| DecodeError::FieldMissing {
-            field: self.name(A::Type).to_owned(),
-        })
+        order_type(word).ok_or_else(|| self.missing(A::Type))
     }
 
     fn order(
@@ -127,15 +151,7 @@ impl<'a> Draft<'a> {
         list_client_order_id: Option<ClientOrderId>,
     ) -> Result<Order, DecodeError> {
         use Attribute as A;
-        let side = match self.word(A::Side) {
-            Some("BUY") => Side::Buy,
-            Some("SELL") => Side::Sell,
-            _ => {
-                return Err(DecodeError::FieldMissing {
-                    field: self.name(A::Side).to_owned(),
-                });
-            }
-        };
+        let side = self.side()?;
         let ty = self.order_type()?;
         self.check_type(ty)?;
         let pegged = self.check_peg(ty)?;
@@ -145,9 +161,7 @@ impl<'a> Draft<'a> {
             Some("IOC") => Some(TimeInForce::Ioc),
             Some("FOK") => Some(TimeInForce::Fok),
             Some(_) => {
-                return Err(DecodeError::FieldMissing {
-                    field: self.name(A::TimeInForce).to_owned(),
-                });
+                return Err(self.missing(A::TimeInForce));
             }
         };
         if self.get(A::Iceberg).is_some()
@@ -182,7 +196,7 @@ impl<'a> Draft<'a> {
                 .integer(A::TrailingDelta)
                 .and_then(|n| u32::try_from(n).ok()),
             iceberg_quantity: iceberg.map(Quantity),
-            client_order_id: self.get(A::ClientId).and_then(|(_, v)| client_id(v)),
+            client_order_id: self.client_id(),
             list_client_order_id,
             leg: self.leg(side),
             reduce_only: false,

@@ -2,6 +2,7 @@
 //! answer that cannot be read says so, and frees nothing. Whatever the venue itself calls unknown (5xx, -1000, -1001,
 //! -1006, -1007) is never taken for a refusal.
 
+use super::futures_summary;
 use super::orders::order_type;
 use crate::catalog::{Answer, Endpoint};
 use crate::document::Text;
@@ -27,10 +28,16 @@ pub(super) fn summarize(
     body: &[u8],
     out: &mut Vec<Report>,
 ) -> Option<()> {
-    if (200..300).contains(&status) {
-        read(rule, target, body, out)
-    } else {
+    let futures = matches!(
+        rule.market,
+        MarketKind::UsdFutures | MarketKind::CoinFutures
+    );
+    if !(200..300).contains(&status) {
         refused(rule, status, body, out)
+    } else if futures {
+        futures_summary::read(rule, body, out)
+    } else {
+        read(rule, target, body, out)
     }
 }
 
@@ -64,6 +71,8 @@ fn read(rule: &Endpoint, target: &[u8], body: &[u8], out: &mut Vec<Report>) -> O
                 list(market, answer, out)?;
             }
         }
+        // An answer that only futures have.
+        Answer::Batch => return None,
         Answer::CancelReplace => cancel_replace(market, &parse(body)?, 0, out)?,
         Answer::Amend => {
             let answer: AmendAnswer<'_> = parse(body)?;
@@ -108,7 +117,7 @@ fn refused(rule: &Endpoint, status: u16, body: &[u8], out: &mut Vec<Report>) -> 
         Some(Failed { code }) if UNKNOWN_CODES.contains(&code) => return None,
         Some(Failed {
             code: NO_SUCH_ORDER,
-        }) => out.push(Report::NoSuchOrder),
+        }) if rule.answer != Answer::Plain => out.push(Report::NoSuchOrder),
         Some(Failed { code }) if code < 0 && status != 409 => out.push(Report::Refused { code }),
         // The firewall and the limits answer without JSON; nothing reached the matching engine.
         None if matches!(status, 403 | 418 | 429) => out.push(Report::Refused {
@@ -305,11 +314,11 @@ fn price(market: MarketKind, answer: &PriceAnswer<'_>, out: &mut Vec<Report>) {
     }
 }
 
-fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
+pub(super) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
     serde_json::from_slice(body).ok()
 }
 
-fn ms(time: u64) -> u64 {
+pub(super) fn ms(time: u64) -> u64 {
     if time > MILLISECONDS_MAX {
         time / 1000
     } else {
@@ -317,11 +326,11 @@ fn ms(time: u64) -> u64 {
     }
 }
 
-fn id(text: Text<'_>) -> ClientOrderId {
+pub(super) fn id(text: Text<'_>) -> ClientOrderId {
     ClientOrderId(text.0.as_ref().into())
 }
 
-fn number(text: Option<Text<'_>>) -> Option<Option<i128>> {
+pub(super) fn number(text: Option<Text<'_>>) -> Option<Option<i128>> {
     match text {
         None => Some(None),
         // Old orders have a quote amount of -1: not known.
@@ -330,11 +339,11 @@ fn number(text: Option<Text<'_>>) -> Option<Option<i128>> {
     }
 }
 
-fn units(text: &Text<'_>) -> Option<i128> {
+pub(super) fn units(text: &Text<'_>) -> Option<i128> {
     portcullis_model::number::parse_units(text.0.as_bytes()).ok()
 }
 
-fn status(word: &str) -> OrderStatus {
+pub(super) fn status(word: &str) -> OrderStatus {
     match word {
         "NEW" | "PARTIALLY_FILLED" | "PENDING_NEW" | "PENDING_CANCEL" => OrderStatus::Open,
         "FILLED" => OrderStatus::Filled,
@@ -444,8 +453,8 @@ enum Half<'a> {
 }
 
 #[derive(Deserialize)]
-struct Failed {
-    code: i64,
+pub(super) struct Failed {
+    pub(super) code: i64,
 }
 
 #[derive(Deserialize)]
@@ -490,6 +499,6 @@ enum OneOrMany<'a> {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct TimeAnswer {
-    server_time: u64,
+pub(super) struct TimeAnswer {
+    pub(super) server_time: u64,
 }

@@ -1,0 +1,11 @@
+//! Which of Binance's hosts serves a path: each call says it in its first word.
+
+pub fn of(path: &str) -> &'static str {
+    match path.trim_start_matches('/').get(..4) {
+        Some("fapi" | "FAPI") => "fapi.binance.com",
+        Some("dapi") => "dapi.binance.com",
+        Some("papi") => "papi.binance.com",
+        Some("eapi") => "eapi.binance.com",
+        _ => "api.binance.com",
+    }
+}
