@@ -8,8 +8,8 @@
 )]
 
 use portcullis_model::report::{OrderReport, Report};
-use portcullis_venues::Catalog;
 use portcullis_venues::catalog::Method;
+use portcullis_venues::{Asked, Catalog};
 
 #[path = "suite/host.rs"]
 mod host;
@@ -20,7 +20,11 @@ fn summarize(call: &str, status: u16, body: &str) -> Vec<Report> {
     let (endpoint, _) = venue
         .find(host::of(path), Method::from_name(method).unwrap(), path)
         .unwrap();
-    venue.summarize(endpoint, path.as_bytes(), status, body.as_bytes())
+    let asked = Asked {
+        target: path.as_bytes(),
+        body: b"",
+    };
+    venue.summarize(endpoint, asked, status, body.as_bytes())
 }
 
 /// One line a report.
@@ -392,7 +396,7 @@ fn broken_answers_do_not_panic() {
         let mut bytes = batch.as_bytes().to_vec();
         bytes[at] ^= 0x15;
         for endpoint in &futures {
-            let _ = venue.summarize(*endpoint, b"/?symbol=%", 200, &bytes);
+            let _ = venue.summarize(*endpoint, Asked::default(), 200, &bytes);
         }
     }
 }
