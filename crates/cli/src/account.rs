@@ -87,7 +87,7 @@ pub enum DutyName {
     Admin,
 }
 
-#[derive(Clone, Copy, clap::ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum SchemeName {
     Hmac,
     Ed25519,

@@ -72,10 +72,8 @@ pub fn plan(site: &Site, venue: &str, wanted: &[String]) -> Result<Plan, Fail> {
         ))
     })?;
     let mut services = Vec::new();
-    if wanted.is_empty() {
-        if !known.host.iter().any(|host| host.venue == venue) {
-            services.push((first.host.as_str(), *first));
-        }
+    if wanted.is_empty() && !known.host.iter().any(|host| host.venue == venue) {
+        services.push((first.host.as_str(), *first));
     }
     for host in wanted {
         let service = of_venue.iter().find(|s| s.serves(host)).ok_or_else(|| {

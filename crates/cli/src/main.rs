@@ -17,6 +17,7 @@ mod desk;
 mod explain;
 mod exposure;
 mod fail;
+mod freqtrade;
 mod halt;
 mod hosts;
 mod https;

@@ -3,17 +3,18 @@
 use crate::Context;
 use crate::account::{SchemeName, name, short};
 use crate::fail::{DONE, Done, Fail};
+use crate::freqtrade;
 use crate::ledger;
 use crate::operator::{self, Signer, scheme_name};
 use crate::show;
-use crate::site;
+use crate::site::{self, Site};
 use portcullis_model::action::Scheme;
 use portcullis_model::command::{Answer, Command};
 use portcullis_model::id::{EntryId, Timestamp, VirtualKeyId};
 use portcullis_model::state::State;
 use portcullis_model::table::Network;
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A public key's PEM at most.
 const PUBLIC_KEY_BYTES_MAX: u64 = 16_384;
@@ -26,6 +27,10 @@ pub enum Strategy {
   portcullis strategy add quoter --desk mm --sources 10.0.4.0/24 --observe
   portcullis strategy add taker --scheme ed25519 --public-key public.pem
 
+  portcullis strategy add my-bot --from-freqtrade user_data/config.json
+
+With --from-freqtrade the markets, stake and number of trades become a section of release/mandates.toml, to look at before `portcullis policy apply`; beside the configuration a file portcullis-NAME.json is written, with which the bot goes through the gate: `freqtrade trade -c config.json -c portcullis-NAME.json`.
+
 The key and its secret are printed once: give them to the program in place of the exchange's. They work at this gate only, from these sources only, until they expire. With --observe the limits are checked and recorded, not enforced.")]
     Add {
         name: String,
@@ -35,6 +40,9 @@ The key and its secret are printed once: give them to the program in place of th
         /// Check and record the limits without enforcing them, until `strategy mode NAME enforce`
         #[arg(long)]
         observe: bool,
+        /// Write its mandate and its override from a Freqtrade configuration
+        #[arg(long, value_name = "FILE")]
+        from_freqtrade: Option<PathBuf>,
         #[command(flatten)]
         key: Issue,
     },
@@ -118,8 +126,16 @@ pub fn run(context: &Context, arguments: &Strategy) -> Done {
             name,
             desk,
             observe,
+            from_freqtrade,
             key,
-        } => add(context, name, desk.as_deref(), *observe, key),
+        } => add(
+            context,
+            name,
+            desk.as_deref(),
+            *observe,
+            from_freqtrade.as_deref(),
+            key,
+        ),
         Strategy::List => list(context),
         Strategy::Revoke { name: text } => {
             let command = Command::StrategyRevoke { name: name(text)? };
@@ -144,7 +160,7 @@ pub fn run(context: &Context, arguments: &Strategy) -> Done {
         Strategy::Key(Key::Issue { strategy, key }) => {
             let site = context.open()?;
             let state = ledger::fold(&site.log(), None)?;
-            let command = issue(&state, strategy, key, None)?;
+            let command = issue(&state, strategy, None, key, None)?;
             let issued = issued(operator::tell(&site, context.given, &command)?)?;
             let object = json!({ "entry": issued.get("id"), "virtual_key": issued });
             show::either(context.json, &object, || words(&issued, key));
@@ -182,18 +198,29 @@ pub fn unexpected() -> Fail {
         .hint("are all programs of one build?")
 }
 
-fn add(context: &Context, strategy: &str, desk: Option<&str>, observe: bool, key: &Issue) -> Done {
+fn add(
+    context: &Context,
+    strategy: &str,
+    desk: Option<&str>,
+    observe: bool,
+    from_freqtrade: Option<&Path>,
+    key: &Issue,
+) -> Done {
     let site = context.open()?;
     let state = ledger::fold(&site.log(), None)?;
+    let freqtrade = from_freqtrade
+        .map(|config| Freqtrade::new(&site, &state, strategy, config, key))
+        .transpose()?;
     let command = Command::StrategyAdd {
         name: name(strategy)?,
         desk: desk.map(name).transpose()?,
         observe,
     };
     // What is wrong with the key is found before anything is done.
-    let wants_key = key.account.is_some() || state.accounts.len() == 1;
+    let account = freqtrade.as_ref().map(|f| f.account.as_str());
+    let wants_key = account.or(key.account.as_deref()).is_some() || state.accounts.len() == 1;
     let issue = wants_key
-        .then(|| issue(&state, strategy, key, Some(())))
+        .then(|| issue(&state, strategy, account, key, Some(())))
         .transpose()?;
     let mut signer = Signer::of(&site, context.given)?;
     let entry = done(signer.ask(&command)?)?;
@@ -210,10 +237,15 @@ fn add(context: &Context, strategy: &str, desk: Option<&str>, observe: bool, key
             return Err(fail.hint(hint));
         }
     };
+    let written = match (&freqtrade, &made) {
+        (Some(freqtrade), Some(issued)) => Some(freqtrade.write(issued)?),
+        _ => None,
+    };
     let object = json!({
         "entry": entry,
         "strategy": { "id": entry, "name": strategy, "desk": desk, "mode": mode(observe) },
         "virtual_key": made,
+        "override": written,
     });
     show::either(context.json, &object, || {
         let desk = desk
@@ -231,6 +263,13 @@ fn add(context: &Context, strategy: &str, desk: Option<&str>, observe: bool, key
                 );
             }
         }
+        if let Some(place) = &written {
+            text += &format!(
+                "\nrelease/mandates.toml has a section [strategy.{strategy}]: look at it, then `portcullis policy apply`\n\
+                 the bot starts with `freqtrade trade -c config.json -c {}`\n",
+                place.display()
+            );
+        }
         text
     });
     Ok(DONE)
@@ -240,13 +279,110 @@ fn mode(observe: bool) -> &'static str {
     if observe { "observe" } else { "enforce" }
 }
 
-fn issue(state: &State, strategy: &str, key: &Issue, new: Option<()>) -> Result<Command, Fail> {
+/// A bot of Freqtrade: what is written for it once it has its key. All that can be wrong is found before.
+struct Freqtrade {
+    bot: freqtrade::Bot,
+    account: String,
+    url: String,
+    mandates: PathBuf,
+    section: String,
+    place: PathBuf,
+}
+
+impl Freqtrade {
+    fn new(
+        site: &Site,
+        state: &State,
+        strategy: &str,
+        config: &Path,
+        key: &Issue,
+    ) -> Result<Self, Fail> {
+        let bot = freqtrade::Bot::read(config)?;
+        if key.scheme != SchemeName::Hmac || key.canary {
+            return Err(Fail::untold("Freqtrade signs with HMAC")
+                .hint("leave out --scheme, --public-key and --canary"));
+        }
+        let at_venue: Vec<&str> = state
+            .accounts
+            .values()
+            .filter(|account| account.venue.as_str() == bot.venue)
+            .map(|account| account.name.as_str())
+            .collect();
+        let account = match (&key.account, at_venue.as_slice()) {
+            (Some(account), of_venue) if of_venue.contains(&account.as_str()) => account.clone(),
+            (None, [only]) => (*only).to_owned(),
+            (Some(account), _) => {
+                return Err(Fail::refused(format!(
+                    "`{account}` is no account at {}, where the configuration trades",
+                    bot.venue
+                ))
+                .hint("`portcullis account list` shows them"));
+            }
+            (None, _) => {
+                return Err(Fail::untold(format!("for which account at {}?", bot.venue))
+                    .hint("give --account; `portcullis account list` shows them"));
+            }
+        };
+        let place = freqtrade::place(config, strategy);
+        if place.exists() {
+            return Err(
+                Fail::refused(format!("`{}` is there already", place.display()))
+                    .hint("move it away; nothing is written over"),
+            );
+        }
+        let mandates = site.dir.join("release/mandates.toml");
+        let text = site::read_text(&mandates, 1 << 20)?;
+        let known: toml::Table = toml::from_str(&text).map_err(|why| {
+            Fail::untold(format!(
+                "release/mandates.toml: {}",
+                why.to_string().trim_end()
+            ))
+        })?;
+        if known
+            .get("strategy")
+            .and_then(|s| s.get(strategy))
+            .is_some()
+        {
+            return Err(Fail::refused(format!(
+                "release/mandates.toml has a section [strategy.{strategy}] already"
+            ))
+            .hint("take it out, or add the strategy without --from-freqtrade"));
+        }
+        Ok(Self {
+            url: freqtrade::url(site, bot.venue, bot.host())?,
+            section: format!("{}\n{}", text.trim_end(), bot.mandate(strategy)?),
+            bot,
+            account,
+            mandates,
+            place,
+        })
+    }
+
+    fn write(&self, issued: &Value) -> Result<PathBuf, Fail> {
+        let text = |name: &str| issued.get(name).and_then(Value::as_str).unwrap_or_default();
+        let value = self
+            .bot
+            .overrides(&self.url, text("api_key"), text("secret"));
+        freqtrade::write(&self.place, &value)?;
+        std::fs::write(&self.mandates, &self.section)
+            .map_err(|why| Fail::at(&self.mandates, &why))?;
+        Ok(self.place.clone())
+    }
+}
+
+fn issue(
+    state: &State,
+    strategy: &str,
+    account: Option<&str>,
+    key: &Issue,
+    new: Option<()>,
+) -> Result<Command, Fail> {
     let strategy = name(strategy)?;
     if new.is_none() && state.strategy(&strategy).is_none() {
         return Err(Fail::refused(format!("there is no strategy `{strategy}`"))
             .hint("`portcullis strategy list` shows them"));
     }
-    let account = match &key.account {
+    let account = match account.or(key.account.as_deref()) {
         Some(account) => name(account)?,
         None => match state.accounts.len() {
             1 => state

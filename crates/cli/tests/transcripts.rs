@@ -249,6 +249,11 @@ fn an_account_brings_its_hosts() {
 }
 
 #[test]
+fn a_freqtrade_bot() {
+    check("freqtrade");
+}
+
+#[test]
 fn a_passphrase() {
     check("passphrase");
 }
