@@ -179,6 +179,8 @@ struct Flight {
     since_us: u64,
     /// Of a WebSocket's request: its `id` as the program wrote it.
     id: Option<Box<str>>,
+    /// It logs its connection on, if it is answered well.
+    logs_on: bool,
 }
 
 /// A request on its way to the signer.
@@ -190,6 +192,7 @@ struct Asked<'a> {
     headers: Vec<Header<'a>>,
     body: &'a [u8],
     own_id: Option<&'a str>,
+    logs_on: bool,
 }
 
 /// Frames for the neighbours and changes for the poll.
@@ -655,6 +658,7 @@ impl Downstream {
             headers,
             body: parsed.body,
             own_id: None,
+            logs_on: false,
         };
         let Some(seq) = self.hand_on(key, asked, turn) else {
             self.counts.malformed(Malformed::HeadTooLong);
@@ -729,6 +733,7 @@ impl Downstream {
                 key,
                 since_us: self.now_us,
                 id: asked.own_id.map(Box::from),
+                logs_on: asked.logs_on,
             },
         );
         Some(seq)
@@ -888,8 +893,12 @@ impl Downstream {
             return;
         };
         let own_id = self.own_id(reply.id.seq);
+        let logs_on = self.flights.get(&reply.id.seq).is_some_and(|it| it.logs_on);
         self.landed(reply.id.seq);
         self.counts.replies += 1;
+        if logs_on && reply.status == 200 {
+            self.logged_on(key);
+        }
         if let Some(id) = own_id {
             let seq = Some(reply.id.seq);
             self.say_answer(key, seq, &id, reply.status, reply.body, turn);
@@ -1083,6 +1092,7 @@ impl Downstream {
     /// requests in flight it does not: their programs are told at once.
     pub fn signer_lost(&mut self, turn: &mut Turn) {
         self.credits = 0;
+        self.sessions_lost(turn);
         let before = std::mem::replace(&mut self.asked_below, self.next_seq);
         let seqs: Vec<u64> = self
             .flights

@@ -610,10 +610,6 @@ impl Upstream {
             orders: send.orders,
             share: send.share,
         };
-        if let Err(hold) = place.budgets.of(apart).take(ask, self.now_us) {
-            self.counts.hold(hold);
-            return self.refuse(send, hold.name(), turn);
-        }
         let is_frame = send.method == wire::FRAME_METHOD;
         if is_frame != place.speaks_frames {
             if place.connections > 0 || place.waiting() > 0 {
@@ -621,6 +617,10 @@ impl Upstream {
                 return self.refuse(send, "no_such_host", turn);
             }
             place.speaks_frames = is_frame;
+        }
+        if let Err(hold) = place.budgets.of(apart).take(ask, self.now_us) {
+            self.counts.hold(hold);
+            return self.refuse(send, hold.name(), turn);
         }
         let (bytes, target, body) = match is_frame {
             true => (

@@ -41,6 +41,12 @@ pub fn socket(venue: &str, target: &[u8]) -> Option<(Speaks, &'static str)> {
     }
 }
 
+/// Whether a frame's method logs its connection on.
+#[must_use]
+pub fn logs_on(method: &str) -> bool {
+    matches!(method, "session.logon" | "v3/session.logon")
+}
+
 /// A message of a venue on a WebSocket.
 #[derive(Debug, Default)]
 pub struct Frame<'a> {

@@ -573,6 +573,25 @@ fn a_key_that_is_locked_loses_its_connection_and_the_signer_learns_who_went() {
 }
 
 #[test]
+fn a_program_that_logged_on_is_told_to_do_so_again_when_the_signer_went() {
+    let venue = venue(|_, request| Does::Says(answer(request, &json!({}))));
+    let gate = passing(&venue);
+    let (mut one, mut other) = (gate.program(), gate.program());
+    say(&mut one, "1", "session.logon");
+    hear(&mut one);
+    say(&mut other, "1", "order.place");
+    hear(&mut other);
+    let signer = common::with_signer(&gate.gate.0, 7);
+    assert_eq!(closed(&mut one), 1001);
+    // The other's connection goes on, with the new signer.
+    say(&mut other, "2", "order.place");
+    let (id, line, _) = signer.request();
+    assert_eq!(line, "WS /ws-api/v3");
+    common::reply(&signer, id, 400, r#"{"code":-1,"msg":"no"}"#);
+    assert!(hear(&mut other).starts_with(r#"{"id":2,"status":400"#));
+}
+
+#[test]
 fn idle_websockets_cost_nothing() {
     let venue = venue(|_, request| Does::Says(answer(request, &json!({}))));
     let gate = passing(&venue);

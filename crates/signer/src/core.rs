@@ -9,6 +9,7 @@
 
 mod commands;
 mod own;
+mod session;
 mod status;
 
 pub use status::Seal;
@@ -265,6 +266,7 @@ pub struct Core {
     halting: Vec<commands::Halting>,
     answers: Vec<(u64, Option<EntryId>, Answer)>,
     connections: Map<VirtualKeyId, VecDeque<u64>>,
+    sessions: session::Sessions,
     /// Each strategy's share of the venue's weight, in thousandths; and where virtual keys in force may come from. Both
     /// follow from the state, and are made anew when a command or the clock changes it.
     share: u16,
@@ -357,6 +359,7 @@ impl Core {
             halting: Vec::new(),
             answers: Vec::new(),
             connections: Map::default(),
+            sessions: session::Sessions::default(),
             share: 1_000,
             bound: Vec::new(),
             expires_at: Timestamp(0),
@@ -514,6 +517,7 @@ impl Core {
     pub fn ingress_started(&mut self, epoch: u32) {
         self.ingress_epoch = Some(epoch);
         self.connections.clear();
+        self.sessions.clear();
     }
 
     /// A run of egress began: it gets the hosts.
@@ -675,7 +679,10 @@ impl Core {
     ) -> Result<(), Early> {
         let presented = catalog.present(raw)?;
         if presented.is_public() {
-            return self.public(&presented, request, turn);
+            return match self.session_call(&presented, request, turn) {
+                true => Ok(()),
+                false => self.public(&presented, request, turn),
+            };
         }
         let unknown = || {
             Early::Class(
@@ -684,8 +691,10 @@ impl Core {
                 "unknown-key",
             )
         };
-        let api_key = presented.api_key.ok_or(DecodeError::KeyMissing)?;
-        let id = *self.state.by_api_key.get(api_key).ok_or_else(unknown)?;
+        let id = match presented.api_key {
+            Some(api_key) => *self.state.by_api_key.get(api_key).ok_or_else(unknown)?,
+            None => self.sessions.key(request.connection).ok_or(NO_SESSION)?,
+        };
         let key = self.state.virtual_keys.get(&id).ok_or_else(unknown)?;
         *known = Some(id);
         let sealed = Early::Class(Class::NotAvailable, SEALED, "sealed");
@@ -696,7 +705,11 @@ impl Core {
                 unknown()
             });
         };
-        let message = presented.verify(&checker.verify)?;
+        let message = match presented.is_of_session() {
+            // Its logon was verified, and who speaks on its connection is ingress' word.
+            true => std::borrow::Cow::Borrowed(presented.message()),
+            false => presented.verify(&checker.verify)?,
+        };
         let source = virtual_keys::source(request.source);
         if key.canary {
             return self
@@ -761,11 +774,12 @@ impl Core {
 
         // A program keeps the venue's time; so does this.
         let venue_now = self.clock.venue_now();
-        let stamped = Timestamp(
-            presented
-                .timestamp_us
-                .ok_or(DecodeError::TimestampMissing)?,
-        );
+        let stamped = match presented.timestamp_us {
+            Some(at) => Timestamp(at),
+            // Its catalog lets a session's call be without one.
+            None if presented.is_of_session() => venue_now,
+            None => return Err(DecodeError::TimestampMissing.into()),
+        };
         let window = presented.receive_window_us;
         let left = window.saturating_sub(venue_now.since_us(stamped));
         if stamped.0 > venue_now.0.saturating_add(AHEAD_US_MAX) || left < 1_000 {
@@ -781,6 +795,10 @@ impl Core {
                 "the timestamp is from before the gate started; sign the request again",
                 "before-start",
             ));
+        }
+        if presented.rule().action == ActionKind::Session {
+            let until = stamped.plus_us(window.saturating_add(AHEAD_US_MAX));
+            return self.log_on(&presented, caller, request, &message, until, turn);
         }
         let mint = format!("pc{:x}t{:x}", self.log.next().0, self.log.term());
         let actions = match presented.decode(Some(&mint)) {
@@ -1637,6 +1655,7 @@ impl Core {
     fn close_connections(&mut self, keys: &[VirtualKeyId], turn: &mut Turn) {
         for key in keys {
             self.checkers.forget(*key);
+            self.sessions.end(*key);
             let Some(connections) = self.connections.remove(key) else {
                 continue;
             };
@@ -1766,6 +1785,12 @@ fn send(turn: &mut Turn, out: &Out, ready: &Ready) -> bool {
 }
 
 /// What a program is told where a site's listener names a host that its release does not.
+const NO_SESSION: Early = Early::Class(
+    Class::Unauthenticated,
+    "the frame is not signed and its connection has no session; log on, or sign it",
+    "no-session",
+);
+
 const NO_HOST: Early = Early::Class(
     Class::NotAvailable,
     "the release names no such venue host; its operator adds it to hosts.toml",
@@ -1779,6 +1804,18 @@ pub(crate) fn dialect_at(catalog: &Catalog, host: &str) -> &'static dyn Dialect 
         .map_or(&portcullis_venues::binance::Binance, |service| {
             service.dialect
         })
+}
+
+/// A good answer of the gate's own.
+fn reply_body(turn: &mut Turn, id: RequestId, body: &[u8]) {
+    let reply = Reply {
+        id,
+        status: 200,
+        headers: Vec::new(),
+        body: body.into(),
+    };
+    // What the gate says of itself is far shorter than a frame.
+    let _ = wire::frame(&mut turn.to_ingress, kind::REPLY, &reply);
 }
 
 pub(crate) fn reply(

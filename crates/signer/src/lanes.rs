@@ -6,9 +6,10 @@
 
 use portcullis_model::Map;
 use portcullis_model::action::ActionKind;
-use portcullis_model::wire::{Lane, REQUESTS_WAITING_MAX, Request};
+use portcullis_model::wire::{FRAME_METHOD, Lane, REQUESTS_WAITING_MAX, Request};
 use portcullis_venues::Catalog;
 use portcullis_venues::catalog::Method;
+use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Requests that wait at most; a frame beyond it is refused by ingress' own credits, and dropped here.
@@ -59,13 +60,26 @@ impl Lanes {
             return false;
         }
         let service = catalog.service(request.host);
+        let glance = service
+            .filter(|_| request.method == FRAME_METHOD)
+            .and_then(|service| service.dialect.glance(request.body));
         let name = service.map_or("", |service| service.dialect.key_header());
-        let key: &[u8] = request
-            .headers
-            .iter()
-            .find(|header| header.name == name)
-            .map_or(&[], |header| header.value);
-        let queue = self.queues.entry(lane(catalog, request)).or_default();
+        let of_header = || -> &[u8] {
+            request
+                .headers
+                .iter()
+                .find(|header| header.name == name)
+                .map_or(&[], |header| header.value)
+        };
+        // Frames of a session have no key: each of its connections waits behind itself.
+        let connection = request.connection.to_be_bytes();
+        let (path, key): (Cow<'_, [u8]>, &[u8]) = match &glance {
+            Some((method, key)) if key.is_empty() => (method.as_bytes().into(), &connection),
+            Some((method, key)) => (method.as_bytes().into(), key.as_bytes()),
+            None => (path(request).into(), of_header()),
+        };
+        let lane = lane(catalog, request, &path);
+        let queue = self.queues.entry(lane).or_default();
         // A key is at most as long as an API key may be; what is longer is no key.
         queue.push(key.get(..128).unwrap_or(key), cbor.to_vec());
         self.waiting += 1;
@@ -91,9 +105,12 @@ impl Lanes {
     }
 }
 
-fn lane(catalog: &Catalog, request: &Request<'_>) -> Lane {
-    let target: &[u8] = request.target;
-    let path = target.split(|b| *b == b'?').next().unwrap_or_default();
+fn path<'b>(request: &Request<'b>) -> &'b [u8] {
+    let target: &'b [u8] = request.target;
+    target.split(|b| *b == b'?').next().unwrap_or_default()
+}
+
+fn lane(catalog: &Catalog, request: &Request<'_>, path: &[u8]) -> Lane {
     let endpoint = Method::from_name(request.method)
         .zip(std::str::from_utf8(path).ok())
         .and_then(|(method, path)| catalog.find(request.host, method, path));
@@ -145,6 +162,46 @@ mod tests {
         push(&mut lanes, "a", "DELETE", "/api/v3/order", 1);
         assert_eq!(drain(&mut lanes), [1, 2, 3, 4]);
         assert!(lanes.is_empty());
+    }
+
+    #[test]
+    fn frames_have_the_lane_of_their_method() {
+        let mut lanes = Lanes::default();
+        let mut push = |connection: u64, body: &str, mark: u8| {
+            let request = Request {
+                id: RequestId { epoch: 1, seq: 1 },
+                connection,
+                host: "ws-api.binance.com",
+                source: (&[127u8, 0, 0, 1][..]).into(),
+                method: "WS",
+                target: (&b"/ws-api/v3"[..]).into(),
+                headers: Vec::new(),
+                body: body.as_bytes().into(),
+            };
+            lanes.push(Catalog::builtin().unwrap(), &request, &[mark]);
+        };
+        push(1, r#"{"id":1,"method":"depth","params":{"symbol":"A"}}"#, 8);
+        push(
+            1,
+            r#"{"id":1,"method":"account.status","params":{"apiKey":"a"}}"#,
+            7,
+        );
+        for _ in 0..2 {
+            push(1, r#"{"id":1,"method":"order.place","params":{}}"#, 3);
+        }
+        push(2, r#"{"id":1,"method":"order.place","params":{}}"#, 4);
+        push(
+            3,
+            r#"{"id":1,"method":"order.place","params":{"apiKey":"k"}}"#,
+            5,
+        );
+        push(
+            4,
+            r#"{"id":1,"method":"order.cancel","params":{"apiKey":"k"}}"#,
+            1,
+        );
+        push(4, "no frame", 9);
+        assert_eq!(drain(&mut lanes), [1, 3, 4, 5, 3, 7, 8, 9]);
     }
 
     #[test]

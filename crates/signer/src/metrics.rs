@@ -12,6 +12,8 @@ pub struct Metrics {
     pub refused: BTreeMap<&'static str, u64>,
     pub failed: u64,
     pub public: u64,
+    /// WebSockets that logged on.
+    pub sessions: u64,
     pub signed: u64,
     pub dropped: u64,
     pub outcomes: BTreeMap<&'static str, u64>,
@@ -104,6 +106,12 @@ impl Metrics {
                 "Public requests forwarded unsigned.",
                 "counter",
                 self.public,
+            ),
+            (
+                "sessions_total",
+                "WebSockets of programs that logged on.",
+                "counter",
+                self.sessions,
             ),
             (
                 "signed_total",

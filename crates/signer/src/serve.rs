@@ -23,7 +23,7 @@ use operators::Operators;
 use portcullis_model::command::Answer;
 use portcullis_model::report::Report;
 use portcullis_model::wire::{
-    self, CREDITS_OWED_MAX, Credit, Discarded, Hello, Lane, Outcome, Request, Venue, kind,
+    self, CREDITS_OWED_MAX, Credit, Discarded, Gone, Hello, Lane, Outcome, Request, Venue, kind,
 };
 use portcullis_room::clock::Monotonic;
 use portcullis_room::confine::SandboxReport;
@@ -790,8 +790,14 @@ fn from_ingress(
             Ok(request) => lanes.push(catalog, &request, cbor),
             Err(_) => false,
         },
-        // Nothing is kept for a program that is gone; its answer is dropped by ingress.
-        (kind::GONE | kind::CREDIT, true) => true,
+        (kind::GONE, true) => match (wire::message::<Gone>(cbor), gate) {
+            (Ok(gone), Gate::Open(core)) => {
+                core.connection_gone(gone.connection);
+                true
+            }
+            (gone, _) => gone.is_ok(),
+        },
+        (kind::CREDIT, true) => true,
         _ => false,
     }
 }

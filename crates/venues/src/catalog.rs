@@ -39,6 +39,10 @@ pub const FILES: &[(&str, &str)] = &[
         "binance-eapi.toml",
         include_str!("../catalog/binance-eapi.toml"),
     ),
+    (
+        "binance-ws.toml",
+        include_str!("../catalog/binance-ws.toml"),
+    ),
 ];
 
 static BUILTIN: LazyLock<Result<Arc<Catalog>, CatalogError>> =

@@ -17,6 +17,21 @@ use portcullis_model::report::Report;
 use std::borrow::Cow;
 use std::fmt;
 
+/// What a program asks about its connection's session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionCall {
+    Status,
+    LogOut,
+}
+
+/// A connection's session, to be told.
+#[derive(Debug, Clone, Copy)]
+pub struct Session<'a> {
+    /// The key, and since when, if it is logged on.
+    pub logged_on: Option<(&'a str, u64)>,
+    pub now_ms: u64,
+}
+
 /// A venue's own ways.
 pub trait Dialect: fmt::Debug + Send + Sync {
     /// The venue's name in catalogs, accounts and releases.
@@ -36,6 +51,12 @@ pub trait Dialect: fmt::Debug + Send + Sync {
         service: &'a Service,
         request: &RawRequest<'a>,
     ) -> Result<Presented<'a>, DecodeError>;
+
+    /// Endpoint and key of a WebSocket's frame, at a glance: lanes take turns by them before anything is verified.
+    fn glance<'a>(&self, body: &'a [u8]) -> Option<(Cow<'a, str>, Cow<'a, str>)> {
+        let _ = body;
+        None
+    }
 
     /// Another message that the venue's client libraries sign for the same request, and a field that makes it ambiguous.
     fn other_message<'a>(&self, presented: &Presented<'a>) -> Option<(String, Option<&'a str>)> {
@@ -85,6 +106,28 @@ pub trait Dialect: fmt::Debug + Send + Sync {
     /// Places the real key's id and the signature made with it.
     fn finish(&self, request: Unsigned, credential: Credential<'_>, signature: &Signature)
     -> Ready;
+
+    /// A WebSocket's frame, of parameters as JSON: what is sent, without an `id`, and where the WebSocket is opened.
+    fn frame(&self, request: Unsigned) -> Ready {
+        Ready {
+            method: request.method,
+            target: request.path,
+            headers: Vec::new(),
+            body: request.fields,
+        }
+    }
+
+    /// Whether an endpoint is about the session of its connection.
+    fn session_call(&self, rule: &Endpoint) -> Option<SessionCall> {
+        let _ = rule;
+        None
+    }
+
+    /// What a program is told of its session.
+    fn session(&self, session: &Session<'_>) -> serde_json::Value {
+        let _ = session;
+        serde_json::json!({})
+    }
 
     /// The gate's no, one code a class.
     fn refusals(&self) -> &'static [RefusalCode; 11];

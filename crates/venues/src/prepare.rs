@@ -36,6 +36,8 @@ pub enum Body {
     Form,
     /// JSON in the body.
     Json,
+    /// JSON in a WebSocket's frame.
+    Frame,
 }
 
 /// A request ready to go. The caller adds Host and Content-Length.
@@ -86,6 +88,9 @@ impl Unsigned {
 
     /// With the scheme's headers in place.
     pub(crate) fn ready(self, mut headers: Vec<(&'static str, String)>) -> Ready {
+        if self.body == Body::Frame {
+            return self.dialect.frame(self);
+        }
         if let Some(unit) = self.time_unit {
             headers.push(("x-mbx-time-unit", unit.to_owned()));
         }
@@ -104,7 +109,7 @@ impl Unsigned {
                 ));
                 (self.path, self.fields)
             }
-            Body::Json => {
+            Body::Json | Body::Frame => {
                 headers.push(("content-type", "application/json".to_owned()));
                 (self.path, self.fields)
             }
@@ -127,11 +132,12 @@ impl Catalog {
         let dialect = self.service_of(rule)?.dialect;
         let body = match rule.method {
             Method::Get | Method::Delete => Body::Query,
-            Method::Post | Method::Put | Method::Ws => dialect.body(),
+            Method::Post | Method::Put => dialect.body(),
+            Method::Ws => Body::Frame,
         };
         let mut fields = String::with_capacity(320);
         match body {
-            Body::Json => write_body(rule, actions, &mut fields),
+            Body::Json | Body::Frame => write_body(rule, actions, &mut fields),
             Body::Query | Body::Form => write_form(rule, actions, &mut fields),
         }
         let mut request = Unsigned {

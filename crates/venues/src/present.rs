@@ -54,6 +54,19 @@ impl<'a> Presented<'a> {
         self.service
     }
 
+    /// What the program's signature covers, or would cover: with the virtual key, method and path, the identity of this
+    /// statement. Of a session's frame nobody has checked it.
+    #[must_use]
+    pub fn message(&self) -> &[u8] {
+        self.message.as_bytes()
+    }
+
+    /// It bears no credential and needs one: it is of a session that its program has logged on to.
+    #[must_use]
+    pub fn is_of_session(&self) -> bool {
+        !self.is_public() && self.api_key.is_none()
+    }
+
     /// The venue does not ask for a signature, nor does the gate.
     #[must_use]
     pub fn is_public(&self) -> bool {

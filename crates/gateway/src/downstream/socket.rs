@@ -59,6 +59,8 @@ pub(super) struct Socket {
     pub(super) is_used: bool,
     /// It ends when its answers are out.
     is_leaving: bool,
+    /// Its program has logged on, with the signer that is there now.
+    is_logged_on: bool,
 }
 
 #[derive(Debug)]
@@ -136,6 +138,7 @@ impl Downstream {
             is_asked: false,
             is_used: false,
             is_leaving: connection.close,
+            is_logged_on: false,
         }));
         connection.state = State::Open;
         connection.since_us = self.now_us;
@@ -283,6 +286,7 @@ impl Downstream {
             headers: Vec::new(),
             body: text.as_bytes(),
             own_id: Some(id),
+            logs_on: venue::logs_on(&method),
         };
         let handed = self.hand_on(key, asked, turn);
         if handed.is_none() {
@@ -508,6 +512,29 @@ impl Downstream {
     pub(super) fn close_by_policy(&mut self, key: Key, turn: &mut super::Turn) {
         let why = "the key was revoked, has expired, or is locked";
         self.close_socket(key, POLICY, why, turn);
+    }
+
+    pub(super) fn logged_on(&mut self, key: Key) {
+        if let Some(connection) = self.connections.get_mut(&key)
+            && let Some(socket) = connection.socket.as_deref_mut()
+        {
+            socket.is_logged_on = true;
+        }
+    }
+
+    /// The signer that knew who had logged on is gone: their connections end, so that their programs log on again. What is
+    /// under way on them goes on.
+    pub(super) fn sessions_lost(&mut self, turn: &mut super::Turn) {
+        let logged_on: Vec<Key> = self
+            .connections
+            .iter()
+            .filter(|(_, it)| it.socket.as_deref().is_some_and(|it| it.is_logged_on))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in logged_on {
+            let why = "a part of the gate restarted; log on again";
+            self.close_socket(key, GOING_AWAY, why, turn);
+        }
     }
 
     /// The room ends: WebSockets without a request under way are told at once, the others after their answers.

@@ -54,7 +54,8 @@ fn files() -> Files {
         ("authority.cedar", ""),
         ("mandates.toml", MANDATES),
         ("values.toml", "currency = \"USD\"\nequal = [\"USDT\"]"),
-        ("hosts.toml", "[[host]]\nvenue = \"binance\"\nname = \"api.binance.com\"\npublic_roots = true\nweight_per_minute = 6000\norders_per_10s = 100\n"),
+        ("hosts.toml", "[[host]]\nvenue = \"binance\"\nname = \"api.binance.com\"\npublic_roots = true\nweight_per_minute = 6000\norders_per_10s = 100\n\
+            [[host]]\nvenue = \"binance\"\nname = \"ws-api.binance.com\"\npublic_roots = true\nweight_per_minute = 6000\norders_per_10s = 100\n"),
         (
             "markets/binance.json",
             r#"[{"symbol":"BTCUSDT","base":"BTC","quote":"USDT"}]"#,
@@ -1903,4 +1904,183 @@ fn the_metrics_page_counts() {
         "{text}"
     );
     assert!(text.contains("portcullis_signer_keys_open 2"));
+}
+
+// ------------------------------------------------------------------------------------------------------------ WebSocket
+
+/// The parameters with time, and with key and signature if there is a secret.
+fn frame(method: &str, params: &str, at: Timestamp, signs: Option<(&str, &str)>) -> String {
+    let mut all: Vec<(String, String)> = params
+        .split('&')
+        .filter(|part| !part.is_empty())
+        .map(|part| part.split_once('=').unwrap())
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    all.push(("timestamp".to_owned(), at.as_ms().to_string()));
+    if let Some((api_key, secret)) = signs {
+        all.push(("apiKey".to_owned(), api_key.to_owned()));
+        all.sort();
+        let parts: Vec<String> = all.iter().map(|(n, v)| format!("{n}={v}")).collect();
+        let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+        let tag = hmac::sign(&key, parts.join("&").as_bytes());
+        all.push(("signature".to_owned(), crate::releases::hex(tag.as_ref())));
+    }
+    let params: serde_json::Map<String, serde_json::Value> = all
+        .into_iter()
+        .map(|(name, value)| match name.as_str() {
+            "timestamp" => (name, value.parse::<u64>().unwrap().into()),
+            _ => (name, value.into()),
+        })
+        .collect();
+    json!({ "id": "mine", "method": method, "params": params }).to_string()
+}
+
+const FRAME_ORDER: &str = "symbol=BTCUSDT&side=BUY&type=LIMIT&timeInForce=GTC&quantity=0.01&price=60000&newClientOrderId=";
+
+impl Site {
+    /// One frame of a WebSocket, one turn.
+    fn says(&mut self, connection: u64, body: &str) -> (Vec<Sends>, Option<String>) {
+        self.seq += 1;
+        let (seq, now) = (self.seq, self.now);
+        let mut turn = Turn::default();
+        let request = Request {
+            id: RequestId { epoch: 1, seq },
+            connection,
+            host: "ws-api.binance.com",
+            source: (&LOCAL[..]).into(),
+            method: "WS",
+            target: (&b"/ws-api/v3"[..]).into(),
+            headers: Vec::new(),
+            body: body.as_bytes().into(),
+        };
+        self.core().request(&request, now, &mut turn).unwrap();
+        self.core().finish(&mut turn, now).unwrap();
+        (sends(&turn.to_egress), told(&turn))
+    }
+
+    fn signed_frame(&mut self, method: &str, params: &str) -> String {
+        let (api_key, secret) = (self.api_key.clone(), self.secret.clone());
+        frame(method, params, self.at(), Some((&api_key, &secret)))
+    }
+
+    fn bare_frame(&mut self, method: &str, params: &str) -> String {
+        frame(method, params, self.at(), None)
+    }
+}
+
+#[test]
+fn a_frame_is_verified_decided_recorded_signed_and_sent() {
+    let mut site = site();
+    let before = site.core().state.entries;
+    let text = site.signed_frame("order.place", &format!("{FRAME_ORDER}one"));
+    let (sent, told) = site.says(7, &text);
+    assert_eq!(told, None);
+    let out = &sent[0];
+    assert_eq!((&*out.method, &*out.target), ("WS", "/ws-api/v3"));
+    assert_eq!((out.lane, out.entry), (Lane::Order, Some(EntryId(before))));
+    assert_eq!(site.core().state.orders.len(), 1);
+    assert!(
+        !out.body.contains(&site.api_key) && !out.body.contains("mine"),
+        "{out:?}"
+    );
+    let frame: serde_json::Value = serde_json::from_str(&out.body).unwrap();
+    let params = frame["params"].as_object().unwrap();
+    assert_eq!(
+        (&frame["method"], &params["recvWindow"]),
+        (&json!("order.place"), &json!(1_000))
+    );
+    let mut parts: Vec<String> = params
+        .iter()
+        .filter(|(name, _)| *name != "signature")
+        .map(|(name, value)| match value.as_str() {
+            Some(text) => format!("{name}={text}"),
+            None => format!("{name}={value}"),
+        })
+        .collect();
+    parts.sort();
+    assert!(
+        parts.contains(&"apiKey=RealTradeKey".to_owned()),
+        "{parts:?}"
+    );
+    let tag = hmac::sign(
+        &hmac::Key::new(hmac::HMAC_SHA256, REAL),
+        parts.join("&").as_bytes(),
+    );
+    assert_eq!(params["signature"], crate::releases::hex(tag.as_ref()));
+    // The same again is not sent again, and another's signature is nobody's.
+    let (sent, told) = site.says(8, &text);
+    assert!(sent.is_empty() && told.unwrap().starts_with("504 "));
+    let other = text.replace("60000", "60001");
+    let (sent, told) = site.says(7, &other);
+    assert!(sent.is_empty() && told.unwrap().contains("-1022"));
+    // What the venue says of it settles it, as over HTTP.
+    let out = out.clone();
+    let report = order_report(5, "one", OrderStatus::Filled, "0.01");
+    site.answer(&out, Sent::Sent, 200, vec![report]);
+    assert!(site.core().state.orders.is_empty());
+}
+
+#[test]
+fn after_a_logon_frames_of_that_connection_are_that_keys() {
+    let mut site = site();
+    let bare = site.bare_frame("order.place", &format!("{FRAME_ORDER}one"));
+    let (sent, told) = site.says(7, &bare);
+    assert!(sent.is_empty() && told.unwrap().contains("log on"));
+    let status = r#"{"id":1,"method":"session.status"}"#;
+    assert!(site.says(7, status).1.unwrap().contains(r#""apiKey":null"#));
+    let logon = site.signed_frame("session.logon", "");
+    let entries = site.core().state.entries;
+    let (sent, told) = site.says(7, &logon);
+    let (told, api_key) = (told.unwrap(), site.api_key.clone());
+    assert!(
+        sent.is_empty() && told.starts_with("200 ") && told.contains(&api_key),
+        "{told}"
+    );
+    assert_eq!(site.core().state.entries, entries, "nothing was signed");
+    assert!(site.says(7, status).1.unwrap().contains(&api_key));
+    assert!(site.says(8, status).1.unwrap().contains(r#""apiKey":null"#));
+    let (sent, told) = site.says(7, &bare);
+    assert_eq!((sent.len(), told), (1, None));
+    assert!(sent[0].body.contains("RealTradeKey") && sent[0].body.contains("\"signature\""));
+    assert_eq!(site.core().state.orders.len(), 1);
+    // Not twice, and not by another connection; nor does a logon that somebody saw log on.
+    let (sent, told) = site.says(7, &bare);
+    assert!(sent.is_empty() && told.unwrap().starts_with("504 "));
+    let next = site.bare_frame("order.place", &format!("{FRAME_ORDER}two"));
+    assert!(site.says(8, &next).1.unwrap().contains("log on"));
+    assert!(site.says(8, &logon).1.unwrap().contains("seen before"));
+    assert!(site.says(8, &next).1.unwrap().contains("log on"));
+    // Logged out, and gone.
+    site.says(7, r#"{"id":1,"method":"session.logout"}"#);
+    assert!(site.says(7, &next).1.unwrap().contains("log on"));
+    site.pass(1_000);
+    let logon = site.signed_frame("session.logon", "");
+    site.says(7, &logon);
+    site.core().connection_gone(7);
+    assert!(site.says(7, &next).1.unwrap().contains("log on"));
+}
+
+#[test]
+fn a_session_ends_with_its_key_and_with_the_run_of_ingress() {
+    let mut site = site();
+    let logon = site.signed_frame("session.logon", "");
+    site.says(7, &logon);
+    site.core().ingress_started(1);
+    let bare = site.bare_frame("order.place", &format!("{FRAME_ORDER}one"));
+    assert!(site.says(7, &bare).1.unwrap().contains("log on"));
+    site.pass(1_000);
+    let logon = site.signed_frame("session.logon", "");
+    site.says(7, &logon);
+    let mut turn = Turn::default();
+    let now = site.now;
+    let key = *site.core().state.by_api_key.values().next().unwrap();
+    site.core().close_connections(&[key], &mut turn);
+    let closes: Vec<Close> = frames(&turn.to_ingress)
+        .into_iter()
+        .filter(|(kind, _)| *kind == kind::CLOSE)
+        .map(|(_, cbor)| wire::message(&cbor).unwrap())
+        .collect();
+    assert_eq!(closes[0].connections, [7]);
+    assert!(site.says(7, &bare).1.unwrap().contains("log on"));
+    let _ = now;
 }

@@ -4,6 +4,7 @@
 //! What the scheme does not sign, here as at the venue: method, path and host. They are taken as they arrived; the gate
 //! judges the action that they name, and the key that signs is the least that can do it.
 
+mod frame;
 mod futures;
 mod futures_summary;
 mod orders;
@@ -11,15 +12,16 @@ mod present;
 mod refusals;
 mod summary;
 
+pub use frame::{SUBSCRIBE, SUBSCRIBE_SIGNED};
 pub use present::{RECEIVE_WINDOW_US_DEFAULT, RECEIVE_WINDOW_US_MAX};
 pub use refusals::REFUSALS;
 
 use crate::actions::Named;
-use crate::catalog::{Catalog, Endpoint, Service};
-use crate::dialect::Dialect;
+use crate::catalog::{Catalog, Endpoint, Method, Service};
+use crate::dialect::{Dialect, Session, SessionCall};
 use crate::error::DecodeError;
 use crate::form::encode_into;
-use crate::prepare::{Ready, Unsigned};
+use crate::prepare::{Body, Ready, Unsigned};
 use crate::present::Presented;
 use crate::refusals::RefusalCode;
 use crate::request::RawRequest;
@@ -27,6 +29,7 @@ use crate::signature::{Credential, HmacText, Signature};
 use crate::summary::Asked;
 use portcullis_model::action::{MarketKind, Order, Symbol};
 use portcullis_model::report::Report;
+use portcullis_model::wire::FRAME_METHOD;
 use std::borrow::Cow;
 
 /// The venue's dialect.
@@ -52,7 +55,14 @@ impl Dialect for Binance {
         service: &'a Service,
         request: &RawRequest<'a>,
     ) -> Result<Presented<'a>, DecodeError> {
-        present::present(catalog, service, request)
+        match request.method == FRAME_METHOD {
+            true => frame::present(catalog, service, request),
+            false => present::present(catalog, service, request),
+        }
+    }
+
+    fn glance<'a>(&self, body: &'a [u8]) -> Option<(Cow<'a, str>, Cow<'a, str>)> {
+        frame::glance(body)
     }
 
     fn other_message<'a>(&self, presented: &Presented<'a>) -> Option<(String, Option<&'a str>)> {
@@ -70,13 +80,20 @@ impl Dialect for Binance {
     }
 
     fn stamp(&self, request: &mut Unsigned) {
+        if request.body == Body::Frame {
+            // It stands beside the key, which is not known yet.
+            return;
+        }
         let stamp = request.stamp;
         request.field("recvWindow", stamp.receive_window_ms.into());
         request.field("timestamp", stamp.venue_time_ms);
     }
 
-    fn message<'a>(&self, request: &'a Unsigned, _: &str) -> Cow<'a, [u8]> {
-        Cow::Borrowed(request.fields.as_bytes())
+    fn message<'a>(&self, request: &'a Unsigned, api_key: &str) -> Cow<'a, [u8]> {
+        match request.body {
+            Body::Frame => Cow::Owned(frame::message_of(request, api_key).into_bytes()),
+            _ => Cow::Borrowed(request.fields.as_bytes()),
+        }
     }
 
     fn finish(
@@ -85,6 +102,9 @@ impl Dialect for Binance {
         credential: Credential<'_>,
         signature: &Signature,
     ) -> Ready {
+        if request.body == Body::Frame {
+            return frame::finish(request, credential, signature);
+        }
         request.fields.push_str("&signature=");
         if let Signature::HmacSha256(_) = signature {
             signature.push_to(HmacText::Hex, &mut request.fields);
@@ -96,6 +116,29 @@ impl Dialect for Binance {
         let mut headers = Vec::with_capacity(3);
         headers.push(("x-mbx-apikey", credential.api_key.to_owned()));
         request.ready(headers)
+    }
+
+    fn frame(&self, request: Unsigned) -> Ready {
+        frame::ready(request)
+    }
+
+    fn session_call(&self, rule: &Endpoint) -> Option<SessionCall> {
+        match (rule.method, &*rule.path) {
+            (Method::Ws, "session.status") => Some(SessionCall::Status),
+            (Method::Ws, "session.logout") => Some(SessionCall::LogOut),
+            _ => None,
+        }
+    }
+
+    fn session(&self, session: &Session<'_>) -> serde_json::Value {
+        serde_json::json!({
+            "apiKey": session.logged_on.map(|(key, _)| key),
+            "authorizedSince": session.logged_on.map(|(_, since)| since),
+            "connectedSince": session.logged_on.map_or(session.now_ms, |(_, since)| since),
+            "returnRateLimits": false,
+            "serverTime": session.now_ms,
+            "userDataStream": false,
+        })
     }
 
     fn refusals(&self) -> &'static [RefusalCode; 11] {
@@ -114,6 +157,10 @@ impl Dialect for Binance {
         body: &[u8],
         out: &mut Vec<Report>,
     ) -> Option<()> {
-        summary::summarize(rule, asked.target, status, body, out)
+        let target = match rule.method {
+            Method::Ws => Cow::Owned(frame::target_of(asked.body)),
+            _ => Cow::Borrowed(asked.target),
+        };
+        summary::summarize(rule, &target, status, body, out)
     }
 }

@@ -218,7 +218,7 @@ fn without_signature<'a>(
 }
 
 /// Milliseconds (13 digits) or microseconds (16).
-fn time_us(text: &str) -> Result<u64, DecodeError> {
+pub(super) fn time_us(text: &str) -> Result<u64, DecodeError> {
     let plain = text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0');
     match (plain, text.len(), text.parse::<u64>()) {
         (true, 13, Ok(ms)) => Ok(ms.saturating_mul(1000)),
@@ -228,7 +228,7 @@ fn time_us(text: &str) -> Result<u64, DecodeError> {
 }
 
 /// Milliseconds with at most three decimals, more than zero and at most a minute.
-fn window_us(text: &str) -> Result<u64, DecodeError> {
+pub(super) fn window_us(text: &str) -> Result<u64, DecodeError> {
     const UNITS_PER_US: i128 = portcullis_model::number::ONE / 1000;
     let units = portcullis_model::number::parse_units(text.as_bytes())
         .map_err(|_| DecodeError::ReceiveWindow)?;
