@@ -13,11 +13,11 @@ use minicbor::{Decode, Encode};
 use portcullis_authority::{Account, Oracle, OwnedFacts, Question, Roster, Strategy};
 use portcullis_gateway::{answer, request};
 use portcullis_model::action::{
-    ActionKind, MarketKind, OrderType, ReadOf, Side, Stamp, TimeInForce,
+    ActionKind, MarketId, MarketKind, OrderType, ReadOf, Side, Stamp, TimeInForce,
 };
 use portcullis_model::command::{Answer, Command};
 use portcullis_model::entry::Body;
-use portcullis_model::id::{AccountId, EntryId, Name, StrategyId, Timestamp};
+use portcullis_model::id::{AccountId, EntryId, FIRST_VENUE, Name, StrategyId, Timestamp};
 use portcullis_model::log::note::{Checkpoint, Verifier};
 use portcullis_model::log::{Entry, segment};
 use portcullis_model::mandate::Mandates;
@@ -240,7 +240,11 @@ pub fn mandates(bytes: &[u8]) {
     if let Ok(text) = std::str::from_utf8(bytes)
         && let Ok(mandates) = Mandates::parse(text)
     {
-        let _ = mandates.firm.market("BTCUSDT");
+        let _ = mandates.firm.market(&MarketId {
+            symbol: "BTCUSDT".into(),
+            kind: MarketKind::Spot,
+            venue: FIRST_VENUE,
+        });
     }
 }
 

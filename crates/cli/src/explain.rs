@@ -7,7 +7,7 @@ use crate::ledger::{self, Reader};
 use crate::market::Nobody;
 use crate::site::Site;
 use crate::{policy, show, view, words};
-use portcullis_model::action::Action;
+use portcullis_model::action::{Action, MarketId};
 use portcullis_model::entry::{Body, What};
 use portcullis_model::id::{AccountId, EntryId, GATE, StrategyId};
 use portcullis_model::mandate::{Limit, Mandate, Rate};
@@ -148,7 +148,7 @@ impl Why {
             };
             let usage = state.usage.get(&key).cloned().unwrap_or_default();
             let mut lines = numbers(mandate, &usage, body);
-            lines.extend(bounds(mandate, body));
+            lines.extend(bounds(mandate, state, body));
             self.levels.push(json!({
                 "level": name,
                 "numbers": lines.iter().map(|(name, used, limit)| json!({
@@ -244,20 +244,13 @@ impl Why {
 /// Floor, ceiling and cap of each market that the entry is about.
 fn bounds(
     mandate: Option<&Mandate>,
+    state: &State,
     body: &Body,
 ) -> Vec<(&'static str, Option<String>, Option<String>)> {
-    let mut symbols: Vec<&str> = Vec::new();
-    for action in &body.regulator.actions {
-        if let Action::PlaceOrder(order) | Action::TestOrder(order) = action
-            && !symbols.contains(&order.symbol.as_str())
-        {
-            symbols.push(order.symbol.as_str());
-        }
-    }
     let mut lines = Vec::new();
-    for bounds in symbols
-        .into_iter()
-        .filter_map(|symbol| mandate?.market(symbol))
+    for bounds in markets(state, body)
+        .iter()
+        .filter_map(|id| mandate?.market(id))
     {
         let of = |text: String| Some(format!("{text} for {}", bounds.pattern));
         if let Some(floor) = bounds.floor {
@@ -273,26 +266,42 @@ fn bounds(
     lines
 }
 
-/// Reference prices at that moment, of the markets that the entry is about.
-fn prices(state: &State, body: &Body) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
+/// The markets that the entry is about, each once.
+fn markets(state: &State, body: &Body) -> Vec<MarketId> {
+    let mut markets: Vec<MarketId> = Vec::new();
+    let account = body
+        .regulator
+        .account
+        .and_then(|id| state.accounts.get(&id));
     for action in &body.regulator.actions {
-        let (Action::PlaceOrder(order) | Action::TestOrder(order)) = action else {
+        let (Action::PlaceOrder(order) | Action::TestOrder(order), Some(account)) =
+            (action, account)
+        else {
             continue;
         };
-        let line = match state.prices.get(&order.symbol) {
-            Some((price, at)) => format!(
-                "{} at {price}, {:.1} s old",
-                order.symbol,
-                body.at.since_us(*at) as f64 / 1e6
-            ),
-            None => format!("{}: none", order.symbol),
+        let id = MarketId {
+            symbol: order.symbol.clone(),
+            kind: order.market,
+            venue: account.venue.clone(),
         };
-        if !lines.contains(&line) {
-            lines.push(line);
+        if !markets.contains(&id) {
+            markets.push(id);
         }
     }
-    lines
+    markets
+}
+
+/// Reference prices at that moment, of the markets that the entry is about.
+fn prices(state: &State, body: &Body) -> Vec<String> {
+    let line = |id: &MarketId| match state.prices.get(id) {
+        Some((price, at)) => format!(
+            "{} at {price}, {:.1} s old",
+            id.symbol,
+            body.at.since_us(*at) as f64 / 1e6
+        ),
+        None => format!("{}: none", id.symbol),
+    };
+    markets(state, body).iter().map(line).collect()
 }
 
 fn limit<T: ToString>(limit: Option<Limit<T>>) -> Option<String> {

@@ -6,6 +6,7 @@ use crate::fail::{DONE, Done, Fail};
 use crate::https::{self, Trust};
 use crate::show::{self, count};
 use crate::site::Site;
+use portcullis_model::action::MarketKind;
 use portcullis_model::number::{Price, Quantity};
 use portcullis_model::release::{Authority, Judgement, Market as Facts, Release};
 use portcullis_model::{action, id, table};
@@ -140,8 +141,12 @@ fn binance(answer: &[u8]) -> Result<BTreeMap<String, Facts>, String> {
             symbol: symbol.symbol.clone().into(),
             base: symbol.base_asset.into(),
             quote: symbol.quote_asset.into(),
+            kind: MarketKind::Spot,
             tick,
             step,
+            contract_size: None,
+            inverse: false,
+            settle: None,
         };
         if markets.insert(symbol.symbol.clone(), facts).is_some() {
             return Err(format!("`{}` stands twice", symbol.symbol));
@@ -240,6 +245,14 @@ fn fetch(
     Ok(DONE)
 }
 
+/// As a mandate names it, but for the venue.
+fn name(facts: &Facts) -> String {
+    match facts.kind {
+        MarketKind::Spot => facts.symbol.to_string(),
+        kind => format!("{}:{}", kind.name(), facts.symbol),
+    }
+}
+
 fn line(facts: &Facts) -> String {
     let number = |text: Option<String>| text.unwrap_or_else(|| "none".to_owned());
     format!(
@@ -277,16 +290,16 @@ fn changes<'a>(
 
 fn known(site: &Site, venue: &str) -> Result<BTreeMap<String, Facts>, Fail> {
     let files = site.release()?;
-    let name = format!("markets/{venue}.json");
-    let Some(text) = files.get(&name) else {
+    let file = format!("markets/{venue}.json");
+    let Some(text) = files.get(&file) else {
         return Ok(BTreeMap::new());
     };
     let list: Vec<Facts> = serde_json::from_str(text).map_err(|why| {
-        Fail::refused(format!("release/{name}: {why}")).hint("move it away and fetch again")
+        Fail::refused(format!("release/{file}: {why}")).hint("move it away and fetch again")
     })?;
     Ok(list
         .into_iter()
-        .map(|facts| (facts.symbol.to_string(), facts))
+        .map(|facts| (name(&facts), facts))
         .collect())
 }
 
@@ -368,7 +381,7 @@ venue_weight = "0"
 "#;
 
 /// `*` stands for any run of characters.
-pub fn fits(pattern: &str, symbol: &str) -> bool {
+fn fits(pattern: &str, symbol: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == symbol,
         Some((head, tail)) => symbol.strip_prefix(head).is_some_and(|rest| {
@@ -401,7 +414,8 @@ fn list(context: &Context, only: &[String]) -> Done {
         .map(|(venue, facts)| {
             json!({
                 "venue": venue, "symbol": facts.symbol, "base": facts.base, "quote": facts.quote,
-                "tick": facts.tick, "step": facts.step,
+                "tick": facts.tick, "step": facts.step, "kind": facts.kind,
+                "contract_size": facts.contract_size, "settled_in": facts.settled_in(),
             })
         })
         .collect();
@@ -411,7 +425,7 @@ fn list(context: &Context, only: &[String]) -> Done {
             .map(|(venue, facts)| {
                 let number = |text: Option<String>| text.unwrap_or_else(|| "none".to_owned());
                 [
-                    facts.symbol.to_string(),
+                    name(facts),
                     venue.clone(),
                     facts.base.to_string(),
                     facts.quote.to_string(),

@@ -5,7 +5,7 @@ use crate::Context;
 use crate::account::name;
 use crate::fail::{DONE, Done, Fail, REFUSED};
 use crate::ledger;
-use crate::market::{Nobody, fits};
+use crate::market::Nobody;
 use crate::operator;
 use crate::show::{self, count};
 use crate::site::{self, Site};
@@ -309,11 +309,7 @@ fn names(mandates: &Mandates, release: &Release, state: &State, found: &mut Vec<
         .collect();
     for mandate in all {
         for bounds in &mandate.markets {
-            if !release
-                .markets
-                .keys()
-                .any(|symbol| fits(&bounds.pattern, symbol.as_str()))
-            {
+            if !release.markets.keys().any(|id| bounds.fits(id)) {
                 warn(
                     format!(
                         "{}: no market of the release fits `{}`",

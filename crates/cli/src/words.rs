@@ -262,7 +262,7 @@ fn prices(body: &Body) -> String {
         .effects
         .iter()
         .filter_map(|effect| match effect {
-            portcullis_model::state::Effect::Price { symbol, price } => {
+            portcullis_model::state::Effect::Price { symbol, price, .. } => {
                 Some(format!("{symbol} {price}"))
             }
             _ => None,

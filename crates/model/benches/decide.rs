@@ -198,6 +198,8 @@ fn state(release: &Release) -> State {
         let price = Effect::Price {
             symbol: symbol(n).as_str().into(),
             price: "101".parse().unwrap(),
+            market: MarketKind::Spot,
+            venue: None,
         };
         fold(&mut state, &[price]);
     }

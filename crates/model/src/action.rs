@@ -1,7 +1,7 @@
 //! What a request asks, whatever the venue calls it. One request may carry several actions (a batch, cancel-replace, an
 //! order list with its legs): each is judged, and the request passes whole or not at all.
 
-use crate::id::{OrderId, Timestamp};
+use crate::id::{Name, OrderId, Timestamp};
 use crate::number::{Amount, Price, Quantity};
 use minicbor::{Decode, Encode};
 use serde::{Deserialize, Serialize};
@@ -110,6 +110,69 @@ pub enum MarketKind {
     CoinFutures,
     #[n(4)]
     Option,
+}
+
+impl MarketKind {
+    const ALL: [Self; 5] = [
+        Self::Spot,
+        Self::Margin,
+        Self::UsdFutures,
+        Self::CoinFutures,
+        Self::Option,
+    ];
+
+    /// The word in mandates, policies and `--json`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Spot => "spot",
+            Self::Margin => "margin",
+            Self::UsdFutures => "usd_futures",
+            Self::CoinFutures => "coin_futures",
+            Self::Option => "option",
+        }
+    }
+
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// What is traded is a contract: it is held as a position of its own, long or short.
+    #[must_use]
+    pub const fn is_future(self) -> bool {
+        matches!(self, Self::UsdFutures | Self::CoinFutures)
+    }
+
+    /// Sizes are amounts of quote, and what is gained is the coin.
+    #[must_use]
+    pub const fn is_inverse(self) -> bool {
+        matches!(self, Self::CoinFutures)
+    }
+}
+
+/// A market: of a venue, of a kind, by the venue's name for it. In text `[venue/][kind:]SYMBOL`, as in a mandate.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MarketId {
+    pub symbol: Symbol,
+    pub kind: MarketKind,
+    pub venue: Name,
+}
+
+impl fmt::Display for MarketId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/", self.venue)?;
+        if self.kind != MarketKind::Spot {
+            write!(f, "{}:", self.kind.name())?;
+        }
+        write!(f, "{}", self.symbol)
+    }
+}
+
+impl Serialize for MarketId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 #[derive(

@@ -3,23 +3,28 @@
 //! earlier ones of the same request would spend.
 
 use crate::action::{
-    Action, ActionKind, Amend, Asset, ClientOrderId, Duty, Leg, MarketKind, Order, OrderRef,
-    OrderType, ReadOf, Setting, SettingKind, Side, Symbol,
+    Action, ActionKind, Amend, Asset, ClientOrderId, Duty, Leg, MarketId, MarketKind, Order,
+    OrderRef, OrderType, PositionSide, ReadOf, Setting, SettingKind, Side, Symbol,
 };
 use crate::halt::{By, Halt, Level, Passage, Scope};
-use crate::id::{AccountId, StrategyId, Timestamp, VirtualKeyId};
+use crate::id::{AccountId, Name, StrategyId, Timestamp, VirtualKeyId};
 use crate::mandate::{Limit, Mandate, Rate, Trip, parse_leverage};
 use crate::number::{Amount, ONE, Price, Quantity, Round, Value};
 use crate::refusal::{Refusal, Rule};
 use crate::release::{HedgeGroup, Judgement, Market, Release};
 use crate::report::OrderStatus;
-use crate::state::{Effect, OpenOrder, Position, State, Usage};
+use crate::state::{Called, Effect, OpenOrder, Place, Position, State, Usage};
 use crate::table;
 use crate::usage::rate_passes;
 use std::net::IpAddr;
 
 /// Unsynced entries older than this let only cancels and reducing orders pass.
 pub const UNSYNCED_US_MAX: u64 = 1_000_000;
+
+/// What an order that closes a whole position is reserved with: more than any position, so that nothing beside it is known
+/// to reduce.
+const CLOSES: Quantity = Quantity(1_000_000_000_000 * ONE);
+const BASIS_POINTS: i128 = 10_000;
 
 /// Who asks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -211,8 +216,8 @@ fn is_observable(refusal: &Refusal, actions: &[Action]) -> bool {
 struct Sofar {
     open: u64,
     turnover: i128,
-    /// By base asset: buys and sells, base units.
-    sizes: Vec<(Asset, i128, i128)>,
+    /// By base asset and place, as if they were open.
+    sizes: Vec<(Asset, Place, Position)>,
     repeats: Vec<(u64, u64)>,
     effects: Vec<Effect>,
     /// The other leg of the order list at hand: value and base units that it already counts.
@@ -221,7 +226,7 @@ struct Sofar {
     cancels: bool,
     /// Open orders that are gone if what is asked now takes effect.
     replaced: u64,
-    /// Base units of the order list's working leg.
+    /// The size of the order list's working leg, or of the order that what follows is attached to.
     working: Option<Quantity>,
     /// Every action so far is a cancel or known to reduce: it may use the reserves.
     reserved: bool,
@@ -235,11 +240,48 @@ impl Sofar {
         self.last_room = false;
     }
 
-    fn sizes(&self, base: &Asset) -> (i128, i128) {
-        self.sizes
-            .iter()
-            .find(|(asset, _, _)| asset == base)
-            .map_or((0, 0), |(_, buys, sells)| (*buys, *sells))
+    /// What the earlier orders of the request could do to an asset, place by place.
+    fn sizes<'s>(&'s self, base: &'s Asset) -> impl Iterator<Item = (&'s Place, &'s Position)> {
+        let of = move |(asset, place, position): &'s (Asset, Place, Position)| {
+            (asset == base).then_some((place, position))
+        };
+        self.sizes.iter().filter_map(of)
+    }
+}
+
+/// An order on a market that the release knows.
+#[derive(Clone, Copy)]
+struct On<'a> {
+    order: &'a Order,
+    id: &'a MarketId,
+    market: &'a Market,
+    place: &'a Place,
+}
+
+impl On<'_> {
+    /// The venue itself sees to it that no position grows. In hedge mode an order of the other direction than its side can only
+    /// take from it, and what else an order says of reducing is not looked at there. Only futures have positions.
+    fn is_held_to_reduce(&self) -> bool {
+        let Order {
+            side,
+            reduce_only,
+            close_position,
+            ..
+        } = *self.order;
+        self.id.kind.is_future()
+            && match self.place.side() {
+                None => reduce_only || close_position,
+                Some(PositionSide::Long) => side == Side::Sell,
+                Some(PositionSide::Short) => side == Side::Buy,
+            }
+    }
+
+    /// What so much of it is worth in quote: an inverse contract is an amount of quote, whatever its price.
+    fn quote(&self, size: Quantity, price: Price) -> Option<Amount> {
+        match self.id.kind.is_inverse() {
+            true => Some(Amount(size.0)),
+            false => price.times(size, Round::Up),
+        }
     }
 }
 
@@ -251,6 +293,8 @@ struct Judge<'a> {
     now: Timestamp,
     /// Limits of the mandate are passed over.
     observe: bool,
+    /// That of the caller's account.
+    venue: Option<&'a Name>,
     mandates: [Option<&'a Mandate>; 4],
     usages: [Option<&'a Usage>; 4],
 }
@@ -289,6 +333,7 @@ impl<'a> Judge<'a> {
             facts,
             now,
             observe,
+            venue: account.map(|account| &account.venue),
             mandates,
             usages,
         }
@@ -430,10 +475,13 @@ impl<'a> Judge<'a> {
             Action::Configure(s) => {
                 sofar.nothing_reserved();
                 self.set(kind, s)?;
-                match s.setting {
-                    Some(setting) => self.setting(setting, s.to.as_deref().unwrap_or_default()),
-                    None => Ok(()),
+                let Some(setting) = s.setting else {
+                    return Ok(());
+                };
+                if let Some(symbol) = &s.symbol {
+                    self.names(&self.id(s.market.unwrap_or_default(), symbol)?)?;
                 }
+                self.setting(setting, s.to.as_deref().unwrap_or_default())
             }
             // It would cancel whatever stands on the account when the program is gone, others' orders too.
             Action::DeadMan(_) => Err(Refusal::DeadManOfGate),
@@ -571,14 +619,12 @@ impl<'a> Judge<'a> {
             symbol: order.symbol.clone(),
         };
         let client = order.client_order_id.as_ref();
-        if order.market != MarketKind::Spot || order.algo {
-            return Err(refused());
-        }
         if order.list {
             let mut any = false;
+            let account = self.caller.account;
             for (_, one) in self
                 .state
-                .find_list(self.caller.account, order.order_id, client)
+                .find_list(account, order.market, order.order_id, client)
             {
                 any = true;
                 if one.strategy != self.caller.strategy || one.symbol != order.symbol {
@@ -589,7 +635,7 @@ impl<'a> Judge<'a> {
         }
         let number = self
             .state
-            .find(self.caller.account, &order.symbol, order.order_id, client)
+            .find(self.caller.account, order.into())
             .ok_or_else(refused)?;
         match self.state.orders.get(&number) {
             Some(one) if one.strategy == self.caller.strategy => Ok(()),
@@ -617,15 +663,15 @@ impl<'a> Judge<'a> {
     fn amend(&self, amend: &Amend) -> Result<(), Refusal> {
         let symbol = &amend.order.symbol;
         self.own(&amend.order)?;
-        self.id_is_free(amend.new_client_order_id.as_ref())?;
+        let called = Called::from(&amend.order);
+        self.id_is_free(
+            called.market,
+            called.algo,
+            amend.new_client_order_id.as_ref(),
+        )?;
         let number = self
             .state
-            .find(
-                self.caller.account,
-                symbol,
-                amend.order.order_id,
-                amend.order.client_order_id.as_ref(),
-            )
+            .find(self.caller.account, called)
             .ok_or_else(|| Refusal::NotYourOrder {
                 symbol: symbol.clone(),
             })?;
@@ -651,7 +697,7 @@ impl<'a> Judge<'a> {
             && amend
                 .quantity
                 .zip(known)
-                .is_some_and(|(q, order)| q <= order.quantity);
+                .is_some_and(|(q, order)| q.is_positive() && order.is_at_least(q));
         if !less {
             return Err(Refusal::SizeUnknown {
                 symbol: symbol.clone(),
@@ -660,69 +706,151 @@ impl<'a> Judge<'a> {
         Ok(())
     }
 
+    /// A market of the caller's venue.
+    fn id(&self, kind: MarketKind, symbol: &Symbol) -> Result<MarketId, Refusal> {
+        let venue = self.venue.ok_or_else(|| Refusal::UnknownMarket {
+            symbol: symbol.clone(),
+        })?;
+        Ok(MarketId {
+            symbol: symbol.clone(),
+            kind,
+            venue: venue.clone(),
+        })
+    }
+
+    /// Every level that names markets names this one.
+    fn names(&self, id: &MarketId) -> Result<(), Refusal> {
+        for (_, mandate, _) in self.each() {
+            if !mandate.markets.is_empty() && mandate.market(id).is_none() {
+                return Err(Refusal::MarketNotMandated {
+                    rule: Rule(mandate.rule.clone()),
+                    symbol: id.symbol.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// Whether an order is known to reduce, under any outcome of the strategy's open orders.
-    fn reduces(&self, order: &Order, market: &Market, quantity: i128, sofar: &Sofar) -> bool {
+    fn reduces(&self, on: On<'_>, size: i128, sofar: &Sofar) -> bool {
         // How much an amount of quote becomes is for the book to say.
-        if order.borrows || order.quote_quantity.is_some() {
+        if on.order.borrows || on.order.quote_quantity.is_some() {
             return false;
         }
-        if order.reduce_only {
+        if on.is_held_to_reduce() {
             return true;
         }
-        let held = self.grouped(3, &market.base);
-        let (buys, sells) = sofar.sizes(&market.base);
-        match order.side {
-            Side::Sell => quantity <= held.base.0 - held.open_sells.0 - sells,
-            Side::Buy => quantity <= -held.base.0 - held.open_buys.0 - buys,
+        // In hedge mode it opens.
+        if on.place.side().is_some() {
+            return false;
+        }
+        let held = self.grouped(3, on, sofar);
+        let size = self.in_group_units(on, size);
+        let Some((held, size)) = held.zip(size) else {
+            return false;
+        };
+        match on.order.side {
+            Side::Sell => size <= held.base.0 - held.open_sells.0 - held.reducing_sells.0,
+            Side::Buy => size <= -held.base.0 - held.open_buys.0 - held.reducing_buys.0,
         }
     }
 
-    /// What a level holds in the hedge group of an asset on the caller's account.
-    fn grouped(&self, level: usize, base: &Asset) -> Position {
-        let Some(usage) = self.usages.get(level).copied().flatten() else {
-            return Position::default();
-        };
+    /// What a level holds in the order's place, or in its hedge group in base units, with what the request at hand would add.
+    /// Absent: a market of the group has no price.
+    fn grouped(&self, level: usize, on: On<'_>, sofar: &Sofar) -> Option<Position> {
+        let usage = self.usages.get(level).copied().flatten();
+        let base = &on.market.base;
         let Some(group) = self.group(base) else {
-            return usage
-                .position(base, self.caller.account)
+            let mut held = usage
+                .and_then(|usage| usage.position(base, on.place))
                 .copied()
                 .unwrap_or_default();
+            for (_, more) in sofar.sizes(base).filter(|(place, _)| *place == on.place) {
+                held.add(more);
+            }
+            return Some(held);
         };
         let mut sum = Position::default();
         let assets = match group.assets.as_slice() {
             [] => std::slice::from_ref(base),
             assets => assets,
         };
-        for (account, position) in assets
-            .iter()
-            .filter_map(|asset| usage.positions.get(asset))
-            .flatten()
-        {
-            if self.in_group(group, *account) {
-                sum.base = sum.base.saturating_add(position.base);
-                sum.open_buys = sum.open_buys.saturating_add(position.open_buys);
-                sum.open_sells = sum.open_sells.saturating_add(position.open_sells);
+        for asset in assets {
+            let known = usage.and_then(|usage| usage.positions.get(asset));
+            let known = known.into_iter().flatten();
+            for (place, position) in known.chain(sofar.sizes(asset)) {
+                if self.in_group(group, place.account) {
+                    sum.add(&self.position_in_base(place, position)?);
+                }
             }
         }
-        sum
+        Some(sum)
     }
 
-    /// The widest that a level's positions in an asset may come to outside the caller's hedge group: they are not netted.
-    fn beside(&self, usage: Option<&Usage>, base: &Asset) -> i128 {
-        let Some(accounts) = usage.and_then(|usage| usage.positions.get(base)) else {
-            return 0;
+    /// An order's size as [`Judge::grouped`] counts.
+    fn in_group_units(&self, on: On<'_>, size: i128) -> Option<i128> {
+        match self.group(&on.market.base) {
+            Some(_) => self.in_base(on.place, size, Round::Up),
+            None => Some(size),
+        }
+    }
+
+    /// Base units of an amount in a place: what an inverse market counts is so much of it at the last known price.
+    fn in_base(&self, place: &Place, amount: i128, round: Round) -> Option<i128> {
+        let (symbol, _) = match &place.of {
+            Some(of) if place.kind.is_inverse() => of,
+            _ => return Some(amount),
         };
+        let account = self.state.accounts.get(&place.account)?;
+        let id = MarketId {
+            symbol: symbol.clone(),
+            kind: place.kind,
+            venue: account.venue.clone(),
+        };
+        let (price, _) = self.state.prices.get(&id)?;
+        Some(Amount(amount).over(*price, round)?.0)
+    }
+
+    fn position_in_base(&self, place: &Place, position: &Position) -> Option<Position> {
+        if !place.kind.is_inverse() {
+            return Some(*position);
+        }
+        let up = |amount: Quantity| self.in_base(place, amount.0, Round::Up).map(Quantity);
+        Some(Position {
+            base: Quantity(self.in_base(place, position.base.0, Round::Down)?),
+            open_buys: up(position.open_buys)?,
+            open_sells: up(position.open_sells)?,
+            reducing_buys: up(position.reducing_buys)?,
+            reducing_sells: up(position.reducing_sells)?,
+        })
+    }
+
+    /// The widest that a level's positions in an asset may come to outside the order's place or hedge group: they are not
+    /// netted. Base units.
+    fn beside(&self, usage: Option<&Usage>, on: On<'_>, sofar: &Sofar) -> Option<i128> {
+        let base = &on.market.base;
         let group = self.group(base);
-        let inside = |account: AccountId| match group {
-            None => account == self.caller.account,
-            Some(group) => self.in_group(group, account),
+        let inside = |place: &Place| match group {
+            None => place == on.place,
+            Some(group) => self.in_group(group, place.account),
         };
-        accounts
-            .iter()
-            .filter(|(account, _)| !inside(**account))
-            .fold(0, |sum: i128, (_, position)| {
-                sum.saturating_add(position.widest())
-            })
+        let known = usage.and_then(|usage| usage.positions.get(base));
+        let known = known.into_iter().flatten();
+        let mut sum = 0i128;
+        for (place, position) in known.chain(sofar.sizes(base)) {
+            if !inside(place) {
+                let widest = position.widest(place.side());
+                sum = sum.saturating_add(self.in_base(place, widest, Round::Up)?);
+            }
+        }
+        Some(sum)
+    }
+
+    /// What the strategy holds in an order's own place.
+    fn alone(&self, on: On<'_>) -> Position {
+        let usage = self.usages.get(3).copied().flatten();
+        let held = usage.and_then(|usage| usage.position(&on.market.base, on.place));
+        held.copied().unwrap_or_default()
     }
 
     fn group(&self, base: &Asset) -> Option<&'a HedgeGroup> {
@@ -746,9 +874,14 @@ impl<'a> Judge<'a> {
     }
 
     /// No order of another strategy may go by this id while it is open.
-    fn id_is_free(&self, id: Option<&ClientOrderId>) -> Result<(), Refusal> {
+    fn id_is_free(
+        &self,
+        market: MarketKind,
+        algo: bool,
+        id: Option<&ClientOrderId>,
+    ) -> Result<(), Refusal> {
         let Some(id) = id else { return Ok(()) };
-        match self.state.named(self.caller.account, id) {
+        match self.state.named(self.caller.account, market, algo, id) {
             Some(order) if order.strategy != self.caller.strategy => {
                 Err(Refusal::ClientIdTaken { id: id.clone() })
             }
@@ -766,19 +899,29 @@ impl<'a> Judge<'a> {
         reserves: bool,
     ) -> Result<(), Refusal> {
         let symbol = &order.symbol;
-        let is_spot = order.market == MarketKind::Spot
-            && order.position_side.is_none()
-            && !order.close_position;
+        let size_unknown = || Refusal::SizeUnknown {
+            symbol: symbol.clone(),
+        };
+        let id = self.id(order.market, symbol)?;
+        // What an option is worth, its price and quantity do not say.
         let market = self
             .release
             .markets
-            .get(symbol)
-            .filter(|_| is_spot)
+            .get(&id)
+            .filter(|_| id.kind != MarketKind::Option)
             .ok_or_else(|| Refusal::UnknownMarket {
                 symbol: symbol.clone(),
             })?;
-        let reference = self.reference(symbol);
-        let last = self.state.prices.get(symbol).map(|(price, _)| *price);
+        let account = self.caller.account;
+        let place = Place::new(account, id.kind, symbol, order.position_side);
+        let on = On {
+            order,
+            id: &id,
+            market,
+            place: &place,
+        };
+        let reference = self.reference(&id);
+        let last = self.state.prices.get(&id).map(|(price, _)| *price);
         let sell = order.side == Side::Sell;
 
         // What it may trade at: its own price, and for what crosses the market the reference.
@@ -801,49 +944,64 @@ impl<'a> Judge<'a> {
             }
             (_, own, Some(reference)) => {
                 let price = own.map_or(reference, |own| own.max(reference));
+                // It follows the price, and trades where it has turned by so much.
+                let price = match (order.order_type, order.trailing_delta) {
+                    (OrderType::TrailingStop, Some(points)) => {
+                        let turned = price.0 / BASIS_POINTS * i128::from(points);
+                        Price(price.0.saturating_add(turned))
+                    }
+                    (OrderType::TrailingStop, None) => return Err(size_unknown()),
+                    _ => price,
+                };
                 // No price of its own bounds what a buy may cost: it counts as the dearest limit order that may pass.
                 if sell { price } else { self.dearest(price) }
             }
             // Not fresh: good enough to count an order that reduces, which nothing else may be.
             (_, _, None) => last.unwrap_or(Price::ZERO),
         };
-        self.id_is_free(order.client_order_id.as_ref())?;
+        let client = order.client_order_id.as_ref();
+        self.id_is_free(order.market, order.algo, client)?;
         if order.replaces && std::mem::take(&mut sofar.cancels) {
             sofar.replaced += 1;
-        }
-        if order.leg == Some(Leg::Working) {
-            sofar.working = order.quantity;
         }
         let pending = matches!(
             order.leg,
             Some(Leg::Pending | Leg::PendingAbove | Leg::PendingBelow)
         );
-        let quantity = match (order.quantity, order.quote_quantity) {
-            (Some(quantity), _) => quantity,
-            // What a working buy brings is what its pending legs may sell (OPO, OPOCO).
-            (None, None) if pending && sell && sofar.working.is_some() => {
+        let is_future = id.kind.is_future();
+        let is_held = on.is_held_to_reduce();
+        let quantity = match (order.quantity, order.quote_quantity, market.contract_size) {
+            _ if order.close_position && (order.quantity.is_some() || !is_held) => {
+                return Err(size_unknown());
+            }
+            _ if order.position_side.is_some() && !is_future => return Err(size_unknown()),
+            // As large as what is held there.
+            _ if order.close_position => {
+                let held = self.alone(on);
+                Quantity(held.base.0.saturating_abs())
+            }
+            (Some(quantity), _, None) => quantity,
+            (Some(quantity), _, Some(contract)) => {
+                quantity.of(contract, Round::Up).ok_or(Refusal::Overflow)?
+            }
+            // What a working order brings is what its pending legs may give back (OPO, OPOCO, an attached stop).
+            (None, None, _) if pending && (sell || is_held) && sofar.working.is_some() => {
                 sofar.working.unwrap_or_default()
             }
-            (None, Some(quote)) => {
-                self.base_for(quote, order, reference)
-                    .ok_or_else(|| Refusal::SizeUnknown {
-                        symbol: symbol.clone(),
-                    })?
-            }
-            (None, None) => {
-                return Err(Refusal::SizeUnknown {
-                    symbol: symbol.clone(),
-                });
-            }
+            (None, Some(quote), _) if !is_future => self
+                .base_for(quote, &id, reference)
+                .ok_or_else(size_unknown)?,
+            (None, _, _) => return Err(size_unknown()),
         };
-        if order.pegged || order.order_type == OrderType::TrailingStop {
-            return Err(Refusal::SizeUnknown {
-                symbol: symbol.clone(),
-            });
+        if order.leg == Some(Leg::Working) || is_future && order.leg.is_none() {
+            sofar.working = Some(quantity);
+        }
+        if order.pegged || order.order_type == OrderType::TrailingStop && !is_future {
+            return Err(size_unknown());
         }
         let quote = match order.quote_quantity {
             Some(quote) => quote,
-            None => price.times(quantity, Round::Up).ok_or(Refusal::Overflow)?,
+            None => on.quote(quantity, price).ok_or(Refusal::Overflow)?,
         };
         let rate = self.rate(&market.quote);
         let value = rate
@@ -865,7 +1023,7 @@ impl<'a> Judge<'a> {
             }
             (false, _) => (value.map(|v| v.0), quantity.0),
         };
-        let reducing = self.reduces(order, market, counted_size, sofar);
+        let reducing = self.reduces(on, counted_size, sofar);
         // What reduces needs no fresh rate; what it turns over is then counted at the last one that was known.
         let counted = match counted_value {
             None if reducing => {
@@ -893,7 +1051,7 @@ impl<'a> Judge<'a> {
         };
         self.permitted(kind, &said)?;
         if !self.observe {
-            self.bounds(order, quantity, own, reference)?;
+            self.bounds(on, quantity, own, reference)?;
             let worth = match value {
                 Some(value) => value,
                 None if reducing => Value::ZERO,
@@ -911,7 +1069,7 @@ impl<'a> Judge<'a> {
                         symbol: symbol.clone(),
                     });
                 }
-                if !order.reduce_only {
+                if !is_held {
                     self.reducing_turnover(counted, sofar)?;
                 }
             } else {
@@ -924,8 +1082,7 @@ impl<'a> Judge<'a> {
                 }
                 let known = last.map_or(price, |last| last.max(price));
                 self.growth(
-                    order.side,
-                    market,
+                    on,
                     counted_size,
                     Value(counted),
                     reference.unwrap_or(known),
@@ -945,21 +1102,21 @@ impl<'a> Judge<'a> {
         }
         sofar.repeats.extend(repeated);
         sofar.open += 1;
+        let (quantity, counted_size) = match order.close_position {
+            true => (CLOSES, CLOSES.0),
+            false => (quantity, counted_size),
+        };
+        let mut open = Position::default();
+        *open.open_mut(order.side, is_held) = Quantity(counted_size);
         match sofar
             .sizes
             .iter_mut()
-            .find(|(asset, _, _)| *asset == market.base)
+            .find(|(asset, at, _)| *asset == market.base && *at == place)
         {
-            Some((_, buys, sells)) => *(if sell { sells } else { buys }) += counted_size,
-            None => {
-                let (buys, sells) = if sell {
-                    (0, counted_size)
-                } else {
-                    (counted_size, 0)
-                };
-                sofar.sizes.push((market.base.clone(), buys, sells));
-            }
+            Some((_, _, position)) => position.add(&open),
+            None => sofar.sizes.push((market.base.clone(), place, open)),
         }
+        let settled_in = market.settled_in();
         sofar.effects.push(Effect::Reserved {
             leg,
             order: OpenOrder {
@@ -979,14 +1136,21 @@ impl<'a> Judge<'a> {
                 base: Some(market.base.clone()),
                 quote: Some(market.quote.clone()),
                 price: order.price,
+                market: order.market,
+                position_side: order.position_side,
+                contract: market.contract_size,
+                settle: (*settled_in != market.quote).then(|| settled_in.clone()),
+                reduces: is_held,
+                algo: order.algo,
+                became: None,
             },
         });
         Ok(())
     }
 
     /// The fresh reference price: no older than the shortest age that a level sets.
-    fn reference(&self, symbol: &Symbol) -> Option<Price> {
-        let (price, at) = self.state.prices.get(symbol)?;
+    fn reference(&self, id: &MarketId) -> Option<Price> {
+        let (price, at) = self.state.prices.get(id)?;
         let age = self
             .each()
             .filter_map(|(_, mandate, _)| mandate.price_age_us)
@@ -999,13 +1163,8 @@ impl<'a> Judge<'a> {
         if self.release.is_currency(quote) {
             return Some(Price(ONE));
         }
-        self.release
-            .equal
-            .iter()
-            .chain([&self.release.currency])
-            .find_map(|currency| {
-                self.reference(&Symbol(smol_str::format_smolstr!("{quote}{currency}")))
-            })
+        let rates = self.release.rates(quote);
+        rates.iter().find_map(|id| self.reference(id))
     }
 
     /// The highest price at which a limit buy may pass beside this one.
@@ -1019,10 +1178,10 @@ impl<'a> Judge<'a> {
     }
 
     /// At most so much base for an amount of quote.
-    fn base_for(&self, quote: Amount, order: &Order, reference: Option<Price>) -> Option<Quantity> {
+    fn base_for(&self, quote: Amount, id: &MarketId, reference: Option<Price>) -> Option<Quantity> {
         let floor = self
             .each()
-            .filter_map(|(_, m, _)| m.market(order.symbol.as_str())?.floor)
+            .filter_map(|(_, m, _)| m.market(id)?.floor)
             .max();
         // The lowest price that it may trade at gives the most base: a tenth below the reference, or the floor.
         let lowest = match (reference, floor) {
@@ -1044,16 +1203,17 @@ impl<'a> Judge<'a> {
 
     fn bounds(
         &self,
-        order: &Order,
+        on: On<'_>,
         quantity: Quantity,
         own: Option<Price>,
         reference: Option<Price>,
     ) -> Result<(), Refusal> {
+        let order = on.order;
         let sell = order.side == Side::Sell;
         for (_, mandate, _) in self.each() {
             let rule = || Rule(mandate.rule.clone());
             if !mandate.markets.is_empty() {
-                let Some(bounds) = mandate.market(order.symbol.as_str()) else {
+                let Some(bounds) = mandate.market(on.id) else {
                     return Err(Refusal::MarketNotMandated {
                         rule: rule(),
                         symbol: order.symbol.clone(),
@@ -1140,14 +1300,15 @@ impl<'a> Judge<'a> {
     /// The limits that stop risk from growing: turnover, open orders, position, loss.
     fn growth(
         &self,
-        side: Side,
-        market: &Market,
+        on: On<'_>,
         size: i128,
         value: Value,
         price: Price,
         sofar: &Sofar,
     ) -> Result<(), Refusal> {
-        let (buys, sells) = sofar.sizes(&market.base);
+        let no_price = || Refusal::NoFreshPrice {
+            symbol: on.order.symbol.clone(),
+        };
         for (at, mandate, usage) in self.each() {
             let rule = || Rule(mandate.rule.clone());
             for (limit, ring) in mandate.turnover.iter().zip(0..4usize) {
@@ -1179,19 +1340,24 @@ impl<'a> Judge<'a> {
                 }
             }
             if let Some(limit) = mandate.position.and_then(Limit::get) {
-                let held = self.grouped(at, &market.base);
+                let held = self.grouped(at, on, sofar).ok_or_else(no_price)?;
+                let size = self.in_group_units(on, size).ok_or_else(no_price)?;
                 // What lessens the other side is no growth.
-                let worst = match side {
-                    Side::Buy => held.base.0 + held.open_buys.0 + buys + size,
-                    Side::Sell => held.open_sells.0 - held.base.0 + sells + size,
+                let worst = match on.order.side {
+                    Side::Buy => held.base.0 + held.open_buys.0 + size,
+                    Side::Sell => held.open_sells.0 - held.base.0 + size,
                 };
-                let worst = worst
-                    .max(0)
-                    .saturating_add(self.beside(usage, &market.base));
-                let quote = price
-                    .times(Quantity(worst), Round::Up)
+                let beside = self.beside(usage, on, sofar).ok_or_else(no_price)?;
+                let base = |size| price.times(Quantity(size), Round::Up);
+                let own = match self.group(&on.market.base) {
+                    Some(_) => base(worst.max(0)),
+                    None => on.quote(Quantity(worst.max(0)), price),
+                };
+                let quote = own
+                    .zip(base(beside))
+                    .and_then(|(own, beside)| own.checked_add(beside))
                     .ok_or(Refusal::Overflow)?;
-                let rate = self.rate(&market.quote).unwrap_or(Price(ONE));
+                let rate = self.rate(&on.market.quote).unwrap_or(Price(ONE));
                 let asked = quote.at(rate, Round::Up).ok_or(Refusal::Overflow)?;
                 if asked > limit {
                     return Err(Refusal::PositionAboveLimit {
@@ -1305,7 +1471,7 @@ impl<'a> Judge<'a> {
             return Ok(None);
         };
         let Rate { count, per_us } = limit;
-        let mark = mark(order);
+        let mark = mark(self.caller.account, order);
         let known = self
             .usages
             .get(3)
@@ -1404,15 +1570,10 @@ fn last_rate(release: &Release, state: &State, asset: &Asset) -> Price {
     if release.is_currency(asset) {
         return Price(ONE);
     }
-    release
-        .equal
+    let rates = release.rates(asset);
+    rates
         .iter()
-        .chain([&release.currency])
-        .find_map(|currency| {
-            state
-                .prices
-                .get(&Symbol(smol_str::format_smolstr!("{asset}{currency}")))
-        })
+        .find_map(|id| state.prices.get(id))
         .map_or(Price(ONE), |(price, _)| *price)
 }
 
@@ -1429,16 +1590,27 @@ pub fn lost_today(release: &Release, state: &State, usage: &Usage) -> Value {
     Value(gained.saturating_neg().max(0))
 }
 
-/// A number for "the same order": symbol, side, quantity, price. FNV-1a; who makes two orders collide throttles himself.
-fn mark(order: &Order) -> u64 {
+/// A number for "the same order": account, kind of market, symbol, side, quantity, price. FNV-1a; who makes two orders collide throttles himself.
+fn mark(account: AccountId, order: &Order) -> u64 {
     let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
     let mut add = |bytes: &[u8]| {
         for byte in bytes {
             hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
         }
     };
+    add(&account.0.to_be_bytes());
     add(order.symbol.as_str().as_bytes());
-    add(&[0, u8::from(order.side == Side::Sell)]);
+    let side = match order.position_side {
+        None => 0,
+        Some(PositionSide::Long) => 1,
+        Some(PositionSide::Short) => 2,
+    };
+    add(&[
+        0,
+        u8::from(order.side == Side::Sell),
+        order.market as u8,
+        side,
+    ]);
     for number in [
         order.quantity.map(|q| q.0),
         order.quote_quantity.map(|q| q.0),

@@ -321,6 +321,7 @@ mod tests {
                     list_id: Some(uuid),
                     status: OrderStatus::Unknown,
                     quantity: Some(Quantity(i128::MAX)),
+                    became: None,
                 },
                 _ => Effect::Renamed {
                     order,

@@ -7,12 +7,13 @@
 //! window bounds the others: a day is 25 begun hours, an hour is part of a day.
 //!
 //! **Market.** What it may hold, all bought, falls to nothing. On a spot market a sale only gives up what the account
-//! had; the rise that it then misses is not counted.
+//! had; the rise that it then misses is not counted. Where it may trade futures there is no bound: what is sold short may
+//! rise without end.
 //!
 //! Not in either figure: an order without a price of its own (market, stop market). It trades wherever the book is, so its
 //! error is the book's; [`Exposure::unpriced`] says so unless authority forbids such orders to the strategy.
 
-use crate::action::Symbol;
+use crate::action::{MarketId, MarketKind, Symbol};
 use crate::id::{AccountId, Name, StrategyId};
 use crate::mandate::{Limit, Mandate};
 use crate::number::{ONE, Price, Value};
@@ -152,13 +153,13 @@ pub fn exposure(release: &Release, who: &Who<'_>) -> Exposure {
     let all: Vec<&Mandate> = levels.iter().chain(&accounts).copied().collect();
     let markets: Vec<_> = release
         .markets
-        .values()
-        .filter(|market| {
+        .iter()
+        .filter(|(id, _)| {
             // An account's own bounds hold only there, so with several accounts they are no bound of the strategy.
-            levels.iter().all(|mandate| names(mandate, &market.symbol))
+            levels.iter().all(|mandate| names(mandate, id))
                 && (accounts.len() < who.accounts.len()
                     || accounts.is_empty()
-                    || accounts.iter().any(|m| names(m, &market.symbol)))
+                    || accounts.iter().any(|m| names(m, id)))
         })
         .collect();
     let bounding: &[&Mandate] = if who.accounts.len() == 1 {
@@ -168,9 +169,9 @@ pub fn exposure(release: &Release, who: &Who<'_>) -> Exposure {
     };
     let (price_error_ppm, widest_market) = markets
         .iter()
-        .map(|market| (price_error(bounding, &market.symbol), &market.symbol))
+        .map(|(id, _)| (price_error(bounding, id), *id))
         .max_by(|a, b| a.0.cmp(&b.0).then_with(|| b.1.cmp(a.1)))
-        .map_or((0, None), |(ppm, symbol)| (ppm, Some(symbol.clone())));
+        .map_or((0, None), |(ppm, id)| (ppm, Some(id.symbol.clone())));
     let price_error_ppm = if who.observe {
         WHOLE_PPM
     } else {
@@ -178,19 +179,24 @@ pub fn exposure(release: &Release, who: &Who<'_>) -> Exposure {
     };
     let bases = markets
         .iter()
-        .map(|market| &market.base)
+        .map(|(_, market)| &market.base)
         .collect::<BTreeSet<_>>()
         .len();
     let position = tightest(&|mandate| mandate.position);
-    let market = if bases == 0 && !who.observe {
+    let held = if bases == 0 && !who.observe {
         Bound::At(Value::ZERO)
     } else {
         position.map(|v| v.checked_mul(i128::try_from(bases).ok()?))
     };
+    // What is sold short may rise without end.
+    let market = match markets.iter().any(|(id, _)| id.kind != MarketKind::Spot) {
+        true => Bound::Unbounded,
+        false => held,
+    };
     let limits = [0, 1, 2, 3]
         .map(|at: usize| tightest(&|mandate| mandate.turnover.get(at).copied().flatten()));
     let windows = [0, 1, 2, 3].map(|at: usize| {
-        let turnover = window(&limits, at).plus(market);
+        let turnover = window(&limits, at).plus(held);
         let rate = price_error_ppm + release.fee_ppm.unwrap_or(0);
         Window {
             window: WINDOW_NAMES
@@ -260,8 +266,8 @@ pub fn exposures(
         .collect()
 }
 
-fn names(mandate: &Mandate, symbol: &Symbol) -> bool {
-    mandate.markets.is_empty() || mandate.market(symbol.as_str()).is_some()
+fn names(mandate: &Mandate, id: &MarketId) -> bool {
+    mandate.markets.is_empty() || mandate.market(id).is_some()
 }
 
 /// A limit on each window bounds every other: a shorter one as often as it begins in it, a longer one as it is.
@@ -287,13 +293,13 @@ fn window(limits: &[Bound; 4], at: usize) -> Bound {
 }
 
 /// Millionths of what is turned over that a price within all bounds may lose against a true price within them.
-fn price_error(levels: &[&Mandate], symbol: &Symbol) -> u64 {
+fn price_error(levels: &[&Mandate], id: &MarketId) -> u64 {
     let tolerance = levels
         .iter()
         .filter_map(|mandate| mandate.price_tolerance.and_then(Limit::get))
         .min()
         .unwrap_or(WHOLE_PPM);
-    let bounds = || levels.iter().filter_map(|m| m.market(symbol.as_str()));
+    let bounds = || levels.iter().filter_map(|m| m.market(id));
     let floor = bounds()
         .filter_map(|b| b.floor)
         .max()

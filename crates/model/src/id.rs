@@ -150,6 +150,9 @@ impl<'b, C> Decode<'b, C> for Name {
     }
 }
 
+/// The venue of an entry from before they named one.
+pub const FIRST_VENUE: Name = Name(SmolStr::new_static("binance"));
+
 /// A text that is no [`Name`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NameError(String);

@@ -24,7 +24,8 @@
 //! position_mode = "no"           # whether it may change between one-way and hedge mode
 //! trip = "loss"                  # what stops a strategy until an operator re-arms it: loss, repeat, or none
 //!
-//! [firm.markets."BTC*"]          # `*` stands for any run of characters; a whole name comes first, then the longest pattern
+//! [firm.markets."BTC*"]          # `*` stands for any run of characters; a whole name comes first, then the longest pattern;
+//!                                # in full `[venue/][kind:]SYMBOL`, as in "bybit/usd_futures:BTCUSDT"
 //! floor = "1000"
 //! ceiling = "500000"
 //! quantity = "5"
@@ -33,6 +34,7 @@
 //! order_value = "2000"
 //! ```
 
+use crate::action::{MarketId, MarketKind};
 use crate::id::Name;
 use crate::number::{NumberError, Price, Quantity, Value};
 use serde::Deserialize;
@@ -75,7 +77,12 @@ const RATE_US_MAX: u64 = 86_400_000_000;
 /// Bounds of one market that no feed can move.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MarketBounds {
+    /// As it stands in the mandate: `[venue/][kind:]SYMBOL-PATTERN`.
     pub pattern: String,
+    /// Absent: of every venue.
+    venue: Option<Name>,
+    kind: MarketKind,
+    symbol: String,
     pub floor: Option<Price>,
     pub ceiling: Option<Price>,
     pub quantity: Option<Quantity>,
@@ -83,16 +90,34 @@ pub struct MarketBounds {
 
 impl MarketBounds {
     fn is_pattern(&self) -> bool {
-        self.pattern.contains('*')
+        self.symbol.contains('*')
     }
 
-    /// Whole names before patterns, longer patterns before shorter ones.
-    fn rank(&self) -> (bool, usize, &str) {
-        if self.is_pattern() {
-            (true, usize::MAX - self.pattern.len(), &self.pattern)
+    /// Whole names before patterns, longer patterns before shorter ones, those of one venue before those of every venue.
+    fn rank(&self) -> (bool, usize, &str, MarketKind, bool, Option<&Name>) {
+        let length = if self.is_pattern() {
+            usize::MAX - self.symbol.len()
         } else {
-            (false, 0, &self.pattern)
-        }
+            0
+        };
+        let every = self.venue.is_none();
+        let venue = self.venue.as_ref();
+        (
+            self.is_pattern(),
+            length,
+            &self.symbol,
+            self.kind,
+            every,
+            venue,
+        )
+    }
+
+    /// Whether its pattern names the market.
+    #[must_use]
+    pub fn fits(&self, id: &MarketId) -> bool {
+        self.kind == id.kind
+            && self.venue.as_ref().is_none_or(|venue| *venue == id.venue)
+            && fits(&self.symbol, id.symbol.as_str())
     }
 }
 
@@ -148,13 +173,17 @@ pub struct Mandate {
 impl Mandate {
     /// The bounds of the market: those under its whole name, otherwise those of the longest pattern that fits.
     #[must_use]
-    pub fn market(&self, symbol: &str) -> Option<&MarketBounds> {
+    pub fn market(&self, id: &MarketId) -> Option<&MarketBounds> {
         let named = self.markets.partition_point(|bounds| !bounds.is_pattern());
         let (names, patterns) = self.markets.split_at_checked(named)?;
-        match names.binary_search_by(|bounds| bounds.pattern.as_str().cmp(symbol)) {
-            Ok(at) => names.get(at),
-            Err(_) => patterns.iter().find(|bounds| fits(&bounds.pattern, symbol)),
-        }
+        let symbol = id.symbol.as_str();
+        let from = names.partition_point(|bounds| bounds.symbol.as_str() < symbol);
+        names
+            .iter()
+            .skip(from)
+            .take_while(|bounds| bounds.symbol == symbol)
+            .chain(patterns)
+            .find(|bounds| bounds.fits(id))
     }
 }
 
@@ -369,7 +398,12 @@ fn mandate(rule: String, text: Text) -> Result<Mandate, MandateError> {
                     .transpose()
                     .map_err(|e| error(&place, &format!("`{key}`: {e}")))
             };
+            let (venue, kind, symbol) =
+                parse_market(&pattern).map_err(|what| error(&place, &what))?;
             Ok(MarketBounds {
+                venue,
+                kind,
+                symbol,
                 floor: number("floor", market.floor)?.map(Price),
                 ceiling: number("ceiling", market.ceiling)?.map(Price),
                 quantity: number("quantity", market.quantity)?.map(Quantity),
@@ -379,6 +413,10 @@ fn mandate(rule: String, text: Text) -> Result<Mandate, MandateError> {
         .collect::<Result<Vec<_>, MandateError>>()?;
     let mut markets = markets;
     markets.sort_by(|a, b| a.rank().cmp(&b.rank()));
+    if let Some([_, twice]) = markets.array_windows().find(|[a, b]| a.rank() == b.rank()) {
+        let what = format!("market `{}` stands twice", twice.pattern);
+        return Err(error(&rule, &what));
+    }
     Ok(Mandate {
         order_value: value("order_value", text.order_value)?,
         price_tolerance: limited(
@@ -528,6 +566,28 @@ fn parse_duration(text: &str) -> Result<u64, String> {
         .ok_or_else(|| wrong.to_owned())
 }
 
+/// `[venue/][kind:]SYMBOL-PATTERN`.
+fn parse_market(text: &str) -> Result<(Option<Name>, MarketKind, String), String> {
+    let (venue, rest) = match text.split_once('/') {
+        Some((venue, rest)) => (Some(Name::new(venue).map_err(|e| e.to_string())?), rest),
+        None => (None, text),
+    };
+    let (kind, symbol) = match rest.split_once(':') {
+        Some((word, symbol)) => {
+            let kind = MarketKind::by_name(word);
+            (
+                kind.ok_or_else(|| format!("`{word}` is no kind of market"))?,
+                symbol,
+            )
+        }
+        None => (MarketKind::Spot, rest),
+    };
+    if symbol.is_empty() {
+        return Err("has no symbol".to_owned());
+    }
+    Ok((venue, kind, symbol.to_owned()))
+}
+
 /// `*` stands for any run of characters.
 fn fits(pattern: &str, symbol: &str) -> bool {
     let Some((first, after)) = pattern.split_once('*') else {
@@ -663,8 +723,53 @@ mod tests {
             ("ETHUSDC", "1000"),
             ("BTCUSDC", "1000"),
         ] {
-            let found = firm.market(symbol).and_then(|bounds| bounds.floor);
+            let found = firm.market(&id("binance/", symbol));
+            let found = found.and_then(|bounds| bounds.floor);
             assert_eq!(found.unwrap().to_string(), floor, "{symbol}");
+        }
+    }
+
+    fn id(venue: &str, rest: &str) -> MarketId {
+        let (venue, kind, symbol) = parse_market(&format!("{venue}{rest}")).unwrap();
+        MarketId {
+            symbol: symbol.into(),
+            kind,
+            venue: venue.unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_market_is_of_a_venue_and_a_kind() {
+        let text = FIRM.replace(
+            "[firm.markets.\"BTC*\"]\n        floor = \"1000\"",
+            "[firm.markets.\"BTC*\"]\nfloor = \"1\"\n\
+             [firm.markets.\"usd_futures:BTC*\"]\nfloor = \"2\"\n\
+             [firm.markets.\"bybit/usd_futures:BTC*\"]\nfloor = \"3\"\n\
+             [firm.markets.\"okx/BTC-USDT\"]\nfloor = \"4\"\n\
+             [firm.markets.\"coin_futures:BTCUSD_PERP\"]\nfloor = \"5\"",
+        );
+        let firm = Mandates::parse(&text).unwrap().firm;
+        let floor = |venue, rest| {
+            let floor = firm.market(&id(venue, rest))?.floor?;
+            Some(floor.to_string())
+        };
+        for (venue, rest, expected) in [
+            ("binance/", "BTCUSDT", Some("1")),
+            ("binance/", "usd_futures:BTCUSDT", Some("2")),
+            ("bybit/", "usd_futures:BTCUSDT", Some("3")),
+            ("bybit/", "BTCUSDT", Some("1")),
+            ("okx/", "BTC-USDT", Some("4")),
+            ("binance/", "BTC-USDT", Some("1")),
+            ("binance/", "coin_futures:BTCUSD_PERP", Some("5")),
+            ("binance/", "margin:BTCUSDT", None),
+            ("binance/", "coin_futures:BTCUSD_270625", None),
+            ("binance/", "option:BTC-270625-100000-C", None),
+        ] {
+            assert_eq!(floor(venue, rest).as_deref(), expected, "{venue}{rest}");
+        }
+        for pattern in ["futures:BTC*", "Binance/BTC*", "spot:", "/BTC*", "bybit/"] {
+            let text = FIRM.replace("BTC*", pattern);
+            assert!(Mandates::parse(&text).is_err(), "{pattern}");
         }
     }
 

@@ -11,7 +11,7 @@
 //! | `catalog.d/*.toml` | what a site adds to a catalog |
 
 use crate::Map;
-use crate::action::{ActionKind, Asset, Symbol};
+use crate::action::{ActionKind, Asset, MarketId, MarketKind, Symbol};
 use crate::id::{AccountId, Name, StrategyId};
 use crate::mandate::{MandateError, Mandates};
 use crate::number::{Price, Quantity};
@@ -81,14 +81,79 @@ impl Authority for Table {
 
 /// Facts of one market.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Market {
     pub symbol: Symbol,
     pub base: Asset,
     pub quote: Asset,
+    #[serde(default, skip_serializing_if = "is_spot")]
+    pub kind: MarketKind,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tick: Option<Price>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step: Option<Quantity>,
+    /// What one contract is: so much of base, at an inverse market of quote. Absent: quantities are in base units.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contract_size: Option<Quantity>,
+    /// The same as kind `coin_futures`, said where the facts are read.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub inverse: bool,
+    /// What a position is settled in. Absent: quote, at an inverse market base.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settle: Option<Asset>,
+}
+
+fn is_spot(kind: &MarketKind) -> bool {
+    *kind == MarketKind::Spot
+}
+
+fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+impl Market {
+    /// What is gained and lost here.
+    #[must_use]
+    pub fn settled_in(&self) -> &Asset {
+        match (&self.settle, self.kind.is_inverse()) {
+            (Some(asset), _) => asset,
+            (None, true) => &self.base,
+            (None, false) => &self.quote,
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let symbol = &self.symbol;
+        if self.inverse != self.kind.is_inverse() {
+            return Err(format!(
+                "`{symbol}`: `inverse` is true of kind `coin_futures`, and of no other"
+            ));
+        }
+        if self.inverse && self.contract_size.is_none() {
+            return Err(format!(
+                "`{symbol}`: an inverse market needs its `contract_size`"
+            ));
+        }
+        if self.contract_size.is_some_and(|size| !size.is_positive()) {
+            return Err(format!("`{symbol}`: `contract_size` is not above zero"));
+        }
+        if self.contract_size.is_some() && !self.kind.is_future() {
+            return Err(format!(
+                "`{symbol}`: only futures have a `contract_size` here"
+            ));
+        }
+        let gained = if self.inverse {
+            &self.base
+        } else {
+            &self.quote
+        };
+        if self.settle.as_ref().is_some_and(|asset| asset != gained) {
+            return Err(format!(
+                "`{symbol}`: a position settled in another asset than `{gained}` cannot be valued"
+            ));
+        }
+        Ok(())
+    }
 }
 
 /// Instruments and accounts whose net position counts as one: `[[hedge_group]]` of `values.toml`.
@@ -115,7 +180,9 @@ pub struct Release {
     /// Whose net positions count as one; the first that fits holds. What is in none counts alone.
     pub hedge_groups: Vec<HedgeGroup>,
     pub mandates: Mandates,
-    pub markets: Map<Symbol, Market>,
+    pub markets: Map<MarketId, Market>,
+    /// The markets that say what an asset is worth.
+    rates: Map<Asset, Vec<MarketId>>,
     pub hosts: Hosts,
     pub authority: Box<dyn Authority>,
 }
@@ -214,12 +281,24 @@ impl Release {
         {
             let list: Vec<Market> =
                 serde_json::from_str(text).map_err(|e| wrong(name, e.to_string()))?;
+            let venue = name
+                .strip_prefix("markets/")
+                .and_then(|file| file.strip_suffix(".json"))
+                .and_then(|venue| Name::new(venue).ok())
+                .ok_or_else(|| wrong(name, "is not named `markets/VENUE.json`".to_owned()))?;
             for market in list {
-                if markets.insert(market.symbol.clone(), market).is_some() {
+                market.check().map_err(|what| wrong(name, what))?;
+                let id = MarketId {
+                    symbol: market.symbol.clone(),
+                    kind: market.kind,
+                    venue: venue.clone(),
+                };
+                if markets.insert(id, market).is_some() {
                     return Err(wrong(name, "a symbol stands twice".to_owned()));
                 }
             }
         }
+        let rates = rates(&markets, &values.equal, &values.currency);
         Ok(Self {
             hash: hash(files),
             currency: values.currency,
@@ -228,6 +307,7 @@ impl Release {
             hedge_groups: values.hedge_group,
             mandates,
             markets,
+            rates,
             hosts: read_hosts(hosts).map_err(|what| wrong("hosts.toml", what))?,
             authority,
         })
@@ -235,27 +315,25 @@ impl Release {
 
     /// Markets whose prices a decision may need: those of the firm's mandate, and those that value their quote assets.
     #[must_use]
-    pub fn priced(&self) -> BTreeSet<Symbol> {
+    pub fn priced(&self) -> BTreeSet<MarketId> {
         let mandated = self
             .markets
-            .values()
-            .filter(|market| self.mandates.firm.market(market.symbol.as_str()).is_some());
-        let mut symbols = BTreeSet::new();
-        for market in mandated {
-            symbols.insert(market.symbol.clone());
-            symbols.extend(self.rates(&market.quote));
+            .iter()
+            .filter(|(id, _)| self.mandates.firm.market(id).is_some());
+        let mut ids = BTreeSet::new();
+        for (id, market) in mandated {
+            ids.insert(id.clone());
+            for asset in [&market.quote, market.settled_in()] {
+                ids.extend(self.rates(asset).iter().cloned());
+            }
         }
-        symbols
+        ids
     }
 
-    /// The markets that say what an asset is worth; none for the currency itself.
-    pub fn rates(&self, asset: &Asset) -> impl Iterator<Item = Symbol> {
-        self.equal
-            .iter()
-            .chain([&self.currency])
-            .filter(|_| !self.is_currency(asset))
-            .map(move |currency| Symbol(format!("{asset}{currency}").into()))
-            .filter(|symbol| self.markets.contains_key(symbol))
+    /// The spot markets that say what an asset is worth, the first of them first; none for the currency itself.
+    #[must_use]
+    pub fn rates(&self, asset: &Asset) -> &[MarketId] {
+        self.rates.get(asset).map_or(&[], Vec::as_slice)
     }
 
     /// The asset is the site's currency, or declared equal to it.
@@ -263,6 +341,25 @@ impl Release {
     pub fn is_currency(&self, asset: &Asset) -> bool {
         *asset == self.currency || self.equal.contains(asset)
     }
+}
+
+fn rates(
+    markets: &Map<MarketId, Market>,
+    equal: &[Asset],
+    currency: &Asset,
+) -> Map<Asset, Vec<MarketId>> {
+    let rank = |asset: &Asset| equal.iter().chain([currency]).position(|one| one == asset);
+    let mut found: Vec<(usize, &MarketId, &Asset)> = markets
+        .iter()
+        .filter(|(id, market)| id.kind == MarketKind::Spot && rank(&market.base).is_none())
+        .filter_map(|(id, market)| Some((rank(&market.quote)?, id, &market.base)))
+        .collect();
+    found.sort_by_key(|(rank, id, _)| (*rank, &id.venue, &id.symbol));
+    let mut rates: Map<Asset, Vec<MarketId>> = Map::default();
+    for (_, id, asset) in found {
+        rates.entry(asset.clone()).or_default().push(id.clone());
+    }
+    rates
 }
 
 fn read_hosts(file: HostsFile) -> Result<Hosts, String> {

@@ -6,10 +6,14 @@ mod snapshot;
 pub use snapshot::STATE_VERSION;
 
 use crate::Map;
-use crate::action::{Action, Asset, ClientOrderId, Duty, Scheme, Side, Symbol};
+use crate::action::{
+    Action, Asset, ClientOrderId, Duty, MarketId, MarketKind, OrderRef, PositionSide, Scheme, Side,
+    Symbol,
+};
 use crate::halt::{Halt, Level, Scope};
 use crate::id::{
-    AccountId, EntryId, KeyId, Name, OrderId, StrategyId, Timestamp, TradeId, VirtualKeyId,
+    AccountId, EntryId, FIRST_VENUE, KeyId, Name, OrderId, StrategyId, Timestamp, TradeId,
+    VirtualKeyId,
 };
 use crate::number::{Amount, Price, Quantity, Round, Value};
 use crate::report::{OrderReport, OrderStatus, Report, Sent, TradeReport};
@@ -55,7 +59,7 @@ pub struct OpenOrder {
     pub symbol: Symbol,
     #[n(3)]
     pub side: Side,
-    /// Base units that it may still become, the executed ones included.
+    /// What it may become, the executed part included: base units, at an inverse market amounts of quote.
     #[n(4)]
     pub quantity: Quantity,
     #[n(5)]
@@ -83,9 +87,69 @@ pub struct OpenOrder {
     /// The venue lets a buy cost no more, and a sale bring no less.
     #[n(15)]
     pub price: Option<Price>,
+    #[n(16)]
+    #[cbor(default)]
+    pub market: MarketKind,
+    #[n(17)]
+    pub position_side: Option<PositionSide>,
+    /// What one of the venue's contracts is: so much of base, at an inverse market of quote. Absent: the venue counts as we do.
+    #[n(18)]
+    pub contract: Option<Quantity>,
+    /// What is gained and lost in, if not the quote asset.
+    #[n(19)]
+    pub settle: Option<Asset>,
+    /// The venue lets it take from a position and never grow or open one.
+    #[n(20)]
+    #[cbor(default)]
+    pub reduces: bool,
+    /// Its `order_id` and ids of the program's are of the venue's conditional orders.
+    #[n(21)]
+    #[cbor(default)]
+    pub algo: bool,
+    /// The order that it became when it was triggered.
+    #[n(22)]
+    pub became: Option<OrderId>,
 }
 
 impl OpenOrder {
+    /// So many of the venue's unit are no more than it is.
+    #[must_use]
+    pub fn is_at_least(&self, quantity: Quantity) -> bool {
+        self.sized(quantity) <= self.quantity
+    }
+
+    /// Where its fills are held.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        Place::new(self.account, self.market, &self.symbol, self.position_side)
+    }
+
+    /// So much in our unit: of base, at an inverse market of quote.
+    fn sized(&self, told: Quantity) -> Quantity {
+        match self.contract {
+            Some(contract) => told.of(contract, Round::Up).unwrap_or(Quantity::MAX),
+            None => told,
+        }
+    }
+
+    /// What so much of it costs or brings at a price: quote, at an inverse market coin.
+    fn worth(&self, size: Quantity, price: Price, round: Round) -> Option<Amount> {
+        match self.market.is_inverse() {
+            true => Some(Amount(Amount(size.0).over(price, round)?.0)),
+            false => price.times(size, round),
+        }
+    }
+
+    /// More of what changes hands is worse for it: a buy pays quote, an inverse sale gives up coin.
+    fn pays(&self) -> bool {
+        (self.side == Side::Buy) != self.market.is_inverse()
+    }
+
+    fn gains_in(&self) -> Asset {
+        let asset = self.settle.as_ref().or(self.quote.as_ref());
+        asset.cloned().unwrap_or_else(|| Asset::from(""))
+    }
+
     fn left(&self) -> i128 {
         match self.alternative {
             true => 0,
@@ -101,11 +165,11 @@ impl OpenOrder {
 
     /// What so much of it costs or brings at its own price.
     fn at_limit(&self, total: i128) -> Option<i128> {
-        let round = match self.side {
-            Side::Buy => Round::Up,
-            Side::Sell => Round::Down,
+        let round = match self.pays() {
+            true => Round::Up,
+            false => Round::Down,
         };
-        Some(self.price?.times(Quantity(total), round)?.0)
+        Some(self.worth(Quantity(total), self.price?, round)?.0)
     }
 }
 
@@ -153,6 +217,10 @@ struct Trades {
 /// One change of the state.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize)]
 #[serde(tag = "effect", rename_all = "kebab-case")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "an order's effects are few, and a box would be an allocation for each order"
+)]
 pub enum Effect {
     #[n(0)]
     SiteCreated {
@@ -293,6 +361,8 @@ pub enum Effect {
         /// An amendment's new quantity.
         #[n(6)]
         quantity: Option<Quantity>,
+        #[n(7)]
+        became: Option<OrderId>,
     },
     #[n(15)]
     Price {
@@ -300,6 +370,11 @@ pub enum Effect {
         symbol: Symbol,
         #[n(1)]
         price: Price,
+        #[n(2)]
+        #[cbor(default)]
+        market: MarketKind,
+        #[n(3)]
+        venue: Option<Name>,
     },
     /// A UTC day begins: what each market was worth then is where its loss counts from.
     #[n(16)]
@@ -405,10 +480,10 @@ pub enum LevelKey {
     Strategy(StrategyId),
 }
 
-/// What a level holds and has open in one market.
+/// What a level holds and has open in one market. At an inverse market `base` counts amounts of quote and `cash` coin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Holding {
-    /// Base units, from fills alone.
+    /// Base units, from fills alone, long less short.
     pub base: Quantity,
     /// Quote units received less paid.
     pub cash: Amount,
@@ -424,12 +499,15 @@ pub struct Holding {
 }
 
 impl Holding {
-    fn worth_more(&self, last: Option<Price>) -> i128 {
-        let worth = |base: Quantity, price: Option<Price>| {
-            price
-                .and_then(|p| p.times(base, Round::Down))
-                .unwrap_or_default()
-                .0
+    fn worth_more(&self, last: Option<Price>, inverse: bool) -> i128 {
+        let worth = |base: Quantity, price: Option<Price>| match (price, inverse) {
+            (None, _) => 0,
+            (Some(price), false) => price.times(base, Round::Down).unwrap_or_default().0,
+            // A long position of so much quote was bought with a promise of coin, which is worth less coin the higher the price.
+            (Some(price), true) => {
+                let coin = Amount(base.0).over(price, Round::Up).unwrap_or_default();
+                coin.0.saturating_neg()
+            }
         };
         let now = worth(self.base, last).saturating_add(self.cash.0);
         let then = worth(self.day_base, self.day_price.or(last)).saturating_add(self.day_cash.0);
@@ -437,21 +515,80 @@ impl Holding {
     }
 }
 
-/// What a level holds of one base asset on one account, over all its markets there, and may still buy or sell.
+/// Where something is held: all that an account has of an asset on its spot markets together, and on its margin markets;
+/// of futures each market by itself, and in hedge mode each of its two sides.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct Place {
+    pub account: AccountId,
+    pub kind: MarketKind,
+    pub of: Option<(Symbol, Option<PositionSide>)>,
+}
+
+impl Place {
+    #[must_use]
+    pub fn new(
+        account: AccountId,
+        kind: MarketKind,
+        symbol: &Symbol,
+        side: Option<PositionSide>,
+    ) -> Self {
+        let is_alone = !matches!(kind, MarketKind::Spot | MarketKind::Margin);
+        Self {
+            account,
+            kind,
+            of: is_alone.then(|| (symbol.clone(), side)),
+        }
+    }
+
+    #[must_use]
+    pub fn side(&self) -> Option<PositionSide> {
+        self.of.as_ref().and_then(|(_, side)| *side)
+    }
+}
+
+/// What a level holds of one base asset in one place, and may still buy or sell. Base units; in an inverse market's place
+/// amounts of quote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Position {
     pub base: Quantity,
     pub open_buys: Quantity,
     pub open_sells: Quantity,
+    /// Open orders that the venue lets only take from it: they make it no wider.
+    pub reducing_buys: Quantity,
+    pub reducing_sells: Quantity,
 }
 
 impl Position {
-    /// The most base units that it may come to, long or short, under any outcome of its open orders.
+    /// The most that it may come to, long or short, under any outcome of its open orders. A side of hedge mode is never the other.
     #[must_use]
-    pub fn widest(&self) -> i128 {
+    pub fn widest(&self, side: Option<PositionSide>) -> i128 {
         let long = self.base.0.saturating_add(self.open_buys.0);
         let short = self.open_sells.0.saturating_sub(self.base.0);
-        long.max(short).max(0)
+        match side {
+            None => long.max(short).max(0),
+            Some(PositionSide::Long) => long.max(0),
+            Some(PositionSide::Short) => short.max(0),
+        }
+    }
+
+    /// Adds another's.
+    pub fn add(&mut self, other: &Self) {
+        let add = |to: &mut Quantity, more: Quantity| *to = to.saturating_add(more);
+        add(&mut self.base, other.base);
+        add(&mut self.open_buys, other.open_buys);
+        add(&mut self.open_sells, other.open_sells);
+        add(&mut self.reducing_buys, other.reducing_buys);
+        add(&mut self.reducing_sells, other.reducing_sells);
+    }
+
+    /// The sum that an open order of this kind stands in.
+    pub fn open_mut(&mut self, side: Side, reduces: bool) -> &mut Quantity {
+        match (side, reduces) {
+            (Side::Buy, false) => &mut self.open_buys,
+            (Side::Sell, false) => &mut self.open_sells,
+            (Side::Buy, true) => &mut self.reducing_buys,
+            (Side::Sell, true) => &mut self.reducing_sells,
+        }
     }
 }
 
@@ -463,10 +600,10 @@ pub struct Usage {
     /// Minute and weight spent in it.
     pub weight: (u64, u64),
     pub open_orders: u64,
-    pub holdings: Map<Symbol, Holding>,
-    /// By base asset and account.
-    pub positions: Map<Asset, BTreeMap<AccountId, Position>>,
-    /// What the holdings gained since the UTC day began, summed by quote asset.
+    pub holdings: Map<MarketId, Holding>,
+    /// By base asset and place.
+    pub positions: Map<Asset, BTreeMap<Place, Position>>,
+    /// What the holdings gained since the UTC day began, summed by the asset that it is in.
     gained: BTreeMap<Asset, i128>,
     /// Marks of repeated orders and their arrival times (strategies only).
     pub repeats: BTreeMap<u64, u64>,
@@ -489,31 +626,23 @@ impl Default for Usage {
 }
 
 impl Usage {
-    /// What was gained (or lost, below zero) since the UTC day began, by quote asset, at the last known prices.
+    /// What was gained (or lost, below zero) since the UTC day began, by asset, at the last known prices.
     pub fn gained(&self) -> impl Iterator<Item = (&Asset, Amount)> {
         self.gained.iter().map(|(asset, sum)| (asset, Amount(*sum)))
     }
 
-    /// What is held of an asset on one account.
+    /// What is held of an asset in one place.
     #[must_use]
-    pub fn position(&self, asset: &Asset, account: AccountId) -> Option<&Position> {
-        self.positions.get(asset)?.get(&account)
-    }
-
-    fn position_mut(&mut self, asset: Asset, account: AccountId) -> &mut Position {
-        self.positions
-            .entry(asset)
-            .or_default()
-            .entry(account)
-            .or_default()
+    pub fn position(&self, asset: &Asset, place: &Place) -> Option<&Position> {
+        self.positions.get(asset)?.get(place)
     }
 
     /// What was gained or lost so far today is no longer counted.
-    fn begin_day(&mut self, prices: &Map<Symbol, (Price, Timestamp)>) {
-        for (symbol, holding) in &mut self.holdings {
+    fn begin_day(&mut self, prices: &Map<MarketId, (Price, Timestamp)>) {
+        for (id, holding) in &mut self.holdings {
             holding.day_base = holding.base;
             holding.day_cash = holding.cash;
-            holding.day_price = prices.get(symbol).map(|(price, _)| *price);
+            holding.day_price = prices.get(id).map(|(price, _)| *price);
             holding.gain = 0;
         }
         self.gained.clear();
@@ -529,15 +658,15 @@ impl Usage {
     }
 
     /// A holding changed, or its price did.
-    fn revalue(&mut self, symbol: &Symbol, quote: &Asset, last: Option<Price>) {
-        let Some(holding) = self.holdings.get_mut(symbol) else {
+    fn revalue(&mut self, id: &MarketId, asset: &Asset, last: Option<Price>) {
+        let Some(holding) = self.holdings.get_mut(id) else {
             return;
         };
-        let gain = holding.worth_more(last);
+        let gain = holding.worth_more(last, id.kind.is_inverse());
         let change = gain.saturating_sub(holding.gain);
         holding.gain = gain;
         if change != 0 {
-            self.gain(quote, change);
+            self.gain(asset, change);
         }
     }
 }
@@ -576,16 +705,85 @@ pub struct State {
     ends: BTreeSet<(Timestamp, OrderNumber)>,
     /// Of orders in either.
     trades: BTreeMap<OrderNumber, Trades>,
-    by_client: Map<(AccountId, ClientOrderId), OrderNumber>,
-    by_order_id: Map<(AccountId, Symbol, OrderId), OrderNumber>,
-    pub prices: Map<Symbol, (Price, Timestamp)>,
+    by_client: Map<ClientKey, OrderNumber>,
+    by_order_id: Map<VenueKey, OrderNumber>,
+    pub prices: Map<MarketId, (Price, Timestamp)>,
     pub day: u64,
     /// Statements accepted within [`SEEN_US`] of the last one: when, and their marks.
     pub seen: BTreeMap<EntryId, (Timestamp, [u8; 16])>,
     /// The jump of the clock that waits for an operator.
     pub jumped_us: Option<u64>,
-    /// Which levels have a holding in a market, and its quote asset.
-    holders: Map<Symbol, (Asset, BTreeSet<LevelKey>)>,
+    /// Which levels have a holding in a market, and the asset that it gains in.
+    holders: Map<MarketId, (Asset, BTreeSet<LevelKey>)>,
+}
+
+/// What a program calls an order: ids of markets of another kind, and of conditional orders, are others.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct ClientKey {
+    account: AccountId,
+    market: MarketKind,
+    algo: bool,
+    id: ClientOrderId,
+}
+
+/// What the venue calls an order.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct VenueKey {
+    account: AccountId,
+    market: MarketKind,
+    algo: bool,
+    symbol: Symbol,
+    id: OrderId,
+}
+
+/// An order by what a request or an answer calls it.
+#[derive(Debug, Clone, Copy)]
+pub struct Called<'a> {
+    pub market: MarketKind,
+    pub symbol: &'a Symbol,
+    pub algo: bool,
+    pub order_id: Option<OrderId>,
+    pub client: Option<&'a ClientOrderId>,
+}
+
+impl<'a> From<&'a OrderRef> for Called<'a> {
+    fn from(of: &'a OrderRef) -> Self {
+        Self {
+            market: of.market,
+            symbol: &of.symbol,
+            algo: of.algo,
+            order_id: of.order_id,
+            client: of.client_order_id.as_ref(),
+        }
+    }
+}
+
+impl OpenOrder {
+    fn client_key(&self, id: ClientOrderId) -> ClientKey {
+        ClientKey {
+            account: self.account,
+            market: self.market,
+            algo: self.algo,
+            id,
+        }
+    }
+
+    fn venue_key(&self, algo: bool, id: OrderId) -> VenueKey {
+        VenueKey {
+            account: self.account,
+            market: self.market,
+            algo,
+            symbol: self.symbol.clone(),
+            id,
+        }
+    }
+
+    /// What the venue calls it, and what it became.
+    fn venue_keys(&self) -> impl Iterator<Item = VenueKey> {
+        let own = self.order_id.map(|id| self.venue_key(self.algo, id));
+        let became = self.became.map(|id| self.venue_key(false, id));
+        own.into_iter().chain(became)
+    }
 }
 
 impl State {
@@ -757,7 +955,7 @@ impl State {
             Effect::Reserved { leg, order } => {
                 let number = OrderNumber { entry, leg: *leg };
                 if let Some(id) = &order.client_order_id {
-                    self.by_client.insert((order.account, id.clone()), number);
+                    self.by_client.insert(order.client_key(id.clone()), number);
                 }
                 self.open(order, 1, order.left());
                 self.orders.insert(number, order.clone());
@@ -770,9 +968,10 @@ impl State {
                 list_id,
                 status,
                 quantity,
+                became,
             } => {
                 self.progress(
-                    at, *order, *executed, *quote, *order_id, *list_id, *status, *quantity,
+                    at, *order, *executed, *quote, *order_id, *list_id, *status, *quantity, *became,
                 );
             }
             Effect::Traded {
@@ -795,18 +994,29 @@ impl State {
                     usage.begin_day(&self.prices);
                 }
             }
-            Effect::Price { symbol, price } => {
-                let before = self.prices.insert(symbol.clone(), (*price, at));
-                if before.is_some_and(|(before, _)| before == *price) {
-                    return;
-                }
-                if let Some((quote, levels)) = self.holders.get(symbol) {
+            Effect::Price {
+                symbol,
+                price,
+                market,
+                venue,
+            } => {
+                let id = MarketId {
+                    symbol: symbol.clone(),
+                    kind: *market,
+                    venue: venue.clone().unwrap_or(FIRST_VENUE),
+                };
+                let stays = self
+                    .prices
+                    .get(&id)
+                    .is_some_and(|(before, _)| before == price);
+                if let Some((asset, levels)) = self.holders.get(&id).filter(|_| !stays) {
                     for key in levels {
                         if let Some(usage) = self.usage.get_mut(key) {
-                            usage.revalue(symbol, quote, Some(*price));
+                            usage.revalue(&id, asset, Some(*price));
                         }
                     }
                 }
+                self.prices.insert(id, (*price, at));
             }
             Effect::Day { day } => {
                 self.day = *day;
@@ -838,15 +1048,15 @@ impl State {
                 let Some(known) = self.orders.get_mut(order) else {
                     return;
                 };
-                let account = known.account;
                 let old = known.client_order_id.replace(client_order_id.clone());
-                if let Some(old) = old.map(|old| (account, old))
+                let old = old.map(|old| known.client_key(old));
+                let new = known.client_key(client_order_id.clone());
+                if let Some(old) = old
                     && self.by_client.get(&old) == Some(order)
                 {
                     self.by_client.remove(&old);
                 }
-                self.by_client
-                    .insert((account, client_order_id.clone()), *order);
+                self.by_client.insert(new, *order);
             }
         }
     }
@@ -862,6 +1072,7 @@ impl State {
         list_id: Option<OrderId>,
         status: OrderStatus,
         quantity: Option<Quantity>,
+        became: Option<OrderId>,
     ) {
         let (mut order, is_late) = match self.orders.remove(&number) {
             Some(order) => (order, false),
@@ -875,6 +1086,7 @@ impl State {
         order.executed_quote = order.executed_quote.saturating_add(quote);
         order.order_id = order_id.or(order.order_id);
         order.list_id = list_id.or(order.list_id);
+        order.became = became.or(order.became);
         if !is_late {
             order.status = status;
             if let Some(quantity) = quantity {
@@ -884,40 +1096,47 @@ impl State {
             let after = if ended { 0 } else { order.left() };
             self.open(&order, if ended { -1 } else { 0 }, after - before);
         }
-        let (base, cash) = match order.side {
-            Side::Buy => (executed.0, -quote.0),
-            Side::Sell => (-executed.0, quote.0),
+        let base = match order.side {
+            Side::Buy => executed.0,
+            Side::Sell => executed.0.saturating_neg(),
+        };
+        let cash = match order.pays() {
+            true => quote.0.saturating_neg(),
+            false => quote.0,
         };
         if executed.0 != 0 || quote.0 != 0 {
-            let price = self.prices.get(&order.symbol).map(|(price, _)| *price);
-            let asset = order.quote.clone().unwrap_or_else(|| Asset::from(""));
+            let id = self.market_of(&order);
+            let place = order.place();
+            let price = self.prices.get(&id).map(|(price, _)| *price);
             let held = self
                 .holders
-                .entry(order.symbol.clone())
-                .or_insert_with(|| (asset.clone(), BTreeSet::new()));
+                .entry(id.clone())
+                .or_insert_with(|| (order.gains_in(), BTreeSet::new()));
             let asset = held.0.clone();
             for key in self
                 .levels(order.strategy, order.account)
                 .into_iter()
                 .flatten()
             {
-                if let Some((_, levels)) = self.holders.get_mut(&order.symbol)
+                if let Some((_, levels)) = self.holders.get_mut(&id)
                     && !levels.contains(&key)
                 {
                     levels.insert(key.clone());
                 }
                 let usage = self.usage.entry(key).or_default();
-                let position = usage.position_mut(order.base(), order.account);
-                position.base.0 = position.base.0.saturating_add(base);
-                let holding = usage.holdings.entry(order.symbol.clone()).or_default();
-                holding.base.0 = holding.base.0.saturating_add(base);
-                holding.cash.0 = holding.cash.0.saturating_add(cash);
-                usage.revalue(&order.symbol, &asset, price);
+                known_or_new(&mut usage.positions, &order.base(), |places| {
+                    let position = places.entry(place.clone()).or_default();
+                    position.base.0 = position.base.0.saturating_add(base);
+                });
+                known_or_new(&mut usage.holdings, &id, |holding| {
+                    holding.base.0 = holding.base.0.saturating_add(base);
+                    holding.cash.0 = holding.cash.0.saturating_add(cash);
+                });
+                usage.revalue(&id, &asset, price);
             }
         }
-        if let Some(id) = order.order_id {
-            self.by_order_id
-                .insert((order.account, order.symbol.clone(), id), number);
+        for key in order.venue_keys() {
+            self.by_order_id.insert(key, number);
         }
         if !order.status.is_final() {
             self.orders.insert(number, order);
@@ -940,14 +1159,13 @@ impl State {
                 continue;
             };
             // Another order may go by the same ids by now.
-            if let Some(id) = order.client_order_id {
-                let id = (order.account, id);
+            if let Some(id) = &order.client_order_id {
+                let id = order.client_key(id.clone());
                 if self.by_client.get(&id) == Some(&number) {
                     self.by_client.remove(&id);
                 }
             }
-            if let Some(id) = order.order_id {
-                let id = (order.account, order.symbol, id);
+            for id in order.venue_keys() {
                 if self.by_order_id.get(&id) == Some(&number) {
                     self.by_order_id.remove(&id);
                 }
@@ -992,6 +1210,8 @@ impl State {
     /// Counts an order in or out, and what it may still become.
     fn open(&mut self, order: &OpenOrder, count: i64, left: i128) {
         let base = order.base();
+        let id = self.market_of(order);
+        let place = order.place();
         let add = |to: &mut Quantity| to.0 = to.0.saturating_add(left).max(0);
         for key in self
             .levels(order.strategy, order.account)
@@ -1003,20 +1223,31 @@ impl State {
                 if left == 0 {
                     return;
                 }
-                known_or_new(&mut usage.positions, &base, |accounts| {
-                    let position = accounts.entry(order.account).or_default();
-                    add(match order.side {
-                        Side::Buy => &mut position.open_buys,
-                        Side::Sell => &mut position.open_sells,
-                    });
+                known_or_new(&mut usage.positions, &base, |places| {
+                    let position = match places.get_mut(&place) {
+                        Some(position) => position,
+                        None => places.entry(place.clone()).or_default(),
+                    };
+                    add(position.open_mut(order.side, order.reduces));
                 });
-                known_or_new(&mut usage.holdings, &order.symbol, |holding| {
+                known_or_new(&mut usage.holdings, &id, |holding| {
                     add(match order.side {
                         Side::Buy => &mut holding.open_buys,
                         Side::Sell => &mut holding.open_sells,
                     });
                 });
             });
+        }
+    }
+
+    /// The market that an order is on.
+    #[must_use]
+    pub fn market_of(&self, order: &OpenOrder) -> MarketId {
+        let account = self.accounts.get(&order.account);
+        MarketId {
+            symbol: order.symbol.clone(),
+            kind: order.market,
+            venue: account.map_or(FIRST_VENUE, |account| account.venue.clone()),
         }
     }
 
@@ -1050,33 +1281,42 @@ impl State {
 
     /// An order of this account by what a request calls it.
     #[must_use]
-    pub fn find(
-        &self,
-        account: AccountId,
-        symbol: &Symbol,
-        order_id: Option<OrderId>,
-        client: Option<&ClientOrderId>,
-    ) -> Option<OrderNumber> {
-        self.find_in(account, symbol, order_id, client, |number| {
-            self.orders.get(&number)
-        })
+    pub fn find(&self, account: AccountId, called: Called<'_>) -> Option<OrderNumber> {
+        self.find_in(account, called, |number| self.orders.get(&number))
     }
 
     fn find_in<'a>(
         &'a self,
         account: AccountId,
-        symbol: &Symbol,
-        order_id: Option<OrderId>,
-        client: Option<&ClientOrderId>,
+        called: Called<'_>,
         order_of: impl Fn(OrderNumber) -> Option<&'a OpenOrder>,
     ) -> Option<OrderNumber> {
+        let Called {
+            market,
+            symbol,
+            algo,
+            order_id,
+            client,
+        } = called;
         let by_id = order_id.and_then(|id| {
-            self.by_order_id
-                .get(&(account, symbol.clone(), id))
-                .copied()
+            let key = VenueKey {
+                account,
+                market,
+                algo,
+                symbol: symbol.clone(),
+                id,
+            };
+            self.by_order_id.get(&key).copied()
         });
-        let by_client =
-            || client.and_then(|id| self.by_client.get(&(account, id.clone())).copied());
+        let by_client = || {
+            let key = ClientKey {
+                account,
+                market,
+                algo,
+                id: client?.clone(),
+            };
+            self.by_client.get(&key).copied()
+        };
         // The venue's number decides; our name for it only finds an order whose number is not known yet.
         match (order_id, by_id) {
             (Some(_), Some(number)) => {
@@ -1092,20 +1332,33 @@ impl State {
 
     /// The open order of an account that goes by a program's id.
     #[must_use]
-    pub fn named(&self, account: AccountId, id: &ClientOrderId) -> Option<&OpenOrder> {
-        let number = self.by_client.get(&(account, id.clone()))?;
-        self.orders.get(number)
+    pub fn named(
+        &self,
+        account: AccountId,
+        market: MarketKind,
+        algo: bool,
+        id: &ClientOrderId,
+    ) -> Option<&OpenOrder> {
+        let key = ClientKey {
+            account,
+            market,
+            algo,
+            id: id.clone(),
+        };
+        self.orders.get(self.by_client.get(&key)?)
     }
 
     /// Orders whose list goes by this id.
     pub fn find_list(
         &self,
         account: AccountId,
+        market: MarketKind,
         list_id: Option<OrderId>,
         client: Option<&ClientOrderId>,
     ) -> impl Iterator<Item = (&OrderNumber, &OpenOrder)> {
         self.orders.iter().filter(move |(_, order)| {
             order.account == account
+                && order.market == market
                 && ((list_id.is_some() && order.list_id == list_id)
                     || (client.is_some() && order.list_client_order_id.as_ref() == client))
         })
@@ -1121,10 +1374,10 @@ impl State {
             };
             let client = order.client_order_id.as_ref();
             if order.list {
-                let list = self.find_list(account, order.order_id, client);
+                let list = self.find_list(account, order.market, order.order_id, client);
                 targets.extend(list.map(|(number, _)| (position, *number)));
             } else {
-                let found = self.find(account, &order.symbol, order.order_id, client);
+                let found = self.find(account, order.into());
                 targets.extend(found.map(|number| (position, number)));
             }
         }
@@ -1157,6 +1410,7 @@ impl State {
                     list_id: None,
                     status: OrderStatus::Unknown,
                     quantity: None,
+                    became: None,
                 })
             })
             .collect()
@@ -1217,13 +1471,9 @@ impl State {
                         told.end(number, OrderStatus::Rejected);
                     }
                 }
-                Report::Price { symbol, price, .. } => {
-                    told.settled.effects.push(Effect::Price {
-                        symbol: symbol.clone(),
-                        price: *price,
-                    });
-                }
-                Report::VenueTime { .. }
+                // They are the gate's own question, whose host says of which venue they are.
+                Report::Price { .. }
+                | Report::VenueTime { .. }
                 | Report::OpenOrdersComplete { .. }
                 | Report::Unreadable => {}
             }
@@ -1257,16 +1507,9 @@ impl Told<'_> {
         })
     }
 
-    fn find(
-        &self,
-        account: AccountId,
-        symbol: &Symbol,
-        order_id: OrderId,
-        client: Option<&ClientOrderId>,
-    ) -> Option<OrderNumber> {
-        let known = |number| self.state.told(number);
+    fn find(&self, account: AccountId, called: Called<'_>) -> Option<OrderNumber> {
         self.state
-            .find_in(account, symbol, Some(order_id), client, known)
+            .find_in(account, called, |number| self.state.told(number))
     }
 
     fn is_ended(&self, number: OrderNumber) -> bool {
@@ -1293,7 +1536,14 @@ impl Told<'_> {
             .original_client_order_id
             .as_ref()
             .or(report.client_order_id.as_ref());
-        let Some(number) = self.find(account, &report.symbol, report.order_id, client) else {
+        let called = Called {
+            market: report.market,
+            symbol: &report.symbol,
+            algo: report.algo,
+            order_id: Some(report.order_id),
+            client,
+        };
+        let Some(number) = self.find(account, called) else {
             return;
         };
         let Some((executed, _, _)) = self.known(number) else {
@@ -1305,9 +1555,24 @@ impl Told<'_> {
         if report.side.is_some_and(|side| side != order.side) {
             return self.cannot_be(number, Impossible::OtherSide);
         }
-        self.named.push((report.order_id, number));
-        let total = report.executed_quantity.map_or(executed, |q| q.0);
-        let cash = report.executed_quote.map(|q| q.0);
+        let trades = [(!report.algo).then_some(report.order_id), report.became];
+        let named = trades.into_iter().flatten().map(|id| (id, number));
+        self.named.extend(named);
+        let total = report.executed_quantity.map(|told| order.sized(told));
+        let at_average = |total| {
+            let round = match order.pays() {
+                true => Round::Up,
+                false => Round::Down,
+            };
+            order.worth(
+                total,
+                report.average_price.filter(|p| p.is_positive())?,
+                round,
+            )
+        };
+        let cash = report.executed_quote.or_else(|| at_average(total?));
+        let cash = cash.map(|cash| cash.0);
+        let total = total.map_or(executed, |total| total.0);
         self.progress(number, total, cash, Some((report.status, Some(report))));
         let renamed = report
             .client_order_id
@@ -1333,11 +1598,20 @@ impl Told<'_> {
         let number = named
             .map(|(_, number)| *number)
             .filter(|number| {
-                self.state
-                    .told(*number)
-                    .is_some_and(|order| order.symbol == trade.symbol)
+                self.state.told(*number).is_some_and(|order| {
+                    order.symbol == trade.symbol && order.market == trade.market
+                })
             })
-            .or_else(|| self.find(account, &trade.symbol, trade.order_id, None));
+            .or_else(|| {
+                let called = Called {
+                    market: trade.market,
+                    symbol: &trade.symbol,
+                    algo: false,
+                    order_id: Some(trade.order_id),
+                    client: None,
+                };
+                self.find(account, called)
+            });
         let Some((number, order)) = number.and_then(|n| Some((n, self.state.told(n)?))) else {
             return;
         };
@@ -1354,30 +1628,32 @@ impl Told<'_> {
         if trade.side != order.side {
             return self.cannot_be(number, Impossible::OtherSide);
         }
-        if trades.quantity.0.saturating_add(trade.quantity.0) > order.quantity.0 {
+        let quantity = order.sized(trade.quantity);
+        if trades.quantity.0.saturating_add(quantity.0) > order.quantity.0 {
             return self.cannot_be(number, Impossible::MoreThanOrdered);
         }
         let quote = trade
             .quote
-            .or_else(|| trade.price.times(trade.quantity, Round::Up))
+            .or_else(|| order.worth(quantity, trade.price, Round::Up))
             .map_or(0, |quote| quote.0.max(0));
         let fee = trade.commission.0.max(0);
-        let (fee, fee_asset) = match (&order.base, &order.quote) {
+        let gains_in = order.settle.as_ref().or(order.quote.as_ref());
+        let (fee, fee_asset) = match (&order.base, gains_in) {
+            (_, Some(asset)) if *asset == trade.commission_asset => (fee.min(quote), asset),
             // What the venue keeps of what was bought counts at what it cost. No fee is more than its trade.
             (Some(base), Some(asset)) if *base == trade.commission_asset => {
                 let fee = trade.price.times(Quantity(fee), Round::Up);
                 (fee.map_or(quote, |fee| fee.0.min(quote)), asset)
             }
-            (_, Some(asset)) if *asset == trade.commission_asset => (fee.min(quote), asset),
             _ => (fee, &trade.commission_asset),
         };
         trades.ids.insert(trade.trade_id);
-        trades.quantity = trades.quantity.saturating_add(trade.quantity);
+        trades.quantity = trades.quantity.saturating_add(quantity);
         trades.quote = trades.quote.saturating_add(Amount(quote));
         self.settled.effects.push(Effect::Traded {
             order: number,
             trade: trade.trade_id,
-            quantity: trade.quantity,
+            quantity,
             quote: Amount(quote),
             fee: Amount(fee),
             fee_asset: fee_asset.clone(),
@@ -1417,9 +1693,9 @@ impl Told<'_> {
         let cash = cash.or(at_limit).unwrap_or(quote);
         let cash = match at_limit {
             Some(limit) => {
-                let beyond = match order.side {
-                    Side::Buy => cash.saturating_sub(limit),
-                    Side::Sell => limit.saturating_sub(cash),
+                let beyond = match order.pays() {
+                    true => cash.saturating_sub(limit),
+                    false => limit.saturating_sub(cash),
                 };
                 if beyond > limit / ROUNDING_PARTS {
                     self.cannot_be(number, Impossible::BeyondItsPrice);
@@ -1441,14 +1717,21 @@ impl Told<'_> {
         } else {
             cash.saturating_sub(quote).max(0)
         };
-        let order_id = report.map(|r| r.order_id);
+        // What a triggered order is called is another id than its own.
+        let own = report.filter(|r| r.algo == order.algo);
+        let order_id = own.map(|r| r.order_id);
+        let became = report
+            .and_then(|r| r.became.or((order.algo && !r.algo).then_some(r.order_id)))
+            .filter(|id| order.became != Some(*id));
         let list_id = report.and_then(|r| r.list_id);
         // An amendment passes only if it lessens.
         let quantity = report
             .and_then(|r| r.original_quantity)
+            .map(|told| order.sized(told))
             .filter(|q| *q < order.quantity && !stale && !is_late && q.is_positive());
         let known = order_id.is_none_or(|id| order.order_id == Some(id))
-            && list_id.is_none_or(|id| order.list_id == Some(id));
+            && list_id.is_none_or(|id| order.list_id == Some(id))
+            && became.is_none();
         if known && added == 0 && paid == 0 && next == status && quantity.is_none() {
             // Nothing new: a program that polls fills no log.
             return;
@@ -1463,6 +1746,7 @@ impl Told<'_> {
             list_id,
             status: next,
             quantity,
+            became,
         });
     }
 

@@ -7,7 +7,8 @@
 )]
 
 use portcullis_model::action::{
-    Action, ActionKind, ClientOrderId, Duty, Movement, Scheme, SettingKind, Side, Symbol,
+    Action, ActionKind, ClientOrderId, Duty, MarketKind, Movement, Scheme, SettingKind, Side,
+    Symbol,
 };
 use portcullis_model::entry::{Body, What};
 use portcullis_model::halt::{By, Halt, Level, Scope};
@@ -77,6 +78,13 @@ fn effects() -> Vec<Effect> {
         base: None,
         quote: None,
         price: None,
+        market: MarketKind::Spot,
+        position_side: None,
+        contract: None,
+        settle: None,
+        reduces: false,
+        algo: false,
+        became: None,
     };
     let halt = Halt {
         scope: Scope::Firm,
@@ -150,10 +158,13 @@ fn effects() -> Vec<Effect> {
             list_id: None,
             status: OrderStatus::Open,
             quantity: None,
+            became: None,
         },
         Effect::Price {
             symbol: "BTCUSDT".into(),
             price: Price(1),
+            market: MarketKind::Spot,
+            venue: None,
         },
         Effect::Day { day: 1 },
         Effect::Counted { order: number },

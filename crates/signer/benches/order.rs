@@ -245,6 +245,8 @@ fn effects(hash: &[u8; 32]) -> Result<Vec<Effect>, Box<dyn Error>> {
         Effect::Price {
             symbol: "BTCUSDT".into(),
             price: "60000".parse()?,
+            market: portcullis_model::action::MarketKind::Spot,
+            venue: None,
         },
     ];
     for n in 0..STRATEGIES {

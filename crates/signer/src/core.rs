@@ -1551,8 +1551,6 @@ impl Core {
             if outcome.sent == Sent::Sent {
                 effects.extend(self.state.doubted(&flight.reports, &flight.targets));
             }
-            // Prices come from the gate's own polling alone.
-            effects.retain(|effect| !matches!(effect, Effect::Price { .. }));
             is_new = !effects.is_empty();
             let why = self.impossible(&impossible);
             self.settle(&flight, outcome, &effects, why)?;

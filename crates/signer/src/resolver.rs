@@ -4,10 +4,10 @@
 //! Pure: it says what to ask, and is told what came of it. Open orders are asked for by market in one call; one that is
 //! missing there, or whose fate is unknown, is asked for by itself. Nothing new widens the time between, up to a bound.
 
-use portcullis_model::action::Symbol;
+use portcullis_model::action::{MarketKind, Symbol};
 use portcullis_model::id::{AccountId, OrderId, Timestamp};
 use portcullis_model::report::{OrderStatus, Report};
-use portcullis_model::state::{OpenOrder, OrderNumber, State};
+use portcullis_model::state::{Called, OpenOrder, OrderNumber, State};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Between two looks at one market, at least and at most.
@@ -155,7 +155,8 @@ impl Resolver {
         let mut wanted = BTreeSet::new();
         type Numbered = (OrderNumber, Option<OrderId>);
         let mut alone: BTreeMap<(AccountId, &Symbol), Vec<Numbered>> = BTreeMap::new();
-        for (number, order) in &state.orders {
+        let asked = |order: &OpenOrder| order.market == MarketKind::Spot;
+        for (number, order) in state.orders.iter().filter(|(_, order)| asked(order)) {
             let since = now.since_us(*self.since.entry(*number).or_insert(now));
             let by_itself = self.alone(number, order);
             // What the venue has numbered has arrived there: if it is in doubt, nothing is to be waited for.
@@ -277,9 +278,14 @@ impl Resolver {
         } else {
             for report in reports {
                 if let Report::Order(order) = report {
-                    let client = order.client_order_id.as_ref();
-                    let id = Some(order.order_id);
-                    if let Some(number) = state.find(ask.account(), &order.symbol, id, client) {
+                    let called = Called {
+                        market: order.market,
+                        symbol: &order.symbol,
+                        algo: order.algo,
+                        order_id: Some(order.order_id),
+                        client: order.client_order_id.as_ref(),
+                    };
+                    if let Some(number) = state.find(ask.account(), called) {
                         self.missing.remove(&number);
                     }
                 }
@@ -334,7 +340,7 @@ mod quotes;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use portcullis_model::action::{MarketKind, Side};
+    use portcullis_model::action::Side;
     use portcullis_model::id::{EntryId, StrategyId};
     use portcullis_model::number::{Amount, Quantity};
     use portcullis_model::report::OrderReport;
@@ -362,6 +368,13 @@ mod tests {
                 base: None,
                 quote: None,
                 price: None,
+                market: MarketKind::Spot,
+                position_side: None,
+                contract: None,
+                settle: None,
+                reduces: false,
+                algo: false,
+                became: None,
             };
             state.apply(EntryId(n), NOW, &[Effect::Reserved { leg: 0, order }]);
         }

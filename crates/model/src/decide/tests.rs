@@ -1,9 +1,11 @@
+mod futures;
+
 use super::*;
 use crate::action::{
     Asset, ClientOrderId, Leg, MarketKind, Movement, PositionSide, ReadOf, TimeInForce,
 };
 use crate::halt::{By, Halt, Level};
-use crate::id::{EntryId, Name};
+use crate::id::{EntryId, FIRST_VENUE, Name};
 use crate::release::{Authority, Files};
 use crate::report::{OrderReport, Report, Sent, TradeReport};
 use crate::state::{Impossible, LevelKey, OrderNumber, Settled};
@@ -46,7 +48,7 @@ fn release(mandates: &str) -> Release {
 }
 
 fn release_with(mandates: &str, values: &str) -> Release {
-    let markets: String = ["BTCUSDT", "ETHUSDT", "BTCUSDC", "ETHBTC"]
+    let markets: String = ["BTCUSDT", "ETHUSDT", "BTCUSDC", "ETHBTC", "BNBUSDT"]
         .map(|s| {
             let (base, quote) = s.split_at(3);
             format!(r#"{{"symbol":"{s}","base":"{base}","quote":"{quote}"}}"#)
@@ -78,6 +80,14 @@ const CALLER: Caller = Caller {
     source: IpAddr::V4(std::net::Ipv4Addr::LOCALHOST),
 };
 
+fn market(symbol: &str) -> MarketId {
+    MarketId {
+        symbol: symbol.into(),
+        kind: MarketKind::Spot,
+        venue: FIRST_VENUE,
+    }
+}
+
 fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
@@ -103,6 +113,8 @@ fn state() -> State {
         Effect::Price {
             symbol: "BTCUSDT".into(),
             price: Price::parse(b"60000").unwrap(),
+            market: MarketKind::Spot,
+            venue: None,
         },
     ]
     .into_iter()
@@ -313,7 +325,7 @@ fn settings_pass_only_where_a_mandate_has_a_number() {
             symbol: Some("BTCUSDT".into()),
             to: Some(to.to_owned()),
             setting: Some(setting),
-            market: Some(MarketKind::UsdFutures),
+            market: Some(MarketKind::Spot),
         });
         let release = release(&format!("{FIRM}{extra}"));
         say(&decide(&release, &state(), CALLER, &[action], &FACTS, NOW))
@@ -378,7 +390,7 @@ fn a_programs_dead_man_is_refused() {
 }
 
 #[test]
-fn what_is_not_spot_is_refused() {
+fn what_no_spot_market_takes_is_refused() {
     let release = release(FIRM);
     let mut state = state();
     place(&release, &mut state, "buy 0.1 BTCUSDT at 60000 a");
@@ -396,17 +408,24 @@ fn what_is_not_spot_is_refused() {
             ..order()
         }),
         Action::PlaceOrder(Order {
+            market: MarketKind::Option,
+            ..order()
+        }),
+        Action::PlaceOrder(Order {
             position_side: Some(PositionSide::Long),
             ..order()
         }),
         Action::PlaceOrder(Order {
             close_position: true,
+            quantity: None,
             ..order()
         }),
         Action::PlaceOrder(Order {
             order_type: OrderType::TrailingStop,
+            trailing_delta: Some(100),
             ..order()
         }),
+        // The same ids name another order there.
         Action::CancelOrder(OrderRef {
             market: MarketKind::UsdFutures,
             ..cancel()
@@ -419,14 +438,8 @@ fn what_is_not_spot_is_refused() {
         let decision = decide(&release, &state, CALLER, &[action], &FACTS, NOW);
         assert!(matches!(decision.verdict, Verdict::Refused(_)));
     }
-    let decision = decide(
-        &release,
-        &state,
-        CALLER,
-        &[Action::CancelOrder(cancel())],
-        &FACTS,
-        NOW,
-    );
+    let cancel = [Action::CancelOrder(cancel())];
+    let decision = decide(&release, &state, CALLER, &cancel, &FACTS, NOW);
     assert_eq!(say(&decision), "approved");
 }
 
@@ -488,7 +501,7 @@ fn fills_are_counted_once_however_often_they_are_told() {
     for executed in ["0.1", "0.1", "0.2", "0.1", "0.2"] {
         answer(&mut state, entry, 7, "a", executed, OrderStatus::Open);
     }
-    let holding = state.usage[&LevelKey::Strategy(QUOTER)].holdings[&Symbol::from("BTCUSDT")];
+    let holding = state.usage[&LevelKey::Strategy(QUOTER)].holdings[&market("BTCUSDT")];
     assert_eq!(
         (holding.base.to_string(), holding.open_buys.to_string()),
         ("0.2".to_owned(), "0.1".to_owned())
@@ -659,6 +672,8 @@ fn a_loss_stops_growth_until_the_next_day() {
     let fall = Effect::Price {
         symbol: "BTCUSDT".into(),
         price: "57900".parse().unwrap(),
+        market: MarketKind::Spot,
+        venue: None,
     };
     state.apply(EntryId(state.entries), NOW, &[fall]);
     assert_eq!(
@@ -806,12 +821,12 @@ proptest! {
             let side = if sell { "sell" } else { "buy" };
             let decision = judge(&release, &state, &format!("{side} 0.0{size:02} BTCUSDT at 60000 c{n}"));
             let Verdict::Approved(effects) = decision.verdict else { continue };
-            let before = state.usage.get(&LevelKey::Strategy(QUOTER)).and_then(|u| u.holdings.get(&Symbol::from("BTCUSDT"))).copied().unwrap_or_default();
+            let before = state.usage.get(&LevelKey::Strategy(QUOTER)).and_then(|u| u.holdings.get(&market("BTCUSDT"))).copied().unwrap_or_default();
             let entry = EntryId(state.entries);
             state.apply(entry, NOW, &effects);
             let executed = format!("0.0{:02}", filled.min(size));
             answer(&mut state, entry, n as u64, &format!("c{n}"), &executed, OrderStatus::Open);
-            let after = state.usage[&LevelKey::Strategy(QUOTER)].holdings[&Symbol::from("BTCUSDT")];
+            let after = state.usage[&LevelKey::Strategy(QUOTER)].holdings[&market("BTCUSDT")];
             if n >= 6 {
                 prop_assert!(after.base.0.abs() <= before.base.0.abs());
                 prop_assert!(after.base.0 == 0 || before.base.0.signum() == after.base.0.signum());
@@ -963,6 +978,8 @@ fn a_market_order_is_held_to_floor_and_ceiling_by_the_reference() {
         let feed = Effect::Price {
             symbol: "BTCUSDT".into(),
             price: price.parse().unwrap(),
+            market: MarketKind::Spot,
+            venue: None,
         };
         state.apply(EntryId(state.entries), NOW, &[feed]);
         assert_eq!(say(&judge(&release, &state, "buy 0.001 BTCUSDT")), expected);
@@ -1071,7 +1088,7 @@ fn the_leg_that_stays_when_the_other_ends_is_counted() {
     let entry = place_all(&release, &mut state, &oco);
     let open = |state: &State| {
         let usage = &state.usage[&LevelKey::Strategy(QUOTER)];
-        let holding = usage.holdings[&Symbol::from("BTCUSDT")];
+        let holding = usage.holdings[&market("BTCUSDT")];
         (usage.open_orders, holding.open_sells.to_string())
     };
     assert_eq!(open(&state), (2, "0.1".to_owned()));
@@ -1131,7 +1148,7 @@ fn what_fills_in_an_answer_beside_its_order_is_counted_once() {
     let order =
         |executed: &str| Report::Order(said("BTCUSDT", 7, "a", executed, OrderStatus::Open));
     let base = |state: &State| {
-        state.usage[&LevelKey::Firm].holdings[&Symbol::from("BTCUSDT")]
+        state.usage[&LevelKey::Firm].holdings[&market("BTCUSDT")]
             .base
             .to_string()
     };
@@ -1160,7 +1177,7 @@ fn somebody_elses_order_with_our_client_id_is_not_ours() {
     settle(&mut state, read, &[Report::Order(foreign)]);
     assert_eq!(state.orders.len(), 1, "ours is order 7");
     assert_eq!(
-        state.usage[&LevelKey::Firm].holdings[&Symbol::from("BTCUSDT")].base,
+        state.usage[&LevelKey::Firm].holdings[&market("BTCUSDT")].base,
         Quantity::ZERO
     );
     // Nor does our client id open the way to their order.
@@ -1230,7 +1247,7 @@ fn an_amended_order_goes_by_its_new_name() {
     amended.original_client_order_id = Some("a".into());
     amended.original_quantity = "0.2".parse().ok();
     settle(&mut state, entry, &[Report::Order(amended)]);
-    let holding = state.usage[&LevelKey::Strategy(QUOTER)].holdings[&Symbol::from("BTCUSDT")];
+    let holding = state.usage[&LevelKey::Strategy(QUOTER)].holdings[&market("BTCUSDT")];
     assert_eq!(holding.open_buys.to_string(), "0.2");
     assert_eq!(
         say(&judge(&release, &state, "cancel BTCUSDT b")),
@@ -1387,6 +1404,8 @@ fn what_one_strategy_lessens_is_not_growth_of_the_firm() {
     let rise = Effect::Price {
         symbol: "BTCUSDT".into(),
         price: "90000".parse().unwrap(),
+        market: MarketKind::Spot,
+        venue: None,
     };
     fold(&mut state, &[rise]);
     assert_eq!(
@@ -1436,6 +1455,8 @@ fn feed(state: &mut State, symbol: &str, price: &str) {
     let effect = Effect::Price {
         symbol: symbol.into(),
         price: price.parse().unwrap(),
+        market: MarketKind::Spot,
+        venue: None,
     };
     fold(state, &[effect]);
 }
@@ -1552,6 +1573,8 @@ fn a_loss_in_another_quote_is_valued_at_its_last_known_price() {
     let fresh = Effect::Price {
         symbol: "ETHBTC".into(),
         price: "0.04".parse().unwrap(),
+        market: MarketKind::Spot,
+        venue: None,
     };
     state.apply(EntryId(state.entries), later, &[fresh]);
     let usage = &state.usage[&LevelKey::Strategy(QUOTER)];
@@ -1717,7 +1740,7 @@ fn the_price_that_values_a_quote_asset_is_asked_for_too() {
     let priced: Vec<String> = release
         .priced()
         .into_iter()
-        .map(|s| s.0.to_string())
+        .map(|id| id.symbol.to_string())
         .collect();
     assert_eq!(priced, ["BTCUSDC", "BTCUSDT", "ETHBTC"]);
 }
@@ -1726,7 +1749,7 @@ fn held(state: &State) -> (String, String) {
     let holding = state
         .usage
         .get(&LevelKey::Strategy(QUOTER))
-        .and_then(|usage| usage.holdings.get(&Symbol::from("BTCUSDT")))
+        .and_then(|usage| usage.holdings.get(&market("BTCUSDT")))
         .copied()
         .unwrap_or_default();
     (holding.base.to_string(), holding.cash.to_string())

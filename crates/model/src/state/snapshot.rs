@@ -11,7 +11,7 @@ use minicbor::{Decoder, Encoder};
 use std::hash::Hash;
 
 /// Of the bytes, and of the fold: it goes up when either changes.
-pub const STATE_VERSION: u32 = 3;
+pub const STATE_VERSION: u32 = 4;
 
 impl State {
     /// The state as bytes.
@@ -84,6 +84,8 @@ plain!(
     Quantity,
     Amount,
     OrderNumber,
+    MarketKind,
+    PositionSide,
     OpenOrder,
     OrderId,
     TradeId,
@@ -115,7 +117,11 @@ fields! {
         strategy, account, scheme, api_key, public_key, expires, sources, canary, revoked,
     }
     Holding { base, cash, open_buys, open_sells, day_base, day_cash, day_price, gain }
-    Position { base, open_buys, open_sells }
+    MarketId { symbol, kind, venue }
+    Place { account, kind, of }
+    Position { base, open_buys, open_sells, reducing_buys, reducing_sells }
+    ClientKey { account, market, algo, id }
+    VenueKey { account, market, algo, symbol, id }
     Usage {
         turnover, message_tat_us, reserved_tat_us, weight, open_orders, holdings, positions, gained,
         repeats,
@@ -361,6 +367,13 @@ mod tests {
             base: Some("BTC".into()),
             quote: Some("USDT".into()),
             price: Some(Price(60_000 * 10_i128.pow(18))),
+            market: MarketKind::UsdFutures,
+            position_side: Some(PositionSide::Long),
+            contract: None,
+            settle: None,
+            reduces: side == Side::Sell,
+            algo: false,
+            became: None,
         };
         let effects = [
             Effect::SiteCreated { name: name("fund") },
@@ -396,6 +409,8 @@ mod tests {
             Effect::Price {
                 symbol: "BTCUSDT".into(),
                 price: Price(60_000 * 10_i128.pow(18)),
+                market: MarketKind::Spot,
+                venue: None,
             },
             Effect::Reserved {
                 leg: 0,
@@ -426,6 +441,7 @@ mod tests {
                 list_id: None,
                 status: OrderStatus::Open,
                 quantity: None,
+                became: None,
             },
             Effect::Traded {
                 order: OrderNumber {
@@ -466,6 +482,8 @@ mod tests {
             Effect::Price {
                 symbol: "BTCUSDT".into(),
                 price: Price(61_000 * 10_i128.pow(18)),
+                market: MarketKind::Spot,
+                venue: None,
             },
             Effect::Spent {
                 strategy: StrategyId(2),
@@ -487,6 +505,7 @@ mod tests {
                 list_id: None,
                 status: OrderStatus::Filled,
                 quantity: None,
+                became: None,
             },
         ];
         for state in [&mut one, &mut other] {

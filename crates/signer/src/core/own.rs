@@ -6,10 +6,10 @@ use crate::clock::Reading;
 use crate::failures::STORM;
 use crate::keyring::Approved;
 use crate::resolver::Ask;
-use portcullis_model::action::{Action, Duty, Stamp, Symbol};
+use portcullis_model::action::{Action, Duty, MarketId, MarketKind, Stamp};
 use portcullis_model::decide::Caller;
 use portcullis_model::entry::What;
-use portcullis_model::id::{GATE, RequestId, Timestamp, VirtualKeyId};
+use portcullis_model::id::{FIRST_VENUE, GATE, RequestId, Timestamp, VirtualKeyId};
 use portcullis_model::release::Release;
 use portcullis_model::report::{Report, Sent};
 use portcullis_model::state::{Effect, LevelKey, OrderNumber, Usage};
@@ -190,11 +190,15 @@ impl Core {
     }
 
     /// Markets that the firm's mandate names, and those that value their quote assets.
-    fn mandated(&mut self) -> Vec<Symbol> {
+    fn mandated(&mut self) -> Vec<MarketId> {
         let Some(release) = &self.release else {
             return Vec::new();
         };
-        let mut symbols: Vec<Symbol> = self.priced(release).into_iter().collect();
+        let mut symbols: Vec<MarketId> = self
+            .priced(release)
+            .into_iter()
+            .filter(|id| id.venue == FIRST_VENUE && id.kind == MarketKind::Spot)
+            .collect();
         if symbols.len() > PRICES_MAX && !self.own.warned {
             self.own.warned = true;
             self.events.alert(
@@ -207,11 +211,11 @@ impl Core {
     }
 
     /// And of those that value what fees were taken in.
-    fn priced(&self, release: &Release) -> BTreeSet<Symbol> {
+    fn priced(&self, release: &Release) -> BTreeSet<MarketId> {
         let mut symbols = release.priced();
         let firm = self.state.usage.get(&LevelKey::Firm);
         for (asset, _) in firm.into_iter().flat_map(Usage::gained) {
-            symbols.extend(release.rates(asset));
+            symbols.extend(release.rates(asset).iter().cloned());
         }
         symbols
     }
@@ -223,7 +227,8 @@ impl Core {
             self.own.prices_at = now.plus_us(PRICES_IDLE_US);
             return;
         }
-        let list = json!(symbols).to_string();
+        let names: Vec<_> = symbols.iter().map(|id| &id.symbol).collect();
+        let list = json!(names).to_string();
         let mut target = "/api/v3/ticker/price?symbols=".to_owned();
         portcullis_venues::form::encode_into(&mut target, &list);
         self.own.prices_asked = true;
@@ -424,20 +429,33 @@ impl Core {
         let effects: Vec<Effect> = reports
             .iter()
             .filter_map(|report| match report {
-                Report::Price { symbol, price, .. } => Some((symbol, *price)),
+                Report::Price {
+                    symbol,
+                    price,
+                    market,
+                } => Some((
+                    MarketId {
+                        symbol: symbol.clone(),
+                        kind: *market,
+                        venue: FIRST_VENUE,
+                    },
+                    *price,
+                )),
                 _ => None,
             })
-            .filter(|(symbol, price)| {
+            .filter(|(id, price)| {
                 price.is_positive()
-                    && priced.contains(*symbol)
-                    && self.state.prices.get(*symbol).is_none_or(|(known, at)| {
+                    && priced.contains(id)
+                    && self.state.prices.get(id).is_none_or(|(known, at)| {
                         known != price || now.since_us(*at) >= PRICE_AGAIN_US
                     })
             })
             .take(PRICES_MAX)
-            .map(|(symbol, price)| Effect::Price {
-                symbol: symbol.clone(),
+            .map(|(id, price)| Effect::Price {
+                symbol: id.symbol,
                 price,
+                market: id.kind,
+                venue: Some(id.venue),
             })
             .collect();
         if effects.is_empty() {

@@ -237,19 +237,14 @@ impl Core {
         let now = self.clock.now();
         let mut markets: Vec<_> = release
             .markets
-            .values()
-            .filter(|market| {
-                release
-                    .mandates
-                    .firm
-                    .market(market.symbol.as_str())
-                    .is_some()
-            })
+            .iter()
+            .filter(|(id, _)| release.mandates.firm.market(id).is_some())
             .collect();
-        markets.sort_by(|a, b| a.symbol.cmp(&b.symbol));
-        let page = markets.into_iter().map(|market| {
-            let price = self.state.prices.get(&market.symbol);
+        markets.sort_by_key(|(id, _)| *id);
+        let page = markets.into_iter().map(|(id, market)| {
+            let price = self.state.prices.get(id);
             json!({
+                "venue": id.venue, "kind": id.kind,
                 "symbol": market.symbol, "base": market.base, "quote": market.quote,
                 "tick": market.tick, "step": market.step,
                 "price": price.map(|(price, _)| price),
@@ -277,8 +272,9 @@ pub(crate) fn usage(state: &State, release: Option<&Release>, now: Timestamp) ->
             }),
             "weight": usage.filter(|usage| usage.weight.0 == now.0 / 60_000_000).map_or(0, |usage| usage.weight.1),
             "holdings": usage.map(|usage| {
-                usage.holdings.iter().map(|(symbol, holding)| json!({
-                    "symbol": symbol, "base": holding.base, "cash": holding.cash,
+                usage.holdings.iter().map(|(id, holding)| json!({
+                    "venue": id.venue, "kind": id.kind,
+                    "symbol": id.symbol, "base": holding.base, "cash": holding.cash,
                     "open_buys": holding.open_buys, "open_sells": holding.open_sells,
                 })).collect::<Vec<_>>()
             }),

@@ -2,9 +2,9 @@ use super::*;
 use crate::log_file;
 use aws_lc_rs::hmac;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
-use portcullis_model::action::{MarketKind, Scheme};
+use portcullis_model::action::{MarketId, MarketKind, Scheme};
 use portcullis_model::command::{Command, Halted};
-use portcullis_model::id::Name;
+use portcullis_model::id::{FIRST_VENUE, Name};
 use portcullis_model::log::note::Verifier;
 use portcullis_model::release::Judgement;
 use portcullis_model::report::{OrderReport, OrderStatus};
@@ -554,6 +554,14 @@ fn discards(turn: &Turn) -> Vec<portcullis_model::wire::Discard> {
         .filter(|(kind, _)| *kind == kind::DISCARD)
         .map(|(_, cbor)| wire::message(&cbor).unwrap())
         .collect()
+}
+
+fn market(symbol: &str) -> MarketId {
+    MarketId {
+        symbol: symbol.into(),
+        kind: MarketKind::Spot,
+        venue: FIRST_VENUE,
+    }
 }
 
 fn order_report(order_id: u64, client: &str, status: OrderStatus, executed: &str) -> Report {
@@ -1771,7 +1779,7 @@ fn an_order_whose_answer_is_lost_is_asked_for_until_its_fate_is_known() {
         .unwrap()
         .clone();
     assert_eq!(
-        usage.holdings[&"BTCUSDT".into()].base,
+        usage.holdings[&market("BTCUSDT")].base,
         "0.1".parse().unwrap()
     );
 }

@@ -3,10 +3,11 @@
 
 use super::*;
 use portcullis_model::action::{
-    Action, ActionKind, ClientOrderId, MarketKind, Order, OrderRef, OrderType, Side, TimeInForce,
+    Action, ActionKind, ClientOrderId, MarketId, MarketKind, Order, OrderRef, OrderType, Side,
+    TimeInForce,
 };
 use portcullis_model::decide::{Caller, Facts, Space, Verdict, decide};
-use portcullis_model::id::{EntryId, Name, StrategyId, VirtualKeyId};
+use portcullis_model::id::{EntryId, FIRST_VENUE, Name, StrategyId, VirtualKeyId};
 use portcullis_model::number::{Amount, Price, Quantity, Round};
 use portcullis_model::refusal::Refusal;
 use portcullis_model::release::{Authority, Files, Judgement, Release};
@@ -333,6 +334,8 @@ fn twenty_thousand_quotes_are_never_refused_for_a_fill_that_the_venue_would_repo
             let price = Effect::Price {
                 symbol: "BTCUSDT".into(),
                 price: Price::parse(PRICE).unwrap(),
+                market: MarketKind::Spot,
+                venue: None,
             };
             site.fold(&[price]);
         }
@@ -372,8 +375,16 @@ fn twenty_thousand_quotes_are_never_refused_for_a_fill_that_the_venue_would_repo
             .filter(|o| o.client.as_str().starts_with(side));
         orders.map(|o| o.executed.0).sum::<i128>()
     };
-    let held = site.state.usage[&LevelKey::Firm].holdings[&"BTCUSDT".into()];
+    let held = site.state.usage[&LevelKey::Firm].holdings[&market("BTCUSDT")];
     assert_eq!(held.base.0, filled("b") - filled("s"));
     assert_eq!(held.open_buys.0 + held.open_sells.0, 0);
     assert!(filled("b") > 0 && filled("s") > 0);
+}
+
+fn market(symbol: &str) -> MarketId {
+    MarketId {
+        symbol: symbol.into(),
+        kind: MarketKind::Spot,
+        venue: FIRST_VENUE,
+    }
 }
