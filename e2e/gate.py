@@ -92,7 +92,8 @@ class Failed(Exception):
 class Venue:
     """The simulated Binance, as a process of its own. Its limits are those of a large market maker."""
 
-    LIMITS = ("--weight-per-minute", "600000", "--orders-per-10s", "100000", "--open-orders", "20000")
+    LIMITS = ("--weight-per-minute", "600000", "--orders-per-10s", "100000", "--open-orders", "20000",
+              "--futures-weight-per-minute", "600000", "--futures-orders-per-10s", "100000")
 
     def __init__(self, folder, *arguments):
         self.folder = folder

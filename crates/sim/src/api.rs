@@ -4,6 +4,7 @@ use crate::answers;
 use crate::book::{Life, Side, Type};
 use crate::decimal::{D, mul, text};
 use crate::exchange::{COMMISSION, NewList, NewOrder};
+use crate::futures::Service;
 use crate::refusal::Refusal;
 use crate::sapi;
 use crate::strict::Understood;
@@ -30,6 +31,9 @@ type Done = Result<Value, Refusal>;
 /// # Errors
 /// The venue's refusal.
 pub fn answer(venue: &mut Venue, asked: &Understood) -> Result<String, Refusal> {
+    if let Some(service) = Service::of(asked.path) {
+        return crate::futures::api::answer(venue, service, asked);
+    }
     let value = match (asked.method, asked.path) {
         ("GET", "/api/v3/ping") => json!({}),
         ("GET", "/api/v3/time") => json!({"serverTime": venue.exchange.now}),
@@ -361,12 +365,9 @@ fn agg_trades(venue: &Venue, asked: &Understood) -> Done {
     Ok(all.into_iter().skip(skip).take(limit).collect())
 }
 
-/// Candles are made up: a wave around the market's price, the last one closing at it. Only their form is real.
-fn klines(venue: &Venue, asked: &Understood) -> Done {
-    let market = market(venue, asked)?;
-    let limit = limit(asked, 500, 1000)? as u64;
-    let (start, end) = times(asked, false)?;
-    let interval = asked.get("interval").unwrap_or("1m");
+/// Milliseconds of a candle's interval.
+#[must_use]
+pub fn interval_ms(interval: &str) -> u64 {
     let (number, unit) = interval.split_at(interval.len().saturating_sub(1));
     let unit: u64 = match unit {
         "s" => 1_000,
@@ -376,7 +377,24 @@ fn klines(venue: &Venue, asked: &Understood) -> Done {
         "w" => 604_800_000,
         _ => 2_592_000_000,
     };
-    let width = number.parse::<u64>().unwrap_or(1) * unit;
+    number.parse::<u64>().unwrap_or(1) * unit
+}
+
+/// Where a made-up candle begins: a triangle of one in a hundred around the price, sixty-four candles long.
+#[must_use]
+pub fn wave(price: D, tick: D, slot: u64) -> D {
+    let phase = i128::from(slot % 64);
+    let height = if phase < 32 { phase - 16 } else { 48 - phase };
+    (price + price * height / 1600) / tick * tick
+}
+
+/// Candles are made up: a wave around the market's price, the last one closing at it. Only their form is real.
+fn klines(venue: &Venue, asked: &Understood) -> Done {
+    let market = market(venue, asked)?;
+    let limit = limit(asked, 500, 1000)? as u64;
+    let (start, end) = times(asked, false)?;
+    let interval = asked.get("interval").unwrap_or("1m");
+    let width = interval_ms(interval);
     let at = &venue.exchange.markets[market];
     let now = venue.exchange.now;
     let last = end.unwrap_or(now).min(now) / width;
@@ -384,13 +402,7 @@ fn klines(venue: &Venue, asked: &Understood) -> Done {
         Some(start) => start.div_ceil(width),
         None => (last + 1).saturating_sub(limit),
     };
-    let price = |slot: u64| {
-        // A triangle of one in a hundred, sixty-four candles long.
-        let phase = i128::from(slot % 64);
-        let height = if phase < 32 { phase - 16 } else { 48 - phase };
-        let price = at.symbol.price + at.symbol.price * height / 1600;
-        price / at.symbol.tick * at.symbol.tick
-    };
+    let price = |slot: u64| wave(at.symbol.price, at.symbol.tick, slot);
     let candles = (first..=last)
         .take(usize::try_from(limit).unwrap_or(1000))
         .map(|slot| {

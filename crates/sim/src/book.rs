@@ -287,16 +287,38 @@ impl Order {
     }
 }
 
+/// What a book must know of an order: how much of it the others see.
+pub trait Resting {
+    /// The quantity that stands in the book.
+    fn shown(&self) -> D;
+}
+
+impl Resting for Order {
+    fn shown(&self) -> D {
+        self.visible
+    }
+}
+
 /// The resting orders of one market.
-#[derive(Debug, Default)]
-pub struct Book {
+#[derive(Debug)]
+pub struct Book<O = Order> {
     bids: BTreeMap<D, VecDeque<u64>>,
     asks: BTreeMap<D, VecDeque<u64>>,
     /// All orders of the market that are remembered, by number.
-    pub orders: HashMap<u64, Order>,
+    pub orders: HashMap<u64, O>,
 }
 
-impl Book {
+impl<O> Default for Book<O> {
+    fn default() -> Self {
+        Self {
+            bids: BTreeMap::new(),
+            asks: BTreeMap::new(),
+            orders: HashMap::new(),
+        }
+    }
+}
+
+impl<O: Resting> Book<O> {
     fn side(&mut self, side: Side) -> &mut BTreeMap<D, VecDeque<u64>> {
         match side {
             Side::Buy => &mut self.bids,
@@ -359,7 +381,7 @@ impl Book {
             let sum = level
                 .iter()
                 .filter_map(|id| self.orders.get(id))
-                .map(|o| o.visible)
+                .map(Resting::shown)
                 .sum();
             (*price, sum)
         };

@@ -7,6 +7,7 @@ use crate::book::{Life, Side, Type};
 use crate::decimal::{self, text};
 use crate::exchange::{CROWD, Exchange};
 use crate::faults::{Act, Fault};
+use crate::futures::Service;
 use crate::makers;
 use crate::strict::decode;
 use crate::venue::{Entry, Venue};
@@ -76,11 +77,40 @@ fn act(
                 return Err(format!("`price` must be a multiple of {} above 0", text(tick)));
             }
             venue.makers.set_price(&mut venue.exchange, market, price);
+            venue.futures.follow(&venue.exchange);
             Ok(json!({"last": text(venue.exchange.markets[market].last)}))
         }
         ("POST", "/market") => {
             venue.makers.moving = asked["moving"].as_bool().ok_or("`moving` must be true or false")?;
             Ok(json!({}))
+        }
+        ("GET", "/positions") => positions(venue, query.get("account").map(String::as_str)),
+        ("POST", "/funding") => {
+            let (service, contract) = contract(venue, asked).ok_or("no such `symbol` of futures")?;
+            let now = venue.exchange.now;
+            let house = venue.futures.house(service);
+            if !asked["rate"].is_null() {
+                let text = asked["rate"].as_str().unwrap_or("");
+                let rate = decimal::parse(text.trim_start_matches('-'))
+                    .map_err(|_| "`rate` must be a decimal in quotes")?;
+                house.markets[contract].rate = if text.starts_with('-') { -rate } else { rate };
+            }
+            house.now = now;
+            house.fund(contract, now);
+            house.settle(contract);
+            Ok(json!({}))
+        }
+        ("POST", "/hit") if contract(venue, asked).is_some() => {
+            let account = account(venue, asked["account"].as_str())?;
+            let (service, contract) = contract(venue, asked).ok_or("no such `symbol` of futures")?;
+            let house = venue.futures.house(service);
+            let order = house
+                .find(account, contract, asked["orderId"].as_u64(), asked["clientOrderId"].as_str())
+                .ok_or("no such order")?;
+            let (id, remaining) = (order.id, order.remaining());
+            let quantity = if asked["quantity"].is_null() { remaining } else { decimal(asked, "quantity")? };
+            let traded = house.hit(contract, id, quantity).ok_or("the order does not rest on the book")?;
+            Ok(json!({"traded": text(traded)}))
         }
         ("POST", "/hit") => {
             let account = account(venue, asked["account"].as_str())?;
@@ -173,6 +203,7 @@ fn act(
             for (name, slot) in [
                 ("weight_per_minute", &mut venue.options.weight_per_minute),
                 ("sapi_weight_per_minute", &mut venue.options.sapi_weight_per_minute),
+                ("futures_weight_per_minute", &mut venue.options.futures_weight_per_minute),
                 ("orders_per_10s", &mut venue.options.orders_per_10s),
                 ("orders_per_day", &mut venue.options.orders_per_day),
                 ("tolerated", &mut venue.options.tolerated),
@@ -203,12 +234,36 @@ fn act(
     }
 }
 
+/// The contract that `service` (`fapi` or `dapi`) and `symbol` name.
+fn contract(venue: &Venue, asked: &Value) -> Option<(Service, usize)> {
+    let service = Service::of(&format!("/{}/", asked["service"].as_str()?))?;
+    let house = &venue.futures.houses[service.index()];
+    Some((service, house.find_contract(asked["symbol"].as_str()?)?))
+}
+
+fn positions(venue: &Venue, name: Option<&str>) -> Done {
+    let account = account(venue, name)?;
+    let mut all = Vec::new();
+    for (service, house) in ["fapi", "dapi"].iter().zip(&venue.futures.houses) {
+        let positions = house.accounts.get(account).map(|a| &a.positions);
+        for ((contract, leg), position) in positions.into_iter().flatten() {
+            let at = &house.markets[*contract];
+            all.push(json!({
+                "service": service, "symbol": at.contract.name, "side": format!("{leg:?}").to_uppercase(),
+                "quantity": text(position.quantity), "entry": text(position.entry(&at.contract)), "mark": text(at.mark),
+                "profit": text(crate::futures::position::shown(position.profit(&at.contract, at.mark))),
+            }));
+        }
+    }
+    Ok(Value::Array(all))
+}
+
 fn keys(venue: &mut Venue, asked: &Value) -> Done {
     let Some(text) = asked["key"].as_str() else {
         let account = account(venue, asked["account"].as_str())?;
         let duty = asked["duty"].as_str().unwrap_or("all");
         if crate::keys::Rights::of_duty(duty).is_none() {
-            return Err("`duty` must be read, trade, move, admin or all".to_owned());
+            return Err("`duty` must be read, trade, spot, futures, move, admin or all".to_owned());
         }
         let handed = venue.hand_hmac(account, duty);
         return Ok(
@@ -295,8 +350,8 @@ fn requests(venue: &Venue, query: &HashMap<String, String>) -> Value {
 }
 
 fn balances(venue: &Venue, name: Option<&str>) -> Done {
-    let account = account(venue, name)?;
-    let account = &venue.exchange.accounts[account];
+    let index = account(venue, name)?;
+    let account = &venue.exchange.accounts[index];
     let assets = &venue.exchange.assets;
     let spot: serde_json::Map<String, Value> = account
         .spot
@@ -313,6 +368,13 @@ fn balances(venue: &Venue, name: Option<&str>) -> Done {
     let mut wallets = json!({});
     for ((wallet, asset), amount) in &account.wallets {
         wallets[wallet][&assets[*asset]] = json!(text(*amount));
+    }
+    for (name, service) in [("UMFUTURE", 0), ("CMFUTURE", 1)] {
+        let house = &venue.futures.houses[service];
+        let held = house.accounts.get(index).map(|a| &a.wallets);
+        for (asset, amount) in held.into_iter().flatten() {
+            wallets[name][&assets[*asset]] = json!(text(crate::futures::position::shown(*amount)));
+        }
     }
     let debts: serde_json::Map<String, Value> = account
         .debts

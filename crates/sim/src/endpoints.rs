@@ -1,5 +1,6 @@
 //! The venue's calls: method, path, what a key needs, weight, parameters with their forms. A table; `api` says what they do.
 
+use crate::futures::Service;
 use crate::keys::Right;
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -30,6 +31,8 @@ pub enum Kind {
     Long,
     /// The same in 31 bits.
     Int,
+    /// An id that the client chose, as futures allow it.
+    LongClientId,
     /// `true` or `false`.
     Bool,
     /// `BUY` or `SELL`.
@@ -44,6 +47,8 @@ pub enum Kind {
     Stp,
     /// One of a few words.
     Words(&'static [&'static str]),
+    /// The same with the refusal for others.
+    Coded(&'static [&'static str], i64, &'static str),
     /// A candle's interval.
     Interval,
     /// Text without control characters.
@@ -70,6 +75,10 @@ pub enum Weight {
     Account(u32),
     /// By `limit` (`depth`).
     Depth,
+    /// By `limit` (`depth` of futures).
+    FuturesDepth,
+    /// By `limit` (candles of futures).
+    Klines,
     /// One figure with `symbol`, another without.
     Symbol(u32, u32),
     /// `ticker/24hr`: by the number of symbols.
@@ -95,6 +104,8 @@ pub struct Endpoint {
     pub weight: Weight,
     /// New orders that it counts for.
     pub orders: u32,
+    /// The same in a minute, where the venue counts that.
+    pub minute_orders: u32,
     /// Its parameters; `None` in SAPI means that others are ignored.
     pub params: &'static [&'static [Param]],
 }
@@ -104,6 +115,12 @@ impl Endpoint {
     #[must_use]
     pub fn sapi(&self) -> bool {
         self.path.starts_with("/sapi")
+    }
+
+    /// Futures, which count apart too.
+    #[must_use]
+    pub fn futures(&self) -> bool {
+        Service::of(self.path).is_some()
     }
 
     /// The parameter of that name.
@@ -122,7 +139,11 @@ impl Endpoint {
 pub fn at(path: &str) -> Option<&'static [&'static Endpoint]> {
     static MAP: LazyLock<HashMap<&'static str, Vec<&'static Endpoint>>> = LazyLock::new(|| {
         let mut map: HashMap<&'static str, Vec<&'static Endpoint>> = HashMap::new();
-        for endpoint in ENDPOINTS.iter().chain(crate::sapi_table::SAPI.iter()) {
+        let all = ENDPOINTS
+            .iter()
+            .chain(crate::sapi_table::SAPI.iter())
+            .chain(crate::futures::calls::CALLS.iter());
+        for endpoint in all {
             map.entry(endpoint.path).or_default().push(endpoint);
         }
         map
@@ -162,6 +183,7 @@ const fn public(
         security: Security::Public,
         weight,
         orders: 0,
+        minute_orders: 0,
         params,
     }
 }
@@ -173,6 +195,7 @@ const fn read(path: &'static str, weight: Weight, params: &'static [&'static [Pa
         security: Security::Signed(Right::Read),
         weight,
         orders: 0,
+        minute_orders: 0,
         params,
     }
 }
@@ -190,6 +213,7 @@ const fn trade(
         security: Security::Signed(Right::Trade),
         weight: Weight::Flat(weight),
         orders,
+        minute_orders: 0,
         params,
     }
 }
@@ -453,6 +477,7 @@ pub static ENDPOINTS: &[Endpoint] = &[
         security: Security::Signed(Right::Trade),
         weight: Weight::Rates(1, 20),
         orders: 0,
+        minute_orders: 0,
         params: &[ORDER, RATES],
     },
     trade(
@@ -559,6 +584,7 @@ pub static ENDPOINTS: &[Endpoint] = &[
         security: Security::Signed(Right::Trade),
         weight: Weight::Rates(1, 20),
         orders: 0,
+        minute_orders: 0,
         params: &[SOR_ORDER, RATES],
     },
     read(

@@ -24,29 +24,34 @@ pub enum Right {
     Invest = 64,
     /// Sub-accounts, their keys, settings of the account.
     Admin = 128,
+    /// `enableFutures`.
+    Futures = 256,
 }
 
 /// A set of rights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rights(pub u8);
+pub struct Rights(pub u16);
 
 impl Rights {
     /// Whether `right` is among them.
     #[must_use]
     pub fn has(self, right: Right) -> bool {
-        self.0 & right as u8 != 0
+        self.0 & right as u16 != 0
     }
 
     /// The rights of a key by its duty; `None` for a word that is none.
     #[must_use]
     pub fn of_duty(duty: &str) -> Option<Self> {
         use Right::{
-            Admin, InternalTransfer, Invest, Margin, Read, Trade, UniversalTransfer, Withdraw,
+            Admin, Futures, InternalTransfer, Invest, Margin, Read, Trade, UniversalTransfer,
+            Withdraw,
         };
-        let of = |rights: &[Right]| Self(rights.iter().fold(0, |a, r| a | *r as u8));
+        let of = |rights: &[Right]| Self(rights.iter().fold(0, |a, r| a | *r as u16));
         match duty {
             "read" => Some(of(&[Read])),
-            "trade" => Some(of(&[Read, Trade, Invest])),
+            "trade" => Some(of(&[Read, Trade, Invest, Futures])),
+            "spot" => Some(of(&[Read, Trade, Invest])),
+            "futures" => Some(of(&[Read, Futures])),
             "move" => Some(of(&[
                 Read,
                 Invest,
@@ -56,7 +61,7 @@ impl Rights {
                 InternalTransfer,
             ])),
             "admin" => Some(of(&[Read, Admin])),
-            "all" => Some(Self(255)),
+            "all" => Some(Self(u16::MAX)),
             _ => None,
         }
     }

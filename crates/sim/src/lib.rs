@@ -1,4 +1,5 @@
-//! Simulated venues for drills, demo and tests. One so far: Binance spot with what stands beside it (`/sapi`).
+//! Simulated venues for drills, demo and tests. One so far: Binance, spot with what stands beside it
+//! (`/sapi`) and futures.
 //!
 //! It has real signatures, balances, matching, limits and error codes, so that what trades on it would trade on the
 //! exchange, and what the exchange would refuse is refused. It parses on its own ([`strict`]), never with the gate's
@@ -12,6 +13,7 @@ pub mod decimal;
 pub mod endpoints;
 pub mod exchange;
 pub mod faults;
+pub mod futures;
 pub mod keys;
 pub mod makers;
 pub mod market;

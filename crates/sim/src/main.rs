@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 const HELP: &str = "\
-A simulated Binance spot exchange over HTTPS: real signatures, balances, matching, limits and error codes.
+A simulated Binance (spot, USD-M and COIN-M futures) over HTTPS: real signatures, balances, matching, limits and error codes.
 
 usage: portcullis-sim --folder DIR [options]
 
@@ -24,6 +24,8 @@ usage: portcullis-sim --folder DIR [options]
   --end-with-stdin        ends when its standard input closes
   --still                 prices do not move by themselves
   --weight-per-minute N   request weight an address may use in a minute (6000)
+  --futures-weight-per-minute N  the same at each of fapi and dapi (2400)
+  --futures-orders-per-10s N     new orders an account may send to fapi in ten seconds (300; four times that in a minute)
   --orders-per-10s N      unfilled new orders an account may place in ten seconds (100)
   --open-orders N         open orders an account may have on a market (200)
   --tolerated N           requests after the first 429 before a ban, 418 (10)
@@ -92,6 +94,11 @@ fn arguments(mut words: impl Iterator<Item = String>) -> Result<Option<Arguments
             "--weight-per-minute" => {
                 options.weight_per_minute = parsed!();
                 options.sapi_weight_per_minute = options.weight_per_minute.saturating_mul(2);
+            }
+            "--futures-weight-per-minute" => options.futures_weight_per_minute = parsed!(),
+            "--futures-orders-per-10s" => {
+                let tens: u64 = parsed!();
+                options.futures_orders = [tens, tens.saturating_mul(4)];
             }
             "--orders-per-10s" => options.orders_per_10s = parsed!(),
             "--open-orders" => options.open_orders = parsed!(),
@@ -185,9 +192,15 @@ fn certificates(folder: &Path) -> io::Result<Arc<rustls::ServerConfig>> {
     let ca_cert = ca.self_signed(&ca_key).map_err(fail)?;
     let issuer = rcgen::Issuer::new(ca, ca_key);
     let key = rcgen::KeyPair::generate().map_err(fail)?;
-    let names = ["api.binance.com", "localhost", "127.0.0.1"]
-        .map(str::to_owned)
-        .to_vec();
+    let names = [
+        "api.binance.com",
+        "fapi.binance.com",
+        "dapi.binance.com",
+        "localhost",
+        "127.0.0.1",
+    ]
+    .map(str::to_owned)
+    .to_vec();
     let mut leaf = rcgen::CertificateParams::new(names).map_err(fail)?;
     leaf.use_authority_key_identifier_extension = true;
     leaf.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];

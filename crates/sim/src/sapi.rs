@@ -7,6 +7,7 @@
 use crate::api::owner;
 use crate::decimal::{D, d, div, mul, parse, text};
 use crate::exchange::{FEES, MAKERS};
+use crate::futures::Service;
 use crate::keys::{Right, base64, hex};
 use crate::refusal::Refusal;
 use crate::strict::Understood;
@@ -270,6 +271,11 @@ fn transfer(venue: &mut Venue, asked: &Understood) -> Done {
     let poor = || Refusal::new(-9000, "user have no avail amount");
     if from == "MAIN" {
         take(venue, account, asset, amount, poor())?;
+    } else if let Some(service) = Service::of_wallet(from) {
+        let house = venue.futures.house(service);
+        house
+            .pay_out(account, asset, amount)
+            .map_err(|_| Refusal::new(-5013, "Asset transfer failed: insufficient balance"))?;
     } else {
         let held = wallet(venue, account, from, asset);
         if *held < amount {
@@ -279,6 +285,8 @@ fn transfer(venue: &mut Venue, asked: &Understood) -> Done {
     }
     if to == "MAIN" {
         venue.exchange.give(account, asset, amount);
+    } else if let Some(service) = Service::of_wallet(&to) {
+        venue.futures.house(service).pay_in(account, asset, amount);
     } else {
         *wallet(venue, account, &to, asset) += amount;
     }
@@ -534,7 +542,11 @@ fn revoke_key(venue: &mut Venue, asked: &Understood) -> Done {
     Ok(json!({}))
 }
 
-fn stream(venue: &mut Venue, asked: &Understood) -> Done {
+/// Makes, renews or ends a listen key.
+///
+/// # Errors
+/// The venue's refusal.
+pub fn stream(venue: &mut Venue, asked: &Understood) -> Done {
     let account = owner(venue, asked)?;
     let missing = || Refusal::new(-1125, "This listenKey does not exist.");
     match asked.method {
@@ -772,7 +784,7 @@ fn read(venue: &mut Venue, asked: &Understood) -> Done {
                 "ipRestrict": !key.ips.is_empty(), "createTime": venue.exchange.now, "enableReading": has(Right::Read),
                 "enableSpotAndMarginTrading": has(Right::Trade), "enableWithdrawals": has(Right::Withdraw),
                 "enableInternalTransfer": has(Right::InternalTransfer), "permitsUniversalTransfer": has(Right::UniversalTransfer),
-                "enableMargin": has(Right::Margin), "enableFutures": false, "enableVanillaOptions": false,
+                "enableMargin": has(Right::Margin), "enableFutures": has(Right::Futures), "enableVanillaOptions": false,
                 "enablePortfolioMarginTrading": false, "enableFixApiTrade": false, "enableFixReadOnly": false,
                 "tradingAuthorityExpirationTime": 0,
             })

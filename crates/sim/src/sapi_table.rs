@@ -50,6 +50,7 @@ fn line(line: &'static str) -> Option<Endpoint> {
         security,
         weight,
         orders: 0,
+        minute_orders: 0,
         params: Vec::leak(vec![params]),
     })
 }

@@ -310,7 +310,9 @@ pub fn judge(request: &Request<'_>, keys: &Keys, now_us: u64) -> Result<Understo
         }
     }
     parameters(endpoint, &understood.params, request.signature.is_some())?;
-    crate::order_rules::check(endpoint.path, &understood.params)?;
+    if !endpoint.futures() {
+        crate::order_rules::check(endpoint.path, &understood.params)?;
+    }
     Ok(understood)
 }
 
@@ -376,7 +378,10 @@ fn long(name: &str, text: &str) -> Result<u64, Refusal> {
 }
 
 /// Known, whole, in their forms.
-fn parameters(
+///
+/// # Errors
+/// The venue's refusal.
+pub fn parameters(
     endpoint: &Endpoint,
     params: &BTreeMap<String, String>,
     signature: bool,
@@ -459,6 +464,19 @@ fn form(name: &str, kind: Kind, text: &str) -> Result<(), Refusal> {
                 Err(Refusal::illegal(name, "^[a-zA-Z0-9-_]{1,36}$"))
             }
         }
+        Kind::LongClientId => {
+            let legal = |b: u8| b.is_ascii_alphanumeric() || b"-_.:/".contains(&b);
+            if text.len() > 36 {
+                Err(Refusal::new(
+                    -4015,
+                    "Client order id length should not be more than 36 chars",
+                ))
+            } else if text.bytes().all(legal) {
+                Ok(())
+            } else {
+                Err(Refusal::illegal(name, "^[\\.A-Z\\:/a-z0-9_-]{1,36}$"))
+            }
+        }
         Kind::Decimal => match decimal::parse(text) {
             Ok(_) => Ok(()),
             Err(BadDecimal::Illegal) => {
@@ -528,6 +546,7 @@ fn form(name: &str, kind: Kind, text: &str) -> Result<(), Refusal> {
             };
             word(words, code, &msg)
         }
+        Kind::Coded(words, code, msg) => word(words, code, msg),
         Kind::Interval => word(&INTERVALS, -1120, "Invalid interval."),
         Kind::Text => Ok(()),
     }

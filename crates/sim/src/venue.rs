@@ -6,6 +6,7 @@ use crate::decimal::{D, d};
 use crate::endpoints::{Endpoint, Security, Weight};
 use crate::exchange::{Exchange, NewOrder};
 use crate::faults::{Act, Fault};
+use crate::futures::{Futures, Service};
 use crate::keys::{Key, Keys, Material, sixty_four};
 use crate::makers::{Makers, Random, plain};
 use crate::market;
@@ -24,12 +25,16 @@ pub struct Options {
     pub weight_per_minute: u64,
     /// The same for `/sapi`.
     pub sapi_weight_per_minute: u64,
+    /// The same for `/fapi`, and for `/dapi`.
+    pub futures_weight_per_minute: u64,
     /// Unfilled new orders an account may place in ten seconds.
     pub orders_per_10s: u64,
     /// And in a day.
     pub orders_per_day: u64,
     /// Requests an address may still send after its first 429 before it is banned.
     pub tolerated: u64,
+    /// New orders an account may send to `/fapi` in ten seconds and in a minute; `/dapi` has the second alone.
+    pub futures_orders: [u64; 2],
     /// Open orders an account may have on a market (`MAX_NUM_ORDERS`).
     pub open_orders: usize,
     /// Requests that the log remembers.
@@ -44,9 +49,11 @@ impl Default for Options {
             seed: None,
             weight_per_minute: 6_000,
             sapi_weight_per_minute: 12_000,
+            futures_weight_per_minute: 2_400,
             orders_per_10s: 100,
             orders_per_day: 200_000,
             tolerated: 10,
+            futures_orders: [300, 1200],
             open_orders: 200,
             log_requests: 200_000,
             moving: true,
@@ -103,6 +110,8 @@ struct Address {
     used: u64,
     /// By endpoint: each has a limit of its own there.
     sapi_used: HashMap<&'static str, u64>,
+    /// By service of futures.
+    futures_used: [u64; 2],
     /// What the control API used up, at every endpoint.
     sapi_used_up: u64,
     refused: u64,
@@ -133,6 +142,8 @@ pub struct Handed {
 pub struct Venue {
     /// Trading.
     pub exchange: Exchange,
+    /// USD-M and COIN-M futures.
+    pub futures: Futures,
     /// Keys.
     pub keys: Keys,
     /// Keys as their owners know them.
@@ -181,8 +192,15 @@ impl Venue {
         exchange.order_limits = [options.orders_per_10s, options.orders_per_day];
         let seed = options.seed.unwrap_or(1);
         let makers = Makers::new(&mut exchange, seed, options.moving);
+        let mut futures = Futures::new(&exchange, seed, options.moving);
+        futures.house(Service::Usd).order_limits = options.futures_orders;
+        futures.house(Service::Coin).order_limits[1] = options.futures_orders[1];
+        for market in futures.houses.iter_mut().flat_map(|h| &mut h.markets) {
+            market.contract.orders_max = options.open_orders;
+        }
         let mut venue = Self {
             exchange,
+            futures,
             keys: Keys::default(),
             handed: Vec::new(),
             makers,
@@ -219,6 +237,17 @@ impl Venue {
             ] {
                 if let Some(asset) = venue.exchange.asset(asset) {
                     venue.exchange.give(account, asset, d(amount));
+                }
+            }
+            for (service, asset, amount) in [
+                (Service::Usd, "USDT", "100000"),
+                (Service::Usd, "USDC", "20000"),
+                (Service::Coin, "BTC", "2"),
+                (Service::Coin, "ETH", "20"),
+            ] {
+                if let Some(asset) = venue.exchange.asset(asset) {
+                    let house = venue.futures.house(service);
+                    house.pay_in(account, asset, d(amount));
                 }
             }
             for duty in ["read", "trade", "move", "admin", "all"] {
@@ -337,8 +366,9 @@ impl Venue {
         let now_us = self.time_us(now_us);
         self.exchange.now = now_us / 1000;
         self.makers.advance(&mut self.exchange);
+        self.futures.advance(&self.exchange, self.makers.moving);
         self.requests += 1;
-        let read = host(headers).and_then(|()| strict::read(method, target, headers, body));
+        let read = host(headers, target).and_then(|()| strict::read(method, target, headers, body));
         let path = String::from_utf8_lossy(target.split(|b| *b == b'?').next().unwrap_or(target))
             .into_owned();
         let key_text = headers
@@ -365,10 +395,15 @@ impl Venue {
         };
         if let Ok(request) = &read {
             entry.signature = request.signature.clone();
-            entry.client_order_id = ["newClientOrderId", "listClientOrderId", "withdrawOrderId"]
-                .iter()
-                .find_map(|name| request.params.get(*name))
-                .cloned();
+            entry.client_order_id = [
+                "newClientOrderId",
+                "listClientOrderId",
+                "withdrawOrderId",
+                "clientAlgoId",
+            ]
+            .iter()
+            .find_map(|name| request.params.get(*name))
+            .cloned();
         }
         let before = match fault {
             Some(Act::ErrorBefore(status)) => Some(
@@ -555,7 +590,14 @@ impl Venue {
             };
         }
         let weight = u64::from(weight);
-        let (used, limit) = if path.starts_with("/sapi") {
+        let (used, limit) = if let Some(service) = Service::of(path) {
+            let used = address.futures_used.get_mut(service.index());
+            let used = used.map_or(0, |used| {
+                *used += weight;
+                *used
+            });
+            (used, self.options.futures_weight_per_minute)
+        } else if path.starts_with("/sapi") {
             let path = request.map_or("", |(endpoint, _)| endpoint.path);
             let used = address.sapi_used.entry(path).or_default();
             *used += weight;
@@ -606,6 +648,9 @@ impl Venue {
         }
         address.used += weight;
         address.sapi_used_up += weight;
+        for used in &mut address.futures_used {
+            *used += weight;
+        }
     }
 
     /// Lifts bans and forgets what was used.
@@ -633,7 +678,11 @@ impl Venue {
         answer: &mut Answer,
     ) {
         if let Some(address) = self.addresses.get(&from) {
-            if path.starts_with("/sapi") {
+            if let Some(service) = Service::of(path) {
+                let used = address.futures_used.get(service.index()).copied();
+                let used = used.unwrap_or(0).to_string();
+                answer.headers.push(("x-mbx-used-weight-1m", used));
+            } else if path.starts_with("/sapi") {
                 let path = endpoint.map_or("", |e| e.path);
                 let used =
                     address.sapi_used.get(path).copied().unwrap_or_default() + address.sapi_used_up;
@@ -650,9 +699,25 @@ impl Venue {
             }
         }
         if let (Some(endpoint), Some(account)) = (endpoint, account)
-            && endpoint.orders > 0
+            && endpoint.orders + endpoint.minute_orders > 0
             && endpoint.security != Security::Public
         {
+            if let Some(service) = Service::of(path) {
+                let house = &self.futures.houses[service.index()];
+                let counts = house.accounts.get(account).map(|a| a.order_counts);
+                let [tens, minute] = counts.unwrap_or_default();
+                let names = ["x-mbx-order-count-10s", "x-mbx-order-count-1m"];
+                for ((name, (_, count)), counted) in names
+                    .into_iter()
+                    .zip([tens, minute])
+                    .zip([endpoint.orders, endpoint.minute_orders])
+                {
+                    if counted > 0 {
+                        answer.headers.push((name, count.to_string()));
+                    }
+                }
+                return;
+            }
             let counts = &self.exchange.accounts[account].order_counts;
             answer
                 .headers
@@ -691,9 +756,9 @@ impl Venue {
     }
 }
 
-/// The content network before the venue knows its own names, and answers 403 to others.
-fn host(headers: &[(&str, &[u8])]) -> Result<(), Refusal> {
-    const NAMES: [&str; 9] = [
+/// The content network before the venue knows its own names, and answers 403 to others; each name serves its own paths.
+fn host(headers: &[(&str, &[u8])], target: &[u8]) -> Result<(), Refusal> {
+    const SPOT: [&str; 7] = [
         "api.binance.com",
         "api1.binance.com",
         "api2.binance.com",
@@ -701,8 +766,6 @@ fn host(headers: &[(&str, &[u8])]) -> Result<(), Refusal> {
         "api4.binance.com",
         "api-gcp.binance.com",
         "data-api.binance.vision",
-        "localhost",
-        "127.0.0.1",
     ];
     let mut hosts = headers
         .iter()
@@ -716,8 +779,26 @@ fn host(headers: &[(&str, &[u8])]) -> Result<(), Refusal> {
         Some(_) => "",
         None => &text,
     };
-    if NAMES.contains(&name) {
+    let futures = [
+        ("fapi.binance.com", b"/fapi/".as_slice()),
+        ("dapi.binance.com", b"/dapi/".as_slice()),
+    ];
+    if matches!(name, "localhost" | "127.0.0.1") {
         return Ok(());
+    }
+    if let Some((_, prefix)) = futures.iter().find(|(own, _)| *own == name) {
+        return if target.starts_with(prefix) {
+            Ok(())
+        } else {
+            Err(Refusal::new(0, "404 Not found").status(404))
+        };
+    }
+    if SPOT.contains(&name) {
+        return if futures.iter().any(|(_, p)| target.starts_with(p)) {
+            Err(Refusal::new(0, "404 Not found").status(404))
+        } else {
+            Ok(())
+        };
     }
     Err(Refusal::new(0, "403 ERROR: The request could not be satisfied.").status(403))
 }
@@ -742,6 +823,10 @@ fn banned(until: u64) -> Refusal {
     .status(418)
 }
 
+fn limit(params: &std::collections::BTreeMap<String, String>) -> Option<u32> {
+    params.get("limit").and_then(|t| t.parse().ok())
+}
+
 /// What a request weighs.
 #[must_use]
 pub fn weigh(endpoint: &Endpoint, params: &std::collections::BTreeMap<String, String>) -> u32 {
@@ -762,6 +847,18 @@ pub fn weigh(endpoint: &Endpoint, params: &std::collections::BTreeMap<String, St
             101..=500 => 25,
             501..=1000 => 50,
             _ => 250,
+        },
+        Weight::FuturesDepth => match limit(params) {
+            Some(0..=50) => 2,
+            Some(51..=100) => 5,
+            Some(501..) => 20,
+            _ => 10,
+        },
+        Weight::Klines => match limit(params) {
+            Some(0..=99) => 1,
+            Some(501..=1000) => 5,
+            Some(1001..) => 10,
+            _ => 2,
         },
         Weight::Symbol(with, without) => {
             if params.contains_key("symbol") {

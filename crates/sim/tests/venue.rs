@@ -64,7 +64,7 @@ impl Client {
         };
         let body = if method == "GET" { String::new() } else { full };
         let headers: [(&str, &[u8]); 2] = [
-            ("Host", b"api.binance.com"),
+            ("Host", b"localhost"),
             ("X-MBX-APIKEY", self.key.as_bytes()),
         ];
         self.venue.handle(
@@ -326,7 +326,10 @@ fn value_moves_and_nothing_is_made() {
     let mut c = client(Options::default(), "all");
     let totals = |c: &Client| {
         (0..c.venue.exchange.assets.len())
-            .map(|a| c.venue.exchange.total(a))
+            .map(|a| {
+                let futures = c.venue.futures.houses.iter().map(|h| h.total(a));
+                c.venue.exchange.total(a) + futures.sum::<i128>() / 100_000_000
+            })
             .collect::<Vec<_>>()
     };
     let before = totals(&c);
@@ -418,9 +421,11 @@ fn a_read_key_changes_nothing() {
         "read",
     );
     let mut count = 0;
+    c.venue.options.futures_weight_per_minute = 1_000_000;
     for endpoint in portcullis_sim::endpoints::ENDPOINTS
         .iter()
         .chain(portcullis_sim::sapi_table::SAPI.iter())
+        .chain(portcullis_sim::futures::calls::CALLS.iter())
     {
         use portcullis_sim::Right;
         match endpoint.security {
@@ -780,20 +785,30 @@ fn the_program() {
 #[test]
 fn names_of_the_venue() {
     let mut c = client(Options::default(), "read");
-    for (hosts, status) in [
-        (&["api.binance.com"][..], 200),
-        (&["API.binance.com:443"], 200),
-        (&["127.0.0.1:8443"], 200),
-        (&["fapi.binance.com"], 403),
-        (&["api.binance.com.evil.example"], 403),
-        (&["api.binance.com:x"], 403),
-        (&["api.binance.com", "api.binance.com"], 400),
-        (&[], 400),
+    let (spot, usd, coin) = ("/api/v3/time", "/fapi/v1/time", "/dapi/v1/time");
+    for (hosts, target, status) in [
+        (&["api.binance.com"][..], spot, 200),
+        (&["API.binance.com:443"], spot, 200),
+        (&["127.0.0.1:8443"], spot, 200),
+        (&["127.0.0.1:8443"], usd, 200),
+        (&["fapi.binance.com"], usd, 200),
+        (&["FAPI.binance.com:443"], usd, 200),
+        (&["dapi.binance.com"], coin, 200),
+        // Each name serves its own paths.
+        (&["fapi.binance.com"], spot, 404),
+        (&["fapi.binance.com"], coin, 404),
+        (&["dapi.binance.com"], usd, 404),
+        (&["api.binance.com"], usd, 404),
+        (&["api.binance.com.evil.example"], spot, 403),
+        (&["fapi.binance.com.evil.example"], usd, 403),
+        (&["api.binance.com:x"], spot, 403),
+        (&["api.binance.com", "api.binance.com"], spot, 400),
+        (&[], spot, 400),
     ] {
         let headers: Vec<(&str, &[u8])> = hosts.iter().map(|h| ("Host", h.as_bytes())).collect();
         let outcome = c
             .venue
-            .handle(HOME, "GET", b"/api/v3/time", &headers, b"", c.now_us);
-        assert_eq!(outcome.answer.unwrap().status, status, "{hosts:?}");
+            .handle(HOME, "GET", target.as_bytes(), &headers, b"", c.now_us);
+        assert_eq!(outcome.answer.unwrap().status, status, "{hosts:?} {target}");
     }
 }
