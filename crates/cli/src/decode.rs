@@ -50,7 +50,7 @@ pub fn run(context: &Context, arguments: &Decode) -> Done {
 }
 
 /// The venues that have a dialect.
-pub fn venues() -> clap::builder::PossibleValuesParser {
+fn venues() -> clap::builder::PossibleValuesParser {
     portcullis_venues::dialect::all()
         .map(|dialect| dialect.venue())
         .collect::<Vec<_>>()

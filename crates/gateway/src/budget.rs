@@ -6,6 +6,7 @@
 //! Source: Binance spot API, "Limits" (`X-MBX-USED-WEIGHT-1M`, `X-MBX-ORDER-COUNT-10S`, `Retry-After`). Beside spot (`/sapi`) each
 //! endpoint has limits of its own: 12,000 a minute for an address, or 180,000 for an account. The catalog writes a weight of
 //! the second kind as its fifteenth, so that both are counted against 12,000.
+//! OKX counts each call by itself over two seconds, for a user or an instrument; its weights are parts of the same 12,000.
 
 use crate::table::Table;
 use portcullis_model::id::{AccountId, StrategyId};

@@ -601,7 +601,7 @@ impl Upstream {
         if send.not_after_us != 0 && self.now_us > send.not_after_us {
             return self.refuse(send, "too_late", turn);
         }
-        let apart = send.target.starts_with(b"/sapi/").then_some(send.endpoint);
+        let apart = is_counted_apart(send.target).then_some(send.endpoint);
         let ask = Ask {
             lane: send.lane,
             strategy: send.strategy,
@@ -999,7 +999,8 @@ impl Upstream {
             let orders = job.account.zip(number("x-mbx-order-count-10s"));
             budget.reported(used, orders, self.now_us, self.wall_us);
             if matches!(head.status, 429 | 418) {
-                let after = number("retry-after");
+                let target = job.bytes.get(job.target.clone()).unwrap_or_default();
+                let after = number("retry-after").or(window_s(target));
                 place
                     .budgets
                     .refused(apart, head.status, after, self.now_us);
@@ -1769,6 +1770,16 @@ const ADDRESSES_MAX: usize = 16;
 
 /// The bytes of a request, from the parts that the signer made. Nothing in them came from a client as it was.
 /// Gives the place of the target in them, too.
+/// Whether the venue counts a call by itself: Binance beside spot, and OKX everywhere.
+fn is_counted_apart(target: &[u8]) -> bool {
+    target.starts_with(b"/sapi/") || window_s(target).is_some()
+}
+
+/// Over how many seconds OKX counts, and hence how long its 429 holds: it says no `Retry-After`.
+fn window_s(target: &[u8]) -> Option<u64> {
+    target.starts_with(b"/api/v5/").then_some(2)
+}
+
 fn render(send: &Send<'_>, host: &str) -> (Vec<u8>, Range<usize>, usize) {
     let mut bytes = Vec::with_capacity(512 + send.target.len() + send.body.len());
     bytes.extend_from_slice(send.method.as_bytes());

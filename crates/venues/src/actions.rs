@@ -86,8 +86,9 @@ impl Presented<'_> {
                 (fields, None, unnamed)
             }
             Fields::Array(items) => {
+                let array = reader.array(items)?;
                 let (fields, unnamed) = reader.values(std::iter::empty(), &rule.fields)?;
-                (fields, Some(reader.array(items)?), unnamed)
+                (fields, Some(array), unnamed)
             }
         };
         if let Some(mint) = mint {
@@ -160,6 +161,18 @@ enum SentValue<'a> {
     Json(&'a Node<'a>),
 }
 
+impl SentValue<'_> {
+    /// Holds nothing: the empty text, null, or an array of nothing.
+    fn is_empty(&self) -> bool {
+        match self {
+            Self::Text(text) => text.is_empty(),
+            Self::Json(Node::Null) => true,
+            Self::Json(Node::Array(items)) => items.is_empty(),
+            Self::Json(_) => false,
+        }
+    }
+}
+
 impl<'a> Sent<'a> {
     fn form(field: &'a Field<'_>) -> Self {
         Self {
@@ -194,11 +207,11 @@ impl Reader<'_> {
         let mut fields: Values = Vec::with_capacity(FIELDS_USUAL);
         let mut unnamed: Unnamed = Vec::new();
         for Sent { name, value } in sent {
+            if value.is_empty() && self.dialect.empty_is_absent() {
+                continue;
+            }
             if let Some((at, known)) = field(rules, name) {
-                let is_empty = matches!(value, SentValue::Text(""));
-                if !(is_empty && self.dialect.empty_is_absent()) {
-                    fields.push((at, self.value(known, value)?));
-                }
+                fields.push((at, self.value(known, value)?));
                 continue;
             }
             // The scheme's own names in another spelling are never a cursor or a filter.
@@ -499,6 +512,7 @@ fn actions(
     named: &[Named<'_>],
     list: &mut Vec<Action>,
 ) -> Result<(), DecodeError> {
+    let before = list.len();
     let market = dialect.market(rule, named)?;
     let symbol = || {
         find(named, Meaning::Symbol).map(|(_, v)| match v {
@@ -590,6 +604,9 @@ fn actions(
         ActionKind::ManageKeys => list.push(Action::ManageKeys(setting(named, market, symbol()))),
         ActionKind::Session => list.push(Action::Session(setting(named, market, symbol()))),
         ActionKind::Public => list.push(Action::Public(setting(named, market, symbol()))),
+    }
+    for action in list.iter_mut().skip(before) {
+        dialect.adjust(rule, named, action)?;
     }
     Ok(())
 }

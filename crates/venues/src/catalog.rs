@@ -43,6 +43,7 @@ pub const FILES: &[(&str, &str)] = &[
         "binance-ws.toml",
         include_str!("../catalog/binance-ws.toml"),
     ),
+    ("okx.toml", include_str!("../catalog/okx.toml")),
 ];
 
 static BUILTIN: LazyLock<Result<Arc<Catalog>, CatalogError>> =
@@ -964,15 +965,15 @@ fn fits(ty: &Type, meaning: Meaning) -> bool {
             | A::PriceMatch => matches!(ty, Type::Words(_)),
             A::Quantity
             | A::QuoteQuantity
-            | A::Price
             | A::StopPrice
             | A::Iceberg
             | A::TakeProfit
-            | A::TakeProfitLimit
             | A::StopLoss
-            | A::StopLossLimit
             | A::ActivationPrice
             | A::TriggerPrice => matches!(ty, Type::Positive | Type::Decimal),
+            A::Price | A::TakeProfitLimit | A::StopLossLimit => {
+                matches!(ty, Type::Positive | Type::Decimal | Type::PriceOrMarket)
+            }
             A::CallbackRate => matches!(ty, Type::Positive | Type::Decimal | Type::Integer { .. }),
             A::TrailingDelta | A::PegOffset => matches!(ty, Type::Integer { .. }),
             A::ClientId => matches!(ty, Type::ClientId),

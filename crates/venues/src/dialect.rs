@@ -10,7 +10,7 @@ use crate::refusals::RefusalCode;
 use crate::request::RawRequest;
 use crate::signature::{Credential, Signature};
 use crate::summary::Asked;
-use portcullis_model::action::{MarketKind, Order, Symbol};
+use portcullis_model::action::{Action, MarketKind, Order, Symbol};
 use portcullis_model::id::EntryId;
 use portcullis_model::refusal::Class;
 use portcullis_model::report::Report;
@@ -90,6 +90,17 @@ pub trait Dialect: fmt::Debug + Send + Sync {
         symbol: Symbol,
     ) -> Result<Vec<Order>, DecodeError>;
 
+    /// What else the fields mean together, beside orders: who gets what is moved, and what is refused there.
+    fn adjust(
+        &self,
+        rule: &Endpoint,
+        named: &[Named<'_>],
+        action: &mut Action,
+    ) -> Result<(), DecodeError> {
+        let _ = (rule, named, action);
+        Ok(())
+    }
+
     /// Where the fields of a call that is no GET or DELETE stand.
     fn body(&self) -> Body {
         Body::Form
@@ -163,7 +174,7 @@ pub trait Dialect: fmt::Debug + Send + Sync {
 }
 
 /// The dialects, one a venue.
-static DIALECTS: &[&dyn Dialect] = &[&crate::binance::Binance];
+static DIALECTS: &[&dyn Dialect] = &[&crate::binance::Binance, &crate::okx::Okx];
 
 /// The dialect of a venue.
 #[must_use]

@@ -24,6 +24,7 @@ pub mod document;
 pub mod error;
 pub mod form;
 pub mod json;
+pub mod okx;
 pub mod prepare;
 pub mod present;
 pub mod refusals;

@@ -21,6 +21,9 @@ pub const TEXT_BYTES_MAX: usize = 4_096;
 /// Symbols or assets in one list.
 pub const LIST_ITEMS_MAX: usize = 1_000;
 
+/// The price that says so.
+const AT_THE_MARKET: &str = "-1";
+
 /// The type of a field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Type {
@@ -34,6 +37,8 @@ pub enum Type {
     Positive,
     /// A decimal of zero or more.
     Decimal,
+    /// A decimal above zero, or `-1`: at the market.
+    PriceOrMarket,
     /// A decimal that may be below zero: never of what is judged.
     Signed,
     /// A whole number within bounds; with `text`, a JSON body carries it as text.
@@ -112,6 +117,7 @@ impl Type {
             ("assets", None) => Self::Assets,
             ("positive", None) => Self::Positive,
             ("decimal", None) => Self::Decimal,
+            ("price_or_market", None) => Self::PriceOrMarket,
             ("signed", None) => Self::Signed,
             ("integer", range) => integer(range, false)?,
             ("digits", range) => integer(range, true)?,
@@ -191,6 +197,8 @@ impl Type {
                 units => Value::Units(units),
             },
             Self::Decimal => Value::Units(parse_units(text.as_bytes()).map_err(number)?),
+            Self::PriceOrMarket if text == AT_THE_MARKET => Value::Word(0),
+            Self::PriceOrMarket => return Self::Positive.parse(field, text),
             Self::Signed => {
                 parse_units(text.strip_prefix('-').unwrap_or(text).as_bytes()).map_err(number)?;
                 Value::Text(text.into())
@@ -262,6 +270,7 @@ impl Type {
             self,
             Self::Positive
                 | Self::Decimal
+                | Self::PriceOrMarket
                 | Self::Signed
                 | Self::Integer { .. }
                 | Self::Time
@@ -310,6 +319,7 @@ impl Type {
     pub fn word(&self, at: u8) -> &str {
         match self {
             Self::Words(words) => words.get(usize::from(at)).map_or("", String::as_str),
+            Self::PriceOrMarket => AT_THE_MARKET,
             _ => "",
         }
     }
@@ -398,6 +408,8 @@ mod tests {
         );
         check("positive", "65000.10", Some("65000.1"));
         check("decimal", "0.00", Some("0"));
+        check("price_or_market", "65000.10", Some("65000.1"));
+        check("price_or_market", "-1", Some("-1"));
         check("integer(1..100)", "100", Some("100"));
         check("bool", "True", Some("true"));
         check("flag", "true", Some("TRUE"));
@@ -434,6 +446,10 @@ mod tests {
             ("positive", " 1"),
             ("positive", "١"),
             ("decimal", "+1"),
+            ("price_or_market", "0"),
+            ("price_or_market", "-2"),
+            ("price_or_market", "-1.0"),
+            ("price_or_market", "-"),
             ("decimal", "Infinity"),
             ("integer", "-1"),
             ("integer", "01"),

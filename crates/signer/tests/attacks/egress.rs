@@ -182,7 +182,7 @@ fn text_of(rule: &FieldRule) -> String {
         Type::Symbol => "BTCUSDT".to_owned(),
         Type::Symbols => "%5B%22BTCUSDT%22%5D".to_owned(),
         Type::Asset | Type::Assets => "USDT".to_owned(),
-        Type::Positive | Type::Decimal => "1".to_owned(),
+        Type::Positive | Type::Decimal | Type::PriceOrMarket => "1".to_owned(),
         Type::Integer { from, to, .. } => (1.max(*from)).min(*to).to_string(),
         Type::Signed | Type::OrderId => "1".to_owned(),
         Type::Time => (now_us() / 1_000).to_string(),
@@ -199,7 +199,12 @@ fn text_of(rule: &FieldRule) -> String {
 /// Every other call of the catalog, with the fields that it must have and with all that it may have.
 fn other_calls() -> Vec<(&'static str, String, String)> {
     let mut calls = Vec::new();
-    for (_, endpoint) in Catalog::builtin().unwrap().endpoints() {
+    let catalog = Catalog::builtin().unwrap();
+    for (_, endpoint) in catalog.endpoints() {
+        // The listener is this venue's: no other's call can be asked there.
+        if catalog.service_of(endpoint).map(|s| s.venue()) != Some("binance") {
+            continue;
+        }
         if matches!(
             endpoint.action,
             ActionKind::PlaceOrder
