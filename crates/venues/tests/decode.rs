@@ -1,0 +1,93 @@
+//! `portcullis decode`: which of the venue's hosts a raw request is for, and what it asks there.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests state what must hold"
+)]
+
+use portcullis_venues::{Catalog, decode_json};
+use serde_json::{Value, json};
+
+fn decode(host: &str, method: &str, target: &str, body: &str) -> (Value, bool) {
+    let raw = format!(
+        "{method} {target} HTTP/1.1\r\nHost: {host}\r\nX-MBX-APIKEY: Key\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    decode_json(Catalog::builtin().unwrap(), "binance", raw.as_bytes())
+}
+
+const SIGNED: &str = "timestamp=1790000000123&signature=00";
+
+#[test]
+fn the_host_says_which_market_an_order_is_for() {
+    for (host, path, symbol, market) in [
+        (
+            "fapi.binance.com",
+            "/fapi/v1/order",
+            "BTCUSDT",
+            "usd_futures",
+        ),
+        (
+            "dapi.binance.com",
+            "/dapi/v1/order",
+            "BTCUSD_PERP",
+            "coin_futures",
+        ),
+        ("api.binance.com", "/api/v3/order", "BTCUSDT", "spot"),
+        // A gate on loopback: the path alone says it.
+        ("127.0.0.1:8450", "/fapi/v1/order", "BTCUSDT", "usd_futures"),
+        (
+            "gate.example:443",
+            "/dapi/v1/order",
+            "BTCUSD_PERP",
+            "coin_futures",
+        ),
+    ] {
+        let body = format!("symbol={symbol}&side=BUY&type=MARKET&quantity=1&{SIGNED}");
+        let (json, understood) = decode(host, "POST", path, &body);
+        assert!(understood, "{json}");
+        assert_eq!(json["venue"], "binance");
+        assert_eq!(json["endpoint"], format!("POST {path}"));
+        assert_eq!(json["actions"][0]["market"], market, "{host} {path}");
+        assert_eq!(json["actions"][0]["symbol"], symbol);
+    }
+}
+
+#[test]
+fn a_call_of_another_host_is_none_of_the_one_named() {
+    let body = format!("symbol=BTCUSDT&side=BUY&type=MARKET&quantity=1&{SIGNED}");
+    for (host, path) in [
+        ("fapi.binance.com", "/dapi/v1/order"),
+        ("dapi.binance.com", "/fapi/v1/order"),
+        ("api.binance.com", "/fapi/v1/order"),
+        ("fapi.binance.com", "/api/v3/order"),
+    ] {
+        let (json, understood) = decode(host, "POST", path, &body);
+        assert!(!understood);
+        assert_eq!(json["refusal"]["code"], "unknown-endpoint", "{host} {path}");
+    }
+    // Both hosts serve this path, with other fields.
+    let target =
+        "/futures/data/openInterestHist?pair=BTCUSD&contractType=PERPETUAL&period=5m".to_owned();
+    assert!(decode("dapi.binance.com", "GET", &target, "").1);
+    // USD-M has a symbol there.
+    let (json, understood) = decode("fapi.binance.com", "GET", &target, "");
+    assert!(!understood);
+    assert_eq!(json["refusal"]["code"], "field-missing");
+}
+
+#[test]
+fn a_batch_is_an_action_for_each_of_its_orders() {
+    let orders = r#"[{"symbol":"BTCUSDT","side":"BUY","type":"MARKET","quantity":"1"},{"symbol":"ETHUSDT","side":"SELL","type":"LIMIT","timeInForce":"GTX","quantity":2,"price":3000,"positionSide":"LONG"}]"#;
+    let body = format!("batchOrders={orders}&{SIGNED}");
+    let (json, understood) = decode("fapi.binance.com", "POST", "/fapi/v1/batchOrders", &body);
+    assert!(understood, "{json}");
+    assert_eq!(
+        json["actions"],
+        json!([
+            {"kind": "PlaceOrder", "market": "usd_futures", "symbol": "BTCUSDT", "side": "buy", "type": "market", "quantity": "1"},
+            {"kind": "PlaceOrder", "market": "usd_futures", "symbol": "ETHUSDT", "side": "sell", "type": "limit_maker", "quantity": "2", "price": "3000", "reduce_only": true, "position_side": "long"},
+        ])
+    );
+}
