@@ -358,3 +358,31 @@ fn weights_follow_the_fields() {
     assert_eq!(weight("/api/v3/depth?symbol=BTCUSDT&limit=101"), 25);
     assert_eq!(weight("/api/v3/depth?symbol=BTCUSDT&limit=9999"), 250);
 }
+
+/// The figures of Binance's page.
+#[test]
+fn the_page_of_the_venue_counts_right() {
+    let path = format!(
+        "{}/../../docs/venues/binance.md",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    let page = std::fs::read_to_string(path).unwrap();
+    let venue = Catalog::builtin().unwrap();
+    for (host, reviewed) in [
+        ("fapi.binance.com", true),
+        ("dapi.binance.com", true),
+        ("papi.binance.com", false),
+        ("eapi.binance.com", false),
+    ] {
+        let all: Vec<_> = venue
+            .endpoints()
+            .filter(|(_, e)| venue.service_of(e).unwrap().host == host)
+            .collect();
+        assert!(
+            page.contains(&format!("| `{host}` | {} |", all.len())),
+            "{host} has {}",
+            all.len()
+        );
+        assert_eq!(all.iter().any(|(_, e)| e.reviewed), reviewed, "{host}");
+    }
+}

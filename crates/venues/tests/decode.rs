@@ -91,3 +91,44 @@ fn a_batch_is_an_action_for_each_of_its_orders() {
         ])
     );
 }
+
+/// Each order of a batch that has no id gets one of its own, and none that has one loses it.
+#[test]
+fn ids_in_a_batch_are_each_their_own() {
+    use portcullis_model::action::Action;
+    use portcullis_model::wire::Header;
+    use portcullis_venues::RawRequest;
+    let one = r#"{"symbol":"BTCUSDT","side":"BUY","type":"MARKET","quantity":"1"}"#;
+    let named = one.replace("}", r#","newClientOrderId":"mine"}"#);
+    let body = format!("batchOrders=[{one},{named},{one}]&{SIGNED}");
+    let headers = [
+        ("x-mbx-apikey", "Key"),
+        ("content-type", "application/x-www-form-urlencoded"),
+    ]
+    .map(|(name, value)| Header {
+        name,
+        value: value.as_bytes().into(),
+    });
+    let actions = Catalog::builtin()
+        .unwrap()
+        .present(&RawRequest {
+            method: "POST",
+            host: "fapi.binance.com",
+            target: b"/fapi/v1/batchOrders",
+            headers: &headers,
+            body: body.as_bytes(),
+        })
+        .unwrap()
+        .decode(Some("pc-7"))
+        .unwrap();
+    let ids: Vec<String> = actions
+        .list
+        .iter()
+        .map(|action| match action {
+            Action::PlaceOrder(order) => order.client_order_id.as_ref().unwrap().to_string(),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    assert_eq!(ids, ["pc-7-0", "mine", "pc-7-2"]);
+    assert_eq!((actions.weight, actions.orders), (5, 3));
+}
