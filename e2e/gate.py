@@ -199,10 +199,15 @@ class Venue:
 
 
 class Gate:
-    """One site and its exchange, from `init` to `stop`."""
+    """One site and its exchange, from `init` to `stop`. `exchange` and `host`: which, and the host that programs believe they
+    speak to."""
 
-    def __init__(self, say=None, mandates=MANDATES, strategies=("maker", "taker"), up=(), venue=(), keys=("read", "trade")):
+    def __init__(
+        self, say=None, mandates=MANDATES, strategies=("maker", "taker"), up=(), venue=(), keys=("read", "trade"), exchange="binance", host="api.binance.com"
+    ):
         self.say = say
+        self.exchange = exchange
+        self.host = host
         self.mandates = mandates.replace("{rate}", str(MESSAGE_RATE))
         self.strategies = strategies
         self.up_arguments = up
@@ -220,8 +225,9 @@ class Gate:
 
     def start(self):
         try:
-            self.venue = Venue(self.folder / "venue", *self.venue_arguments)
-            self.tell("a simulated Binance over TLS", self.venue.url)
+            other = () if self.exchange == "binance" else ("--venue", self.exchange)
+            self.venue = Venue(self.folder / "venue", *other, *self.venue_arguments)
+            self.tell(f"a simulated {self.exchange.title()} over TLS", self.venue.url)
             self.make()
             self.up()
         except BaseException:
@@ -229,21 +235,24 @@ class Gate:
             raise
 
     def make(self):
-        made = self.cli("init", "--name", "demo", "--credential", str(self.folder / "demo.credential"))
+        made = self.cli("init", "--name", "demo", "--venue", self.exchange, "--credential", str(self.folder / "demo.credential"))
         self.tell("portcullis init", f"{self.site}, opened by {made['opened_by']}")
+        self.cli("account", "add", "main", "--venue", self.exchange, "--host", self.host)
         self.edit("site.toml", r'bind = "127.0.0.1:\d+"', 'bind = "127.0.0.1:0"')
         hosts = self.site / "release/hosts.toml"
         der = base64.b64decode("".join(l for l in pathlib.Path(self.venue.ca_file).read_text().splitlines() if "-----" not in l))
         text = hosts.read_text().replace("public_roots = true", f'address = "{self.address()}"\nroots = ["{der.hex()}"]\npublic_roots = false')
-        text = text.replace("weight_per_minute = 6000", "weight_per_minute = 600000").replace("orders_per_10s = 100", "orders_per_10s = 100000")
+        text = re.sub(r"weight_per_minute = \d+", "weight_per_minute = 600000", text)
+        text = re.sub(r"orders_per_10s = \d+", "orders_per_10s = 100000", text)
         hosts.write_text(text)
-        self.cli("account", "add", "main", "--venue", "binance")
         for duty in self.duties:
             key = self.venue.key(duty)
-            self.cli("account", "key", "add", "main", "--duty", duty, "--scheme", "hmac", "--api-key", key["key"], input=key["secret"])
+            # OKX: the secret, then the passphrase.
+            secret = "\n".join(filter(None, (key["secret"], key.get("passphrase"))))
+            self.cli("account", "key", "add", "main", "--duty", duty, "--scheme", "hmac", "--api-key", key["key"], input=secret)
         self.tell("portcullis account key add", f"keys by duty, sealed: {', '.join(self.duties)}")
-        fetched = self.cli("market", "fetch", "binance")
-        self.tell("portcullis market fetch binance", f"{fetched['markets']} markets")
+        fetched = self.cli("market", "fetch", self.exchange)
+        self.tell(f"portcullis market fetch {self.exchange}", f"{fetched['markets']} markets")
         for name in self.strategies:
             issued = self.cli("strategy", "add", name, "--account", "main", "--sources", "127.0.0.1/32")
             self.keys[name] = (issued["virtual_key"]["api_key"], issued["virtual_key"]["secret"])
@@ -288,9 +297,10 @@ class Gate:
         if not ready.wait(60) or self.ready is None:
             raise Failed(f"`portcullis up` did not get ready: {self.lines[-8:]}")
         self.listeners = {listener["host"]: listener["url"] for listener in self.ready["listeners"]}
-        self.url = self.listeners["api.binance.com"]
+        self.url = self.listeners[self.host]
         self.metrics_url = self.ready.get("metrics")
-        self.serves()
+        if self.host == "api.binance.com":
+            self.serves()
         self.tell("portcullis up", f"three rooms behind {self.url}, {time.monotonic() - begun:.1f} s after the start")
 
     def serves(self, seconds=20):

@@ -50,7 +50,7 @@ pub fn run(context: &Context, arguments: &Decode) -> Done {
 }
 
 /// The venues that have a dialect.
-fn venues() -> clap::builder::PossibleValuesParser {
+pub fn venues() -> clap::builder::PossibleValuesParser {
     portcullis_venues::dialect::all()
         .map(|dialect| dialect.venue())
         .collect::<Vec<_>>()

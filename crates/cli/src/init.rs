@@ -10,6 +10,7 @@ use crate::terminal::{self, Secret};
 use aws_lc_rs::rand;
 use portcullis_model::command::{Answer, Command};
 use portcullis_model::id::Name;
+use portcullis_venues::Catalog;
 use serde_json::json;
 use std::fs;
 use std::io::{IsTerminal, Write};
@@ -28,6 +29,9 @@ pub struct Init {
     /// What the site is called; it stands in every entry of its log and never changes [default: the folder's name]
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+    /// The venue that it begins with; `account add` brings others
+    #[arg(long, value_name = "VENUE", default_value = "binance", value_parser = crate::decode::venues())]
+    venue: String,
     #[command(flatten)]
     to: To,
 }
@@ -84,15 +88,16 @@ pub fn run(context: &Context, arguments: &Init) -> Done {
             true => String::new(),
             false => format!("  export PORTCULLIS_SITE={dir}\n"),
         };
+        let venue = &arguments.venue;
         format!(
             "site {name} is made in {dir}\n\
              opened by  {}\n\
              log key    {vkey}\n           keep this line elsewhere: `portcullis log verify --key` checks the log with it\n\
              \n\
              It permits nothing yet. Next:\n{named}\
-             \x20 portcullis account add main --venue binance\n\
+             \x20 portcullis account add main --venue {venue}\n\
              \x20 portcullis account key add main --duty trade --scheme hmac --api-key KEY < secret.txt\n\
-             \x20 portcullis market fetch binance\n\
+             \x20 portcullis market fetch {venue}\n\
              \x20 portcullis strategy add my-bot --account main\n\
              \x20 $EDITOR {dir}/release/mandates.toml    name markets and numbers\n\
              \x20 portcullis policy check && portcullis policy apply\n\
@@ -143,7 +148,19 @@ fn make(
     }
     let (unseal, passphrase, credential) = unseal_of(context, &arguments.to, dir)?;
     let uid = site::uid()?;
-    let text = include_str!("init/site.toml")
+    let catalog = Catalog::builtin().map_err(|why| Fail::untold(why.to_string()))?;
+    let service = catalog
+        .services()
+        .iter()
+        .find(|service| service.venue() == arguments.venue)
+        .ok_or_else(|| Fail::untold(format!("venue `{}` has no host", arguments.venue)))?;
+    let of_venue = |text: &str| {
+        text.replace("{VENUE}", service.venue())
+            .replace("{HOST}", &service.host)
+            .replace("{WEIGHT}", &service.weight_per_minute.to_string())
+            .replace("{ORDERS}", &service.orders_per_10s.to_string())
+    };
+    let text = of_venue(include_str!("init/site.toml"))
         .replace("{NAME}", name.as_str())
         .replace("{UID}", &uid.to_string())
         .replace("{USER}", &site::user_name(uid))
@@ -155,7 +172,11 @@ fn make(
         include_str!("init/mandates.toml"),
     )?;
     write(dir, "release/values.toml", include_str!("init/values.toml"))?;
-    write(dir, "release/hosts.toml", include_str!("init/hosts.toml"))?;
+    write(
+        dir,
+        "release/hosts.toml",
+        &of_venue(include_str!("init/hosts.toml")),
+    )?;
     write(dir, "release/cases.toml", include_str!("init/cases.toml"))?;
     write(
         dir,
