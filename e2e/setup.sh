@@ -50,6 +50,19 @@ official() {
   export PORTCULLIS_CONNECTOR_PYTHON
 }
 
+# A whole trading program, for ./test: Freqtrade, in a place of its own, since it pins libraries that others have too.
+freqtrade() {
+  local own="$TARGET/freqtrade-venv"
+  if [ ! -e "$own/ready-1" ]; then
+    echo "installing Freqtrade into $own" >&2
+    python3 -m venv "$own" >&2 &&
+      "$own/bin/pip" install --quiet --disable-pip-version-check freqtrade==2026.9 >&2 &&
+      touch "$own/ready-1" || { echo 'error: could not install Freqtrade' >&2; return 1; }
+  fi
+  PORTCULLIS_FREQTRADE="$(cd "$own" && pwd)/bin/freqtrade"
+  export PORTCULLIS_FREQTRADE
+}
+
 # Each program on its own, so that none lends another its features.
 build() {
   echo 'building the programs (release)' >&2
