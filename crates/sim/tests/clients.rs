@@ -1,4 +1,4 @@
-//! Unmodified CCXT and python-binance trade on the simulated venue (tests/clients.py).
+//! Unmodified CCXT and python-binance trade on the simulated venue (tests/clients.py, tests/futures_clients.py).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,16 +11,16 @@ use std::process::{Command, Stdio};
 
 /// Needs Python with both libraries: `PORTCULLIS_TEST_PYTHON` names it, and where it is not set the test says that it was
 /// left out (`./test` sets it).
-#[test]
-fn both_libraries_trade() {
+fn runs(script: &str, arguments: &[&str]) {
     let Ok(python) = std::env::var("PORTCULLIS_TEST_PYTHON") else {
         eprintln!("left out: PORTCULLIS_TEST_PYTHON is not set");
         return;
     };
-    let folder = std::env::temp_dir().join(format!("portcullis-sim-{}", std::process::id()));
+    let folder = std::env::temp_dir().join(format!("portcullis-{script}-{}", std::process::id()));
     let mut venue = Command::new(env!("CARGO_BIN_EXE_portcullis-sim"))
         .args(["--json", "--end-with-stdin", "--seed", "7", "--folder"])
         .arg(&folder)
+        .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -30,7 +30,7 @@ fn both_libraries_trade() {
         .read_line(&mut line)
         .unwrap();
     let done = Command::new(python)
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients.py"))
+        .arg(format!("{}/tests/{script}", env!("CARGO_MANIFEST_DIR")))
         .arg(&line)
         .output()
         .unwrap();
@@ -44,4 +44,14 @@ fn both_libraries_trade() {
         String::from_utf8_lossy(&done.stdout),
         String::from_utf8_lossy(&done.stderr)
     );
+}
+
+#[test]
+fn both_libraries_trade() {
+    runs("clients.py", &[]);
+}
+
+#[test]
+fn both_libraries_trade_futures() {
+    runs("futures_clients.py", &["--still"]);
 }

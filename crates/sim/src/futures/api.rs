@@ -870,10 +870,16 @@ impl<'a> Call<'a> {
 
     fn cancel_batch(&mut self) -> Done {
         let contract = self.contract()?;
-        let (ids, clients) = (
-            self.asked.get("orderIdList"),
-            self.asked.get("origClientOrderIdList"),
-        );
+        // Clients write their names in two ways.
+        let either = |a, b| match (self.asked.get(a), self.asked.get(b)) {
+            (Some(_), Some(_)) => Err(Refusal::new(
+                -1128,
+                "Combination of optional parameters invalid.",
+            )),
+            (a, b) => Ok(a.or(b)),
+        };
+        let ids = either("orderIdList", "orderidlist")?;
+        let clients = either("origClientOrderIdList", "origclientorderidlist")?;
         let (name, text) = match (ids, clients) {
             (Some(text), None) => ("orderIdList", text),
             (None, Some(text)) => ("origClientOrderIdList", text),
@@ -1062,7 +1068,10 @@ impl<'a> Call<'a> {
 
     fn all_orders(&self) -> Done {
         let only = self.filter()?;
-        if self.asked.get("symbol").is_none() && self.asked.get("pair").is_none() {
+        if self.service == Service::Coin
+            && self.asked.get("symbol").is_none()
+            && self.asked.get("pair").is_none()
+        {
             return Err(Refusal::either("symbol", "pair"));
         }
         let (limit, within) = (self.limit(500, 1000)?, self.times(7)?);
