@@ -147,7 +147,32 @@ fn act(
             let asset = venue.exchange.asset(asked["asset"].as_str().unwrap_or("")).ok_or("no such `asset`")?;
             let amount = decimal(asked, "amount")?;
             venue.exchange.give(account, asset, amount);
-            venue.effect("deposit", account, json!({"asset": asked["asset"], "amount": text(amount)}));
+            let coin = asked["asset"].as_str().unwrap_or("");
+            let detail = json!({
+                "asset": coin, "amount": text(amount), "network": asked["network"].as_str().unwrap_or("BSC"),
+                "address": crate::sapi::deposit_address(account, coin), "insertTime": venue.exchange.now,
+                "txId": format!("0x{}", venue.exchange.make_id()),
+            });
+            venue.effect("deposit", account, detail);
+            Ok(json!({}))
+        }
+        ("POST", "/addresses") => {
+            let account = account(venue, asked["account"].as_str())?;
+            let word = |name: &str| asked[name].as_str().unwrap_or("");
+            if word("coin").is_empty() || word("address").is_empty() {
+                return Err("`coin` and `address` must be texts".to_owned());
+            }
+            let entry = json!({
+                "address": word("address"), "addressTag": word("tag"), "coin": word("coin"), "name": word("name"), "network": word("network"),
+                "origin": "", "originType": "others", "whiteStatus": true,
+            });
+            venue.exchange.accounts[account].addresses.push(entry);
+            Ok(json!({}))
+        }
+        ("POST", "/whitelist") => {
+            let account = account(venue, asked["account"].as_str())?;
+            let on = asked["on"].as_bool().ok_or("`on` must be true or false")?;
+            venue.exchange.accounts[account].whitelist = on;
             Ok(json!({}))
         }
         ("GET", "/faults") => Ok(venue

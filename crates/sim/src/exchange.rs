@@ -94,6 +94,10 @@ pub struct Account {
     pub wallets: BTreeMap<(String, usize), D>,
     /// What was borrowed, by asset.
     pub debts: BTreeMap<usize, D>,
+    /// Address book for withdrawals, as the venue lists it.
+    pub addresses: Vec<serde_json::Value>,
+    /// Withdrawals go to the address book alone.
+    pub whitelist: bool,
     /// Orders by market, oldest first.
     pub orders: Vec<VecDeque<u64>>,
     /// Open orders by market.

@@ -30,6 +30,10 @@ pub fn answer(venue: &mut Venue, asked: &Understood) -> Result<String, Refusal> 
             | "/sapi/v1/localentity/broker/withdraw/apply",
         ) => withdraw(venue, asked)?,
         ("POST", "/sapi/v1/asset/transfer") => transfer(venue, asked)?,
+        (
+            "POST",
+            "/sapi/v1/sub-account/futures/transfer" | "/sapi/v1/sub-account/margin/transfer",
+        ) => within_sub_account(venue, asked)?,
         ("POST", "/sapi/v1/convert/getQuote") => quote(venue, asked)?,
         ("POST", "/sapi/v1/convert/acceptQuote") => accept_quote(venue, asked)?,
         (
@@ -51,6 +55,8 @@ pub fn answer(venue: &mut Venue, asked: &Understood) -> Result<String, Refusal> 
             | "/sapi/v1/broker/transfer"
             | "/sapi/v1/broker/universalTransfer"
             | "/sapi/v1/sub-account/transfer/subToSub"
+            | "/sapi/v1/sub-account/transfer/subToMaster"
+            | "/sapi/v1/sub-account/futures/internalTransfer"
             | "/sapi/v1/managed-subaccount/deposit",
         ) => to_sub_account(venue, asked)?,
         (
@@ -138,6 +144,14 @@ fn short_id(venue: &mut Venue) -> u64 {
     id.trim_start_matches("sim").parse::<u64>().unwrap_or(0) + 10_000_000_000
 }
 
+/// Where an account's deposits of a coin arrive.
+#[must_use]
+pub fn deposit_address(account: usize, coin: &str) -> String {
+    let text = format!("{account} {coin}");
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
+    format!("0x{}", hex(digest.as_ref().get(..20).unwrap_or(&[])))
+}
+
 /// Networks of an asset; the first is the default.
 fn networks(asset: &str) -> &'static [&'static str] {
     match asset {
@@ -177,6 +191,14 @@ fn withdraw(venue: &mut Venue, asked: &Understood) -> Done {
             .all(|b| b.is_ascii_alphanumeric() || b"_-:.".contains(&b))
     {
         return Err(Refusal::new(-4007, "The withdrawal address is invalid."));
+    }
+    let owned = &venue.exchange.accounts[account];
+    let listed = |entry: &Value| entry["coin"] == coin && entry["address"] == address;
+    if owned.whitelist && !owned.addresses.iter().any(listed) {
+        return Err(Refusal::new(
+            -4035,
+            "This address is not on the whitelist. Please join and try again.",
+        ));
     }
     let amount = amount(asked)?;
     if amount < d("0.0002") {
@@ -256,6 +278,98 @@ const WALLETS: [&str; 8] = [
     "PORTFOLIO_MARGIN",
 ];
 
+/// Takes from a wallet by its name in transfers.
+fn take_from(
+    venue: &mut Venue,
+    account: usize,
+    name: &str,
+    asset: usize,
+    amount: D,
+    poor: Refusal,
+) -> Result<(), Refusal> {
+    if name == "MAIN" {
+        return take(venue, account, asset, amount, poor);
+    }
+    if let Some(service) = Service::of_wallet(name) {
+        let done = venue.futures.house(service).pay_out(account, asset, amount);
+        return done
+            .map_err(|_| Refusal::new(-5013, "Asset transfer failed: insufficient balance"));
+    }
+    let held = wallet(venue, account, name, asset);
+    if *held < amount {
+        return Err(poor);
+    }
+    *held -= amount;
+    Ok(())
+}
+
+fn give_to(venue: &mut Venue, account: usize, name: &str, asset: usize, amount: D) {
+    if name == "MAIN" {
+        venue.exchange.give(account, asset, amount);
+    } else if let Some(service) = Service::of_wallet(name) {
+        venue.futures.house(service).pay_in(account, asset, amount);
+    } else {
+        *wallet(venue, account, name, asset) += amount;
+    }
+}
+
+/// The wallets that a transfer between accounts names: from, to.
+fn wallets_between(asked: &Understood) -> Result<[&'static str; 2], Refusal> {
+    let futures = |kind: Option<u64>| match kind {
+        Some(1) => Ok("UMFUTURE"),
+        Some(2) => Ok("CMFUTURE"),
+        _ => Err(Refusal::mandatory("futuresType")),
+    };
+    if asked.path.ends_with("/futures/internalTransfer") {
+        let one = futures(asked.long("futuresType"))?;
+        return Ok([one, one]);
+    }
+    let named = |name: &str| match asked.get(name) {
+        None | Some("SPOT") => Ok("MAIN"),
+        Some("USDT_FUTURE") => Ok("UMFUTURE"),
+        Some("COIN_FUTURE") => Ok("CMFUTURE"),
+        Some("MARGIN") => Ok("MARGIN"),
+        Some("ISOLATED_MARGIN") => Ok("ISOLATED_MARGIN"),
+        Some(_) => Err(Refusal::mandatory(name)),
+    };
+    Ok([named("fromAccountType")?, named("toAccountType")?])
+}
+
+/// Between the wallets of one sub-account.
+fn within_sub_account(venue: &mut Venue, asked: &Understood) -> Done {
+    let account = owner(venue, asked)?;
+    let (asset, amount) = (
+        asset(venue, asked.get("asset").unwrap_or(""))?,
+        amount(asked)?,
+    );
+    let name = asked.get("email").unwrap_or("");
+    let of = venue
+        .exchange
+        .accounts
+        .iter()
+        .position(|a| a.name == name && a.parent == Some(account))
+        .ok_or_else(|| Refusal::new(-12_022, "The sub-account does not exist."))?;
+    let [from, to] = match (
+        asked.path.ends_with("/futures/transfer"),
+        asked.long("type"),
+    ) {
+        (true, Some(1)) => ["MAIN", "UMFUTURE"],
+        (true, Some(2)) => ["UMFUTURE", "MAIN"],
+        (true, Some(3)) => ["MAIN", "CMFUTURE"],
+        (true, Some(4)) => ["CMFUTURE", "MAIN"],
+        (false, Some(1)) => ["MAIN", "MARGIN"],
+        (false, Some(2)) => ["MARGIN", "MAIN"],
+        _ => return Err(Refusal::mandatory("type")),
+    };
+    let poor = Refusal::new(-12_023, "Insufficient balance.");
+    take_from(venue, of, from, asset, amount, poor)?;
+    give_to(venue, of, to, asset, amount);
+    let id = short_id(venue);
+    let detail = json!({"tranId": id, "asset": asked.get("asset"), "amount": text(amount), "email": name, "from": from, "to": to});
+    venue.effect("sub-account transfer", account, detail);
+    Ok(json!({"txnId": id.to_string()}))
+}
+
 fn transfer(venue: &mut Venue, asked: &Understood) -> Done {
     let account = owner(venue, asked)?;
     let (asset, amount) = (
@@ -268,28 +382,9 @@ fn transfer(venue: &mut Venue, asked: &Understood) -> Done {
         (WALLETS.contains(&to) && to != *from).then_some((*from, to.to_owned()))
     });
     let (from, to) = pair.ok_or_else(|| Refusal::mandatory("type"))?;
-    let poor = || Refusal::new(-9000, "user have no avail amount");
-    if from == "MAIN" {
-        take(venue, account, asset, amount, poor())?;
-    } else if let Some(service) = Service::of_wallet(from) {
-        let house = venue.futures.house(service);
-        house
-            .pay_out(account, asset, amount)
-            .map_err(|_| Refusal::new(-5013, "Asset transfer failed: insufficient balance"))?;
-    } else {
-        let held = wallet(venue, account, from, asset);
-        if *held < amount {
-            return Err(poor());
-        }
-        *held -= amount;
-    }
-    if to == "MAIN" {
-        venue.exchange.give(account, asset, amount);
-    } else if let Some(service) = Service::of_wallet(&to) {
-        venue.futures.house(service).pay_in(account, asset, amount);
-    } else {
-        *wallet(venue, account, &to, asset) += amount;
-    }
+    let poor = Refusal::new(-9000, "user have no avail amount");
+    take_from(venue, account, from, asset, amount, poor)?;
+    give_to(venue, account, &to, asset, amount);
     let id = short_id(venue);
     let detail = json!({"asset": asked.get("asset"), "amount": text(amount), "type": kind, "status": "CONFIRMED", "tranId": id, "timestamp": venue.exchange.now});
     venue.effect("transfer", account, detail);
@@ -473,19 +568,21 @@ fn to_sub_account(venue: &mut Venue, asked: &Understood) -> Done {
             .position(|a| a.name == name && a.parent == Some(account))
             .ok_or_else(|| Refusal::new(-12_022, "The sub-account does not exist.")),
     };
+    let [from_wallet, to_wallet] = wallets_between(asked)?;
     let from = find(asked.get("fromEmail").or(asked.get("fromId")))?;
-    let to = find(asked.get("toEmail").or(asked.get("toId")))?;
-    if from == to {
+    let to = if asked.path.ends_with("/subToMaster") {
+        venue.exchange.accounts[account]
+            .parent
+            .ok_or_else(|| Refusal::new(-12_022, "The sub-account does not exist."))?
+    } else {
+        find(asked.get("toEmail").or(asked.get("toId")))?
+    };
+    if from == to && from_wallet == to_wallet {
         return Err(Refusal::either("fromEmail", "toEmail"));
     }
-    take(
-        venue,
-        from,
-        asset,
-        amount,
-        Refusal::new(-12_023, "Insufficient balance."),
-    )?;
-    venue.exchange.give(to, asset, amount);
+    let poor = Refusal::new(-12_023, "Insufficient balance.");
+    take_from(venue, from, from_wallet, asset, amount, poor)?;
+    give_to(venue, to, to_wallet, asset, amount);
     let id = short_id(venue);
     let detail = json!({
         "tranId": id, "asset": asked.get("asset"), "amount": text(amount),
@@ -756,22 +853,21 @@ fn read(venue: &mut Venue, asked: &Understood) -> Done {
             let found = effects(venue, account, "deposit");
             found
                 .into_iter()
-                .enumerate()
-                .map(|(i, e)| {
-                    json!({"id": format!("{i}"), "amount": e["amount"], "coin": e["asset"], "network": "BSC", "status": 1, "address": "", "addressTag": "",
-                           "txId": format!("0x{i:064x}"), "insertTime": venue.exchange.now, "transferType": 0, "confirmTimes": "12/12", "unlockConfirm": 12, "walletType": 0})
+.filter(|e| asked.get("coin").is_none_or(|coin| e["asset"] == coin))
+                .map(|e| {
+                    json!({"id": e["txId"], "amount": e["amount"], "coin": e["asset"], "network": e["network"], "status": 1, "address": e["address"], "addressTag": "",
+                           "txId": e["txId"], "insertTime": e["insertTime"], "transferType": 0, "confirmTimes": "12/12", "unlockConfirm": 12, "walletType": 0})
                 })
                 .collect()
         }
         "/sapi/v1/capital/deposit/address" | "/sapi/v1/capital/deposit/address/list" => {
             let coin = asked.get("coin").unwrap_or("");
             venue.exchange.asset(coin).ok_or_else(|| Refusal::new(-4018, "We don't have this asset."))?;
-            let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, format!("{account} {coin}").as_bytes());
-            let address = format!("0x{}", hex(digest.as_ref().get(..20).unwrap_or(&[])));
+            let address = deposit_address(account, coin);
             let one = json!({"address": address, "coin": coin, "tag": "", "url": "", "isDefault": 1});
             if asked.path.ends_with("list") { json!([one]) } else { one }
         }
-        "/sapi/v1/capital/withdraw/address/list" => json!([]),
+        "/sapi/v1/capital/withdraw/address/list" => json!(venue.exchange.accounts[account].addresses),
         "/sapi/v1/asset/transfer" => {
             let kind = asked.get("type").unwrap_or("");
             let rows: Vec<Value> = effects(venue, account, "transfer").into_iter().filter(|e| e["type"] == kind).collect();

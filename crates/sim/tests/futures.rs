@@ -7,8 +7,9 @@
 )]
 
 use aws_lc_rs::hmac;
-use portcullis_sim::keys::hex;
+use portcullis_sim::keys::{hex, unbase64};
 use portcullis_sim::venue::{Options, Outcome, Venue};
+use portcullis_sim::{Key, Keys, Material};
 use serde_json::{Value, json};
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -1349,6 +1350,124 @@ fn wallets_and_funding() {
 }
 
 #[test]
+fn sub_accounts_have_wallets_too() {
+    let mut c = client("all");
+    let email = c.ok(
+        "POST",
+        "/sapi/v1/sub-account/virtualSubAccount",
+        "subAccountString=desk",
+    )["email"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let encoded = email.replace('@', "%40");
+    let send = |c: &mut Client, path: &str, params: &str| c.ok("POST", path, params);
+    let universal = "/sapi/v1/sub-account/universalTransfer";
+    send(
+        &mut c,
+        universal,
+        &format!(
+            "toEmail={encoded}&fromAccountType=SPOT&toAccountType=USDT_FUTURE&asset=USDT&amount=700"
+        ),
+    );
+    send(
+        &mut c,
+        "/sapi/v1/sub-account/futures/transfer",
+        &format!("email={encoded}&asset=USDT&amount=100&type=2"),
+    );
+    let wrong = format!("fromEmail={encoded}&toEmail=nobody&futuresType=1&asset=USDT&amount=50");
+    assert_eq!(
+        c.send(
+            "POST",
+            "/sapi/v1/sub-account/futures/internalTransfer",
+            &wrong
+        )["code"],
+        -12022
+    );
+    let poor = format!(
+        "fromEmail={encoded}&fromAccountType=USDT_FUTURE&toAccountType=SPOT&asset=USDT&amount=601"
+    );
+    assert_eq!(c.send("POST", universal, &poor)["code"], -5013);
+    send(&mut c, universal, &poor.replace("601", "600"));
+    let sub = c
+        .venue
+        .exchange
+        .accounts
+        .iter()
+        .position(|a| a.name == email)
+        .unwrap();
+    let usdt = c.venue.exchange.asset("USDT").unwrap();
+    assert_eq!(
+        c.venue.exchange.accounts[sub].spot[usdt].free,
+        portcullis_sim::decimal::d("100")
+    );
+    assert_eq!(c.venue.futures.houses[0].sums(sub, usdt).wallet, 0);
+}
+
+#[test]
+fn withdrawals_by_the_address_book() {
+    let mut c = client("all");
+    let firm = c
+        .venue
+        .exchange
+        .accounts
+        .iter()
+        .position(|a| a.name == "firm")
+        .unwrap();
+    let control = |c: &mut Client, path: &str, body: Value| {
+        portcullis_sim::control::answer(
+            &mut c.venue,
+            "POST",
+            path,
+            body.to_string().as_bytes(),
+            NOW_US,
+        )
+        .status
+    };
+    assert_eq!(
+        control(&mut c, "/whitelist", json!({"account": "firm", "on": true})),
+        200
+    );
+    let apply = "/sapi/v1/capital/withdraw/apply";
+    let to = |address: &str| format!("coin=USDT&network=TRX&address={address}&amount=10");
+    assert_eq!(c.send("POST", apply, &to("TAAA"))["code"], -4035);
+    assert_eq!(
+        control(
+            &mut c,
+            "/addresses",
+            json!({"account": "firm", "coin": "USDT", "network": "TRX", "address": "TAAA", "name": "cold"})
+        ),
+        200
+    );
+    c.ok("POST", apply, &to("TAAA"));
+    assert_eq!(c.send("POST", apply, &to("TBBB"))["code"], -4035);
+    assert_eq!(
+        c.ok("GET", "/sapi/v1/capital/withdraw/address/list", "")[0]["address"],
+        "TAAA"
+    );
+    // A deposit is told with its own time.
+    assert_eq!(
+        control(
+            &mut c,
+            "/deposit",
+            json!({"account": "firm", "asset": "BTC", "amount": "1.5", "network": "BTC"})
+        ),
+        200
+    );
+    c.now_us += 60_000_000;
+    let told = c.ok("GET", "/sapi/v1/capital/deposit/hisrec", "coin=BTC");
+    assert_eq!(
+        (told[0]["amount"].as_str(), told[0]["insertTime"].as_u64()),
+        (Some("1.50000000"), Some(NOW_US / 1000))
+    );
+    assert_eq!(
+        told[0]["address"],
+        c.ok("GET", "/sapi/v1/capital/deposit/address", "coin=BTC")["address"]
+    );
+    assert_eq!(c.venue.exchange.accounts[firm].addresses.len(), 1);
+}
+
+#[test]
 fn countdown_cancels() {
     let mut c = client("trade");
     c.ok("POST", "/fapi/v1/order", LIMIT);
@@ -1477,4 +1596,113 @@ fn every_read_answers() {
         ),
         (Some("BTCUSD_PERP"), Some(100), Some("BTC"))
     );
+}
+
+fn vectors(name: &str) -> String {
+    let path = format!(
+        "{}/../../vectors/binance_futures/{name}",
+        env!("CARGO_MANIFEST_DIR")
+    );
+    std::fs::read_to_string(path).unwrap()
+}
+
+/// What unmodified clients send verifies, and with one bit changed it does not.
+#[test]
+fn real_clients_requests_verify() {
+    let captures: Vec<Value> = serde_json::from_str(&vectors("captures.json")).unwrap();
+    let mut count = 0;
+    for capture in captures {
+        let text = |name: &str| capture[name].as_str().unwrap();
+        let target = text("target");
+        if portcullis_sim::futures::Service::of(target).is_none() {
+            continue;
+        }
+        assert_eq!(text("scheme"), "binance-hmac");
+        let own = &capture["credentials"];
+        let (key, secret) = (
+            own["key"].as_str().unwrap(),
+            own["secret"].as_str().unwrap(),
+        );
+        let mut keys = Keys::default();
+        keys.add(key, Key::new(3, 0, "trade", Material::hmac(secret)));
+        let headers: Vec<(String, String)> =
+            serde_json::from_value(capture["headers"].clone()).unwrap();
+        let headers: Vec<(&str, &[u8])> = headers
+            .iter()
+            .map(|(n, v)| (n.as_str(), v.as_bytes()))
+            .collect();
+        let body = unbase64(text("body_b64")).unwrap_or_default();
+        let check = |target: &[u8], body: &[u8]| {
+            portcullis_sim::check(text("method"), target, &headers, body, &keys, NOW_US)
+        };
+        let done = check(target.as_bytes(), &body);
+        assert!(done.is_ok(), "{}: {done:?}", text("label"));
+        let (mut target, mut body) = (target.as_bytes().to_vec(), body);
+        let bytes = if body.is_empty() {
+            &mut target
+        } else {
+            &mut body
+        };
+        let at = bytes.windows(10).position(|w| w == b"recvWindow").unwrap() + 11;
+        bytes[at] ^= 1;
+        assert_eq!(check(&target, &body).map_err(|r| r.code), Err(-1022));
+        count += 1;
+    }
+    assert!(count > 50, "{count}");
+}
+
+/// What the gate's vectors say that the venue gets is what a strict venue takes.
+#[test]
+fn what_the_gate_sends_is_accepted() {
+    let cases: toml::Value = toml::from_str(&vectors("accepted.toml")).unwrap();
+    let (key, secret) = ("A".repeat(64), "B".repeat(64));
+    let mut keys = Keys::default();
+    keys.add(&key, Key::new(3, 0, "trade", Material::hmac(&secret)));
+    let (mut count, mut wrong) = (0, Vec::new());
+    for case in cases["case"].as_array().unwrap() {
+        let text = |name: &str| case.get(name).and_then(toml::Value::as_str).unwrap_or("");
+        let path = text("path").split('?').next().unwrap();
+        let Some(sent) = case.get("sent").and_then(toml::Value::as_str) else {
+            continue;
+        };
+        // Conversions of futures are not simulated.
+        if portcullis_sim::futures::Service::of(path).is_none()
+            || sent.contains("someday=")
+            || path.contains("/convert/")
+        {
+            continue;
+        }
+        let join = if sent.is_empty() { "" } else { "&" };
+        let payload = format!("{sent}{join}recvWindow=1000&timestamp={}", NOW_US / 1000);
+        let mac = hmac::sign(
+            &hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()),
+            payload.as_bytes(),
+        );
+        let full = format!("{payload}&signature={}", hex(mac.as_ref()));
+        let method = text("method");
+        let public = portcullis_sim::futures::calls::call(method, path)
+            .is_some_and(|e| e.security == portcullis_sim::endpoints::Security::Public);
+        let (target, body) = match (public, method) {
+            (true, _) => (format!("{path}?{sent}"), String::new()),
+            (false, "GET") => (format!("{path}?{full}"), String::new()),
+            (false, _) => (path.to_owned(), full),
+        };
+        let headers: [(&str, &[u8]); 1] = [("X-MBX-APIKEY", key.as_bytes())];
+        if let Err(refusal) = portcullis_sim::check(
+            method,
+            target.as_bytes(),
+            &headers,
+            body.as_bytes(),
+            &keys,
+            NOW_US,
+        ) {
+            wrong.push(format!(
+                "{}: {method} {path} {sent}: {refusal:?}",
+                text("about")
+            ));
+        }
+        count += 1;
+    }
+    assert!(count > 15, "{count}");
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

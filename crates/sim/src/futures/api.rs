@@ -456,7 +456,7 @@ impl<'a> Call<'a> {
                     value["status"] = json!(status);
                     value["settlePlan"] = json!(0);
                     value["maxMoveOrderLimit"] = json!(house::AMENDS_MAX);
-                    value["timeInForce"] = json!(["GTC", "IOC", "FOK", "GTX", "GTD"]);
+                    value["timeInForce"] = json!(["GTC", "IOC", "FOK", "GTX", "GTD", "RPI"]);
                 } else {
                     value["contractStatus"] = json!(status);
                     value["contractSize"] = json!(shown(money(c.size)) / ONE);
@@ -1595,6 +1595,7 @@ fn life_word(life: Life) -> &'static str {
         Life::Ioc => "IOC",
         Life::Fok => "FOK",
         Life::Gtx => "GTX",
+        Life::Rpi => "RPI",
         Life::Gtd(_) => "GTD",
     }
 }

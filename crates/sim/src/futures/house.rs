@@ -131,6 +131,8 @@ pub enum Life {
     Fok,
     /// Never takes.
     Gtx,
+    /// Never takes, and is meant for takers from the venue's own programs; here it meets anybody.
+    Rpi,
     /// Until then, in milliseconds.
     Gtd(u64),
 }
@@ -998,7 +1000,7 @@ impl House {
             }
         }
         match (new.life, new.price) {
-            (Life::Gtx, Some(price)) if self.crosses(contract, new.side, price) => {
+            (Life::Gtx | Life::Rpi, Some(price)) if self.crosses(contract, new.side, price) => {
                 return Err(Deny::Takes);
             }
             (Life::Fok, Some(price)) => {

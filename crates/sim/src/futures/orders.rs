@@ -356,13 +356,14 @@ fn life(params: &Params, now: u64, limit: bool) -> Result<Life, Refusal> {
     if params.contains_key("goodTillDate") && text != Some("GTD") {
         return Err(Refusal::not_required("goodTillDate"));
     }
-    if !limit && matches!(text, Some("GTX" | "FOK" | "IOC")) {
+    if !limit && matches!(text, Some("GTX" | "RPI" | "FOK" | "IOC")) {
         return Err(Refusal::new(-1115, "Invalid timeInForce."));
     }
     Ok(match text {
         Some("IOC") => Life::Ioc,
         Some("FOK") => Life::Fok,
         Some("GTX") => Life::Gtx,
+        Some("RPI") => Life::Rpi,
         Some("GTD") => {
             let until: u64 = params
                 .get("goodTillDate")
