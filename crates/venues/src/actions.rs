@@ -471,10 +471,30 @@ fn mint_ids(
             let id = dialect.mint(mint, *number);
             fields.push((at, field.ty.parse(&field.name, &id)?));
         }
-        *number = number.saturating_add(1);
+        // One id for two orders would be worse than none.
+        *number = number.checked_add(1).ok_or(DecodeError::TooManyFields)?;
     }
     if fields.len() > before {
         fields.sort_unstable_by_key(|(at, _)| *at);
+    }
+    // What is attached to an order becomes one of its own.
+    for (at, value) in fields {
+        let attached = rules
+            .get(usize::from(*at))
+            .filter(|field| field.meaning == Meaning::Attached);
+        if let (
+            Some(FieldRule {
+                ty: Type::Objects(object) | Type::Object(object),
+                ..
+            }),
+            Value::Objects(items),
+        ) = (attached, value)
+            && let Some(object) = rule.object(*object)
+        {
+            for item in items {
+                mint_ids(rule, dialect, &object.fields, mint, number, item)?;
+            }
+        }
     }
     Ok(())
 }

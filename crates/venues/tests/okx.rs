@@ -19,6 +19,7 @@ use portcullis_model::report::Report;
 use portcullis_venues::okx::{RECEIVE_WINDOW_US, REFUSALS};
 use portcullis_venues::signature::Credential;
 use portcullis_venues::{Asked, Catalog, Signature, VerifyKey};
+use proptest::prelude::*;
 use serde_json::Value;
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -689,6 +690,26 @@ fn an_order_without_an_id_gets_one_that_the_venue_takes() {
         })
         .collect();
     assert_eq!(ids, ["pcfft2n0", "pcb2"]);
+    // So does what is attached to it.
+    let sent = capture(
+        all.iter()
+            .find(|c| c["label"] == "swap with exits")
+            .unwrap(),
+    );
+    let actions = sent.with(|raw| venue.present(raw).unwrap().decode(Some("pcfft2")).unwrap());
+    let exits: Vec<String> = actions
+        .list
+        .iter()
+        .filter_map(|action| match action {
+            Action::PlaceOrder(order) => order.list_client_order_id.as_ref(),
+            _ => None,
+        })
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(exits, ["pcfft2n1", "pcfft2n1"]);
+    let (rebuilt, body) = okx::rebuilt(&actions);
+    assert!(body.contains(r#""attachAlgoClOrdId":"pcfft2n1""#), "{body}");
+    assert_eq!(rebuilt.decode().unwrap().list, actions.list);
 }
 
 #[test]
@@ -1085,4 +1106,202 @@ fn the_command_line_reads_what_clients_send() {
         let list = serde_json::to_value(sent.decode().unwrap().list).unwrap();
         assert_eq!(json["actions"], list, "{wanted}");
     }
+}
+
+/// Calls whose bodies hold every kind of value.
+const CALLS: [(&str, &str); 9] = [
+    ("/api/v5/trade/order", ORDER),
+    (
+        "/api/v5/trade/order",
+        r#"{"instId":"BTC-USDT-SWAP","tdMode":"cross","side":"sell","posSide":"short","ordType":"limit","sz":"1","px":"2","attachAlgoOrds":[{"slTriggerPx":"3","slOrdPx":"-1"}]}"#,
+    ),
+    (
+        "/api/v5/trade/order-algo",
+        r#"{"instId":"BTC-USDT-SWAP","tdMode":"cross","side":"sell","ordType":"oco","sz":"1","tpTriggerPx":"5","tpOrdPx":"-1","slTriggerPx":"3","slOrdPx":"2.50"}"#,
+    ),
+    (
+        "/api/v5/trade/amend-order",
+        r#"{"instId":"BTC-USDT","ordId":"7","newSz":"1.50","newPx":"2"}"#,
+    ),
+    (
+        "/api/v5/trade/cancel-order",
+        r#"{"instId":"BTC-USDT","ordId":"7"}"#,
+    ),
+    (
+        "/api/v5/asset/withdrawal",
+        r#"{"ccy":"BTC","amt":"1","dest":"4","toAddr":"a b:1","chain":"BTC-Bitcoin","rcvrInfo":{"walletType":"private"}}"#,
+    ),
+    (
+        "/api/v5/asset/transfer",
+        r#"{"ccy":"BTC","amt":"1","type":"0","from":"6","to":"18"}"#,
+    ),
+    (
+        "/api/v5/account/set-leverage",
+        r#"{"instId":"BTC-USDT-SWAP","lever":"5","mgnMode":"cross"}"#,
+    ),
+    (
+        "/api/v5/trade/easy-convert",
+        r#"{"fromCcy":["ADA","USDC"],"toCcy":"OKB"}"#,
+    ),
+];
+
+/// A JSON value as any other reader would compare it: numbers as what they are, truth as truth, nothing as nothing.
+fn plain(value: &Value) -> Option<Value> {
+    Some(match value {
+        Value::Null => return None,
+        Value::String(text) if text.is_empty() => return None,
+        Value::Array(items) if items.is_empty() => return None,
+        Value::Array(items) => items.iter().filter_map(plain).collect(),
+        Value::Object(fields) => Value::Object(
+            fields
+                .iter()
+                .filter_map(|(name, value)| Some((name.clone(), plain(value)?)))
+                .collect(),
+        ),
+        Value::String(text) if text.eq_ignore_ascii_case("true") => Value::Bool(true),
+        Value::String(text) if text.eq_ignore_ascii_case("false") => Value::Bool(false),
+        Value::Number(number) => plain(&Value::String(number.to_string()))?,
+        Value::String(text) if text.contains('.') && text.parse::<f64>().is_ok() => {
+            Value::String(text.trim_end_matches('0').trim_end_matches('.').to_owned())
+        }
+        other => other.clone(),
+    })
+}
+
+fn posted(path: &str, body: &str) -> Sent {
+    Sent {
+        target: path.to_owned(),
+        body: body.as_bytes().to_vec(),
+        ..order()
+    }
+}
+
+/// What passes reaches the venue as it was said: no field more, none less, none other.
+fn passes_as_said(path: &str, body: &str) {
+    let Ok(actions) = posted(path, body).decode() else {
+        return;
+    };
+    assert!(!actions.list.is_empty());
+    let (again, sent) = okx::rebuilt(&actions);
+    let said: Value = serde_json::from_str(body).unwrap();
+    let sent: Value = serde_json::from_str(&sent).unwrap();
+    assert_eq!(plain(&said), plain(&sent), "{body}");
+    assert_eq!(again.decode().unwrap().list, actions.list, "{body}");
+}
+
+fn word() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "\"[0-9]{1,4}(\\.[0-9]{1,4})?\"",
+        "[0-9]{1,4}(\\.[0-9]{1,4})?",
+        "\"[a-zA-Z0-9 %:._-]{0,40}\"",
+        "-?[0-9eE+.]{1,6}",
+        Just("\"-1\"".to_owned()),
+        Just("\"buy\"".to_owned()),
+        Just("\"market\"".to_owned()),
+        Just("\"cash\"".to_owned()),
+        Just("\"BTC-USD-261225\"".to_owned()),
+        Just("true".to_owned()),
+        Just("null".to_owned()),
+        Just("\"\"".to_owned()),
+        Just("[]".to_owned()),
+        Just("{}".to_owned()),
+        Just("[{\"slTriggerPx\":\"3\",\"slOrdPx\":\"-1\"},{}]".to_owned()),
+    ]
+}
+
+const NAMES: [&str; 26] = [
+    "instId",
+    "tdMode",
+    "side",
+    "posSide",
+    "ordType",
+    "sz",
+    "px",
+    "clOrdId",
+    "tag",
+    "reduceOnly",
+    "tgtCcy",
+    "ccy",
+    "banAmend",
+    "attachAlgoOrds",
+    "slTriggerPx",
+    "slOrdPx",
+    "tpTriggerPx",
+    "ordId",
+    "newSz",
+    "amt",
+    "type",
+    "dest",
+    "toAddr",
+    "subAcct",
+    "lever",
+    "fromCcy",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn what_passes_is_what_was_said(call in 0..CALLS.len(), changes in proptest::collection::vec((0..NAMES.len(), word()), 0..4)) {
+        let (path, body) = CALLS[call];
+        let mut fields: Vec<(String, String)> = serde_json::from_str::<serde_json::Map<String, Value>>(body)
+            .unwrap()
+            .into_iter()
+            .map(|(name, value)| (name, value.to_string()))
+            .collect();
+        for (name, value) in changes {
+            let name = NAMES[name];
+            match fields.iter_mut().find(|(n, _)| n == name) {
+                Some((_, old)) => *old = value,
+                None => fields.push((name.to_owned(), value)),
+            }
+        }
+        let parts: Vec<String> = fields.iter().map(|(name, value)| format!("\"{name}\":{value}")).collect();
+        passes_as_said(path, &format!("{{{}}}", parts.join(",")));
+    }
+
+    #[test]
+    fn no_bytes_panic(call in 0..CALLS.len(), at in 0usize..300, with in "[\\x00-\\x7f]{0,4}", cut in 0usize..4) {
+        let (path, body) = CALLS[call];
+        let at = at.min(body.len());
+        let to = (at + cut).min(body.len());
+        passes_as_said(path, &format!("{}{with}{}", &body[..at], &body[to..]));
+    }
+
+    #[test]
+    fn a_signature_is_of_one_statement(call in 0..CALLS.len(), at in 0usize..300, with in "[ -~]{1,3}") {
+        let (path, body) = CALLS[call];
+        let secret = b"a secret";
+        let time = "2026-09-21T14:13:20.123Z";
+        let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), format!("{time}POST{path}{body}").as_bytes());
+        let mut sent = posted(path, body);
+        let at = at.min(body.len());
+        let verifies = |sent: &Sent| sent.with(|raw| {
+            Catalog::builtin().unwrap().present(raw).is_ok_and(|p| p.verify(&VerifyKey::hmac(secret)).is_ok())
+        });
+        sent.headers.retain(|(n, _)| n != "OK-ACCESS-SIGN");
+        sent.headers.push(("OK-ACCESS-SIGN".to_owned(), to_base64(tag.as_ref())));
+        prop_assert!(verifies(&sent));
+        sent.body = format!("{}{with}{}", &body[..at], &body[at..]).into_bytes();
+        prop_assert!(!verifies(&sent));
+    }
+}
+
+fn to_base64(bytes: &[u8]) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut out = String::new();
+    for chunk in bytes.chunks(3) {
+        let group = chunk
+            .iter()
+            .enumerate()
+            .fold(0u32, |n, (i, b)| n | u32::from(*b) << (16 - 8 * i));
+        for i in 0..4 {
+            out.push(if i <= chunk.len() {
+                ALPHABET[(group >> (18 - 6 * i) & 63) as usize] as char
+            } else {
+                '='
+            });
+        }
+    }
+    out
 }
