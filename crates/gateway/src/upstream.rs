@@ -601,7 +601,8 @@ impl Upstream {
         if send.not_after_us != 0 && self.now_us > send.not_after_us {
             return self.refuse(send, "too_late", turn);
         }
-        let apart = is_counted_apart(send.target).then_some(send.endpoint);
+        let apart =
+            crate::venue::counts_apart(&place.facts.venue, send.target).then_some(send.endpoint);
         let ask = Ask {
             lane: send.lane,
             strategy: send.strategy,
@@ -1770,11 +1771,6 @@ const ADDRESSES_MAX: usize = 16;
 
 /// The bytes of a request, from the parts that the signer made. Nothing in them came from a client as it was.
 /// Gives the place of the target in them, too.
-/// Whether the venue counts a call by itself: Binance beside spot, and OKX everywhere.
-fn is_counted_apart(target: &[u8]) -> bool {
-    target.starts_with(b"/sapi/") || window_s(target).is_some()
-}
-
 /// Over how many seconds OKX counts, and hence how long its 429 holds: it says no `Retry-After`.
 fn window_s(target: &[u8]) -> Option<u64> {
     target.starts_with(b"/api/v5/").then_some(2)

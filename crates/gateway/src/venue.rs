@@ -1,5 +1,5 @@
-//! The two things that the gateway needs from a venue's code: the words of an answer that the gate itself gives, and the
-//! summary of the venue's.
+//! What the gateway needs from a venue's code: the words of an answer that the gate itself gives, the summary of the venue's,
+//! and how the venue counts.
 
 use portcullis_model::refusal::Class;
 use portcullis_model::report::Report;
@@ -21,6 +21,12 @@ pub fn refuse(venue: &str, class: Class, message: &str) -> (u16, Vec<u8>) {
 #[must_use]
 pub fn summarize(endpoint: u16, asked: Asked<'_>, status: u16, body: &[u8]) -> Vec<Report> {
     portcullis_venues::summarize(endpoint, asked, status, body)
+}
+
+/// The venue counts calls of this target apart, each endpoint by itself.
+#[must_use]
+pub fn counts_apart(venue: &str, target: &[u8]) -> bool {
+    portcullis_venues::dialect::of(venue).is_some_and(|dialect| dialect.counts_apart(target))
 }
 
 /// What is spoken on a WebSocket.

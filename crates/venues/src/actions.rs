@@ -646,13 +646,10 @@ fn no_order(rule: &Endpoint) -> DecodeError {
 }
 
 fn chosen(rule: &Endpoint, named: &[Named<'_>]) -> ActionKind {
-    let Some((field, Value::Word(at))) = find(named, Meaning::Chooses) else {
-        return rule.action;
-    };
-    let word = field.ty.word(*at);
+    let word = text(named, Meaning::Chooses);
     rule.actions
         .iter()
-        .find(|(w, _)| w == word)
+        .find(|(known, _)| Some(known.as_str()) == word.as_deref())
         .map_or(rule.action, |(_, kind)| *kind)
 }
 

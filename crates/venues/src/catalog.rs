@@ -44,6 +44,7 @@ pub const FILES: &[(&str, &str)] = &[
         include_str!("../catalog/binance-ws.toml"),
     ),
     ("okx.toml", include_str!("../catalog/okx.toml")),
+    ("bybit.toml", include_str!("../catalog/bybit.toml")),
 ];
 
 static BUILTIN: LazyLock<Result<Arc<Catalog>, CatalogError>> =
@@ -849,25 +850,23 @@ fn complete(
         .iter()
         .chain(endpoint.objects.iter().flat_map(|o| &o.fields))
         .find(|f| f.meaning == Meaning::Chooses);
-    match (chooser, endpoint.actions.is_empty()) {
-        (None, true) => Ok(()),
-        (
-            Some(FieldRule {
-                ty: Type::Words(words),
-                required: true,
-                ..
-            }),
-            false,
-        ) if words
-            .iter()
-            .all(|w| endpoint.actions.iter().any(|(a, _)| a == w)) =>
-        {
-            Ok(())
+    let knows = |word: &str| endpoint.actions.iter().any(|(known, _)| known == word);
+    let is_whole = match chooser {
+        None => endpoint.actions.is_empty(),
+        // Left out, it is the endpoint's own action.
+        Some(FieldRule { ty, .. }) => match ty {
+            Type::Words(words) => words.iter().all(|word| knows(word)),
+            Type::Integer { from, to, .. } if from <= to && to - from < 10 => {
+                (*from..=*to).all(|n| knows(&n.to_string()))
+            }
+            _ => false,
+        },
+    };
+    match is_whole {
+        true => Ok(()),
+        false => {
+            Err("`actions` and a field that chooses among exactly its words go together".into())
         }
-        _ => Err(
-            "`actions` and a required field that chooses among exactly its words go together"
-                .into(),
-        ),
     }
 }
 
@@ -1006,7 +1005,8 @@ fn fits(ty: &Type, meaning: Meaning) -> bool {
         | Meaning::To
         | Meaning::Setting(_) => !matches!(ty, Type::Objects(_) | Type::Object(_) | Type::List(_)),
         Meaning::Wallets => matches!(ty, Type::Token),
-        Meaning::Chooses | Meaning::ReplaceMode | Meaning::Market => matches!(ty, Type::Words(_)),
+        Meaning::Chooses => matches!(ty, Type::Words(_) | Type::Integer { .. }),
+        Meaning::ReplaceMode | Meaning::Market => matches!(ty, Type::Words(_)),
         Meaning::Batch => matches!(ty, Type::Objects(_)),
         Meaning::Attached => matches!(ty, Type::Objects(_) | Type::Object(_)),
     }

@@ -167,6 +167,12 @@ pub trait Dialect: fmt::Debug + Send + Sync {
         out: &mut Vec<Report>,
     ) -> Option<()>;
 
+    /// The venue counts calls of this path apart, each endpoint by itself; the rest share one limit.
+    fn counts_apart(&self, target: &[u8]) -> bool {
+        let _ = target;
+        false
+    }
+
     /// A virtual key's public text, in the shape that the venue's client libraries accept.
     fn virtual_key(&self, random: &[u8; 64]) -> String {
         crate::signature::letters_and_digits(random)
@@ -174,7 +180,11 @@ pub trait Dialect: fmt::Debug + Send + Sync {
 }
 
 /// The dialects, one a venue.
-static DIALECTS: &[&dyn Dialect] = &[&crate::binance::Binance, &crate::okx::Okx];
+static DIALECTS: &[&dyn Dialect] = &[
+    &crate::binance::Binance,
+    &crate::bybit::Bybit,
+    &crate::okx::Okx,
+];
 
 /// The dialect of a venue.
 #[must_use]

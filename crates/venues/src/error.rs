@@ -160,14 +160,14 @@ impl fmt::Display for DecodeError {
             Self::HeaderRepeated { name } => write!(f, "header `{name}` is sent twice; send it once"),
             Self::Header { name, why } => write!(f, "header `{name}`: {why}"),
             Self::ContentType => f.write_str(
-                "body is not declared `application/x-www-form-urlencoded`; send fields as a form or in the query",
+                "body is not declared as what the venue takes: `application/x-www-form-urlencoded`, or `application/json`",
             ),
             Self::BodyNotTaken => f.write_str("GET takes no body; send the fields in the query"),
             Self::Encoding { why } => write!(f, "fields cannot be read in one way only: {why}"),
             Self::TooManyFields => f.write_str("request has more than 64 fields"),
-            Self::KeyMissing => f.write_str("no API key; send the virtual key in header `X-MBX-APIKEY`"),
+            Self::KeyMissing => f.write_str("no API key; send the virtual key in the header where the venue has it"),
             Self::KeyMalformed => f.write_str("API key is not 1 to 128 letters and digits"),
-            Self::SignatureMissing => f.write_str("no `signature`; sign the request with the virtual key's secret"),
+            Self::SignatureMissing => f.write_str("no signature; sign the request with the virtual key's secret"),
             Self::SignatureMalformed => {
                 f.write_str("signature has not the form of its scheme (64 hex digits, or base64)")
             }
@@ -177,17 +177,17 @@ impl fmt::Display for DecodeError {
                 "signature covers the decoded value of `{field}`, which could be read in two ways; sign the fields as they are sent"
             ),
             Self::SignatureOnPublic => f.write_str("this endpoint is public; send it without `signature` and `timestamp`"),
-            Self::TimestampMissing => f.write_str("no `timestamp`; send the time in milliseconds"),
+            Self::TimestampMissing => f.write_str("no timestamp; send the time in milliseconds"),
             Self::Timestamp => f.write_str("timestamp is not a time in milliseconds or microseconds"),
-            Self::ReceiveWindow => f.write_str("recvWindow is not more than 0 and at most 60000 milliseconds with 3 decimals"),
+            Self::ReceiveWindow => f.write_str("receive window is not more than 0 and at most 60000 milliseconds"),
             Self::UnknownHost { host } => write!(f, "no catalog for host `{host}`"),
             Self::UnknownEndpoint { method, path } => write!(
                 f,
-                "the catalog does not name `{method} {path}`; look in catalog/binance.toml, a site adds to it in catalog.d/"
+                "the catalog does not name `{method} {path}`; look in the catalog of the venue, a site adds to it in catalog.d/"
             ),
             Self::NotReviewed { method, path, action } => write!(
                 f,
-                "`{method} {path}` ({action}) is in the catalog but nobody reviewed its fields; look in catalog/binance.toml, a site reviews it in catalog.d/"
+                "`{method} {path}` ({action}) is in the catalog but nobody reviewed its fields; look in the catalog of the venue, a site reviews it in catalog.d/"
             ),
             Self::Secret { method, path, why } => write!(f, "`{method} {path}` is not passed: {why}"),
             Self::FieldRepeated { field } => write!(f, "field `{field}` is sent more than once; send it once"),

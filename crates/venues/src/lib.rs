@@ -18,6 +18,7 @@
 pub mod actions;
 pub mod against;
 pub mod binance;
+pub mod bybit;
 pub mod catalog;
 pub mod dialect;
 pub mod document;

@@ -27,7 +27,7 @@ fn every_known_call_has_its_action() {
         );
         std::fs::read_to_string(path).unwrap()
     };
-    let text = of("binance") + &of("binance_futures");
+    let text = of("binance") + &of("binance_futures") + &of("bybit");
     let mut count = 0;
     for line in text.lines() {
         let [class, method, path] = line.split(' ').collect::<Vec<_>>()[..] else {
@@ -38,6 +38,23 @@ fn every_known_call_has_its_action() {
             .find(host::of(path), method, path)
             .unwrap_or_else(|| panic!("{line} is missing"));
         let fits: &[A] = match class {
+            // The class of what no method gives away was read from a name.
+            "earn_loan_invest" if path.starts_with("/v5/event/") => &[A::CancelOrder, A::Rfq],
+            "earn_loan_invest" if path.starts_with("/v5/broker/award/") => {
+                &[A::Read, A::TransferOut]
+            }
+            "earn_loan_invest" if path.ends_with("create-sub-account") => &[A::Subaccount],
+            "account_config" if path.starts_with("/v5/card/") => &[A::Read],
+            "account_config" if path.starts_with("/v5/earn/") => &[A::Invest],
+            "borrow_repay" if path.starts_with("/v5/crypto-loan") => {
+                &[A::Borrow, A::Repay, A::Invest, A::TransferInside, A::Read]
+            }
+            "cancel_all" if path.starts_with("/v5/rfq/") => &[A::Rfq],
+            "subaccount_admin" if path == "/v5/user/agreement" => &[A::Configure],
+            "subaccount_transfer" if path.ends_with("save-transfer-sub-member") => &[A::Subaccount],
+            "read" if path == "/v5/user/del-submember" => &[A::Subaccount],
+            "internal_transfer" if path.ends_with("deposit-to-account") => &[A::Configure],
+            "bot_strategy" => &[A::Invest, A::Read],
             // Signs an agreement, whatever the method.
             "read" if path == "/fapi/v1/stock/contract" => &[A::Configure],
             "read" => &[A::Read, A::Public],
@@ -74,7 +91,7 @@ fn every_known_call_has_its_action() {
         );
         count += 1;
     }
-    assert!(count >= 900, "{count}");
+    assert!(count >= 1318, "{count}");
 }
 
 #[test]
@@ -108,7 +125,9 @@ fn every_endpoint_is_whole() {
         match e.action {
             A::PlaceOrder | A::TestOrder => {
                 assert!(has(Meaning::Symbol) && !e.legs.is_empty(), "{name}");
-                for leg in &e.legs {
+                // What closes a position there has no id of anybody's.
+                let nameless = e.path == "/v5/position/trading-stop";
+                for leg in e.legs.iter().filter(|_| !nameless) {
                     let ids =
                         fields().any(|f| f.meaning == Meaning::Order(*leg, Attribute::ClientId));
                     assert!(ids, "{name}: {leg:?} cannot be given a client id");
@@ -141,7 +160,7 @@ fn every_endpoint_is_whole() {
         }
     }
     assert!(
-        reviewed >= 580 && refused >= 320,
+        reviewed >= 733 && refused >= 608,
         "{reviewed} reviewed, {refused} refused"
     );
 }

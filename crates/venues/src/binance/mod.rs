@@ -141,6 +141,10 @@ impl Dialect for Binance {
         })
     }
 
+    fn counts_apart(&self, target: &[u8]) -> bool {
+        target.starts_with(b"/sapi/")
+    }
+
     fn refusals(&self) -> &'static [RefusalCode; 11] {
         &REFUSALS
     }

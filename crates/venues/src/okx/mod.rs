@@ -140,6 +140,11 @@ impl Dialect for Okx {
         request.ready(headers)
     }
 
+    /// All of them.
+    fn counts_apart(&self, _: &[u8]) -> bool {
+        true
+    }
+
     fn refusals(&self) -> &'static [RefusalCode; 11] {
         &REFUSALS
     }

@@ -1,7 +1,11 @@
-//! Which of Binance's hosts serves a path: each call says it in its first word.
+//! Which host serves a path: each call says it in its first word.
 
 pub fn of(path: &str) -> &'static str {
-    match path.trim_start_matches('/').get(..4) {
+    let path = path.trim_start_matches('/');
+    if path.starts_with("v5/") {
+        return "api.bybit.com";
+    }
+    match path.get(..4) {
         Some("fapi" | "FAPI") => "fapi.binance.com",
         Some("dapi") => "dapi.binance.com",
         Some("papi") => "papi.binance.com",

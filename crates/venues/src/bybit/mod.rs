@@ -1,0 +1,152 @@
+//! Bybit v5: credential and signature in headers, JSON bodies, orders by category, refusals and answers in its envelope. It
+//! sees no key store and no socket: a signature is made and a credential placed by the caller, who is told which bytes and
+//! where.
+//!
+//! What the scheme does not sign, here as at the venue: method, path and host. A signed query is never a JSON body, nor the
+//! other way round, so a signed read is no order; within one of the two, the gate judges what the path makes of it.
+
+mod orders;
+mod present;
+mod refusals;
+mod summary;
+
+pub use present::{RECEIVE_WINDOW_MS_DEFAULT, RECEIVE_WINDOW_MS_MAX};
+pub use refusals::REFUSALS;
+
+use crate::actions::{Named, find};
+use crate::catalog::{Catalog, Endpoint, Meaning, Service};
+use crate::dialect::Dialect;
+use crate::error::DecodeError;
+use crate::prepare::{Body, Ready, Unsigned};
+use crate::present::Presented;
+use crate::refusals::RefusalCode;
+use crate::request::RawRequest;
+use crate::signature::{Credential, HmacText, Signature};
+use crate::summary::Asked;
+use crate::value::Value;
+use portcullis_model::action::{MarketKind, Order, Symbol};
+use portcullis_model::report::Report;
+use std::borrow::Cow;
+
+/// The venue's dialect.
+#[derive(Debug)]
+pub struct Bybit;
+
+impl Dialect for Bybit {
+    fn venue(&self) -> &'static str {
+        "bybit"
+    }
+
+    /// It has none: the scheme stands in headers.
+    fn scheme_fields(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn key_header(&self) -> &'static str {
+        "x-bapi-api-key"
+    }
+
+    fn present<'a>(
+        &self,
+        catalog: &'a Catalog,
+        service: &'a Service,
+        request: &RawRequest<'a>,
+    ) -> Result<Presented<'a>, DecodeError> {
+        present::present(catalog, service, request)
+    }
+
+    /// `category` says it; a spot order that may borrow is a margin order.
+    fn market(&self, rule: &Endpoint, named: &[Named<'_>]) -> Result<MarketKind, DecodeError> {
+        let Some((field, Value::Word(at))) = find(named, Meaning::Market) else {
+            return Ok(rule.market);
+        };
+        let market = market_of(field.ty.word(*at)).unwrap_or(rule.market);
+        match market {
+            MarketKind::Spot if orders::borrows(named) => Ok(MarketKind::Margin),
+            market => Ok(market),
+        }
+    }
+
+    fn orders(
+        &self,
+        rule: &Endpoint,
+        named: &[Named<'_>],
+        market: MarketKind,
+        symbol: Symbol,
+    ) -> Result<Vec<Order>, DecodeError> {
+        orders::orders(rule, named, market, symbol)
+    }
+
+    fn body(&self) -> Body {
+        Body::Json
+    }
+
+    /// Time, key id, receive window, then the query or the body.
+    fn message<'a>(&self, request: &'a Unsigned, api_key: &str) -> Cow<'a, [u8]> {
+        let stamp = request.stamp;
+        let mut message = String::with_capacity(request.fields.len() + api_key.len() + 24);
+        present::write_message(
+            &mut message,
+            &stamp.venue_time_ms.to_string(),
+            api_key,
+            &stamp.receive_window_ms.to_string(),
+            &request.fields,
+        );
+        Cow::Owned(message.into_bytes())
+    }
+
+    fn finish(
+        &self,
+        request: Unsigned,
+        credential: Credential<'_>,
+        signature: &Signature,
+    ) -> Ready {
+        let stamp = request.stamp;
+        let mut text = String::with_capacity(64);
+        signature.push_to(HmacText::Hex, &mut text);
+        let mut headers = Vec::with_capacity(6);
+        headers.push(("x-bapi-api-key", credential.api_key.to_owned()));
+        headers.push(("x-bapi-timestamp", stamp.venue_time_ms.to_string()));
+        headers.push(("x-bapi-recv-window", stamp.receive_window_ms.to_string()));
+        headers.push(("x-bapi-sign", text));
+        request.ready(headers)
+    }
+
+    /// All but public data: by account, so many a second.
+    fn counts_apart(&self, target: &[u8]) -> bool {
+        !target.starts_with(b"/v5/market/")
+    }
+
+    fn refusals(&self) -> &'static [RefusalCode; 11] {
+        &REFUSALS
+    }
+
+    /// The venue's envelope. Its `time` is left at 0: no clock is read here, and no library reads it from a refusal.
+    fn refusal_body(&self, row: &RefusalCode, message: &str) -> serde_json::Value {
+        serde_json::json!({
+            "retCode": row.code, "retMsg": message, "result": {}, "retExtInfo": {}, "time": 0,
+        })
+    }
+
+    fn summarize(
+        &self,
+        rule: &Endpoint,
+        asked: Asked<'_>,
+        status: u16,
+        body: &[u8],
+        out: &mut Vec<Report>,
+    ) -> Option<()> {
+        summary::summarize(rule, asked, status, body, out)
+    }
+}
+
+/// The venue's word for a market. Linear contracts settle in a dollar coin, inverse ones in what they are of.
+fn market_of(category: &str) -> Option<MarketKind> {
+    Some(match category {
+        "spot" => MarketKind::Spot,
+        "linear" => MarketKind::UsdFutures,
+        "inverse" => MarketKind::CoinFutures,
+        "option" => MarketKind::Option,
+        _ => return None,
+    })
+}
