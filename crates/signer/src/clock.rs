@@ -5,13 +5,14 @@
 //! everything until an operator confirms the time: limits of the past hour or day must not be forgotten by a wrong clock.
 
 use portcullis_model::id::Timestamp;
+use std::collections::BTreeMap;
 
 /// Forward jump against the boot clock that is taken without asking.
 pub const JUMP_US_MAX: u64 = 5_000_000;
 /// How much of the time that passes the two clocks may drift apart without it counting as a jump: one part in this.
 /// Ten times what a bad crystal does.
 pub const DRIFT_PARTS: u64 = 1_000;
-/// The venue's clock is followed this far; a larger measured offset is cut to it, and `status` says so.
+/// A venue's clock is followed this far; a larger measured offset is cut to it, and `status` says so.
 pub const OFFSET_US_MAX: i64 = 500_000;
 /// The venue takes no request that is stamped further ahead of its own clock.
 pub const VENUE_AHEAD_US_MAX: u64 = 1_000_000;
@@ -35,8 +36,15 @@ pub struct Clock {
     expected: Reading,
     boot_us: u64,
     jumped_us: Option<u64>,
-    offset_us: i64,
-    measured_us: Option<i64>,
+    /// By venue.
+    offsets: BTreeMap<String, Offset>,
+}
+
+/// How far a venue's clock is off ours.
+#[derive(Debug, Clone, Copy, Default)]
+struct Offset {
+    followed_us: i64,
+    measured_us: i64,
 }
 
 impl Clock {
@@ -53,8 +61,7 @@ impl Clock {
                 },
                 boot_us: reading.boot_us,
                 jumped_us,
-                offset_us: 0,
-                measured_us: None,
+                offsets: BTreeMap::new(),
             };
         }
         Self {
@@ -62,8 +69,7 @@ impl Clock {
             expected: reading,
             boot_us: reading.boot_us,
             jumped_us: None,
-            offset_us: 0,
-            measured_us: None,
+            offsets: BTreeMap::new(),
         }
     }
 
@@ -121,42 +127,64 @@ impl Clock {
         self.now = self.now.max(Timestamp(reading.wall_us));
     }
 
-    /// What the venue's clock said in an answer that has just come and took `took_us` in all.
-    pub fn measured(&mut self, venue_ms: u64, took_us: u64) {
+    /// What a venue's clock said in an answer that has just come and took `took_us` in all.
+    pub fn measured(&mut self, venue: &str, venue_ms: u64, took_us: u64) {
         if took_us > MEASURED_IN_US_MAX {
             return;
         }
         let middle = self.now.0.saturating_sub(took_us / 2);
-        let venue = i64::try_from(venue_ms.saturating_mul(1000)).unwrap_or(i64::MAX);
-        let offset = venue.saturating_sub(i64::try_from(middle).unwrap_or(i64::MAX));
-        self.measured_us = Some(offset);
-        self.offset_us = offset.clamp(-OFFSET_US_MAX, OFFSET_US_MAX);
+        let at = i64::try_from(venue_ms.saturating_mul(1000)).unwrap_or(i64::MAX);
+        let offset = at.saturating_sub(i64::try_from(middle).unwrap_or(i64::MAX));
+        let offset = Offset {
+            followed_us: offset.clamp(-OFFSET_US_MAX, OFFSET_US_MAX),
+            measured_us: offset,
+        };
+        self.offsets.insert(venue.to_owned(), offset);
     }
 
-    /// The venue's time, as far as it is followed.
+    fn offset(&self, venue: &str) -> Offset {
+        self.offsets.get(venue).copied().unwrap_or_default()
+    }
+
+    /// A venue's time, as far as it is followed.
     #[must_use]
-    pub fn venue_now(&self) -> Timestamp {
-        Timestamp(self.now.0.saturating_add_signed(self.offset_us))
+    pub fn venue_now(&self, venue: &str) -> Timestamp {
+        Timestamp(
+            self.now
+                .0
+                .saturating_add_signed(self.offset(venue).followed_us),
+        )
     }
 
-    /// How far the venue's clock is behind the time that requests are stamped with, as far as it accepts such: so much
+    /// How far a venue's clock is behind the time that requests are stamped with, as far as it accepts such: so much
     /// later than its window says may one of them take effect.
     #[must_use]
-    pub fn venue_behind_us(&self) -> u64 {
-        let behind = self.offset_us.saturating_sub(self.measured_us.unwrap_or(0));
+    pub fn venue_behind_us(&self, venue: &str) -> u64 {
+        let offset = self.offset(venue);
+        let behind = offset.followed_us.saturating_sub(offset.measured_us);
         u64::try_from(behind).unwrap_or(0).min(VENUE_AHEAD_US_MAX)
     }
 
-    /// Back from the venue's time to ours.
+    /// Back from a venue's time to ours.
     #[must_use]
-    pub fn from_venue(&self, at: Timestamp) -> Timestamp {
-        Timestamp(at.0.saturating_add_signed(self.offset_us.saturating_neg()))
+    pub fn from_venue(&self, venue: &str, at: Timestamp) -> Timestamp {
+        let followed_us = self.offset(venue).followed_us;
+        Timestamp(at.0.saturating_add_signed(followed_us.saturating_neg()))
     }
 
     /// The offset as measured; more than [`OFFSET_US_MAX`] is not followed.
     #[must_use]
-    pub fn measured_offset_us(&self) -> Option<i64> {
-        self.measured_us
+    pub fn measured_offset_us(&self, venue: &str) -> Option<i64> {
+        self.offsets.get(venue).map(|offset| offset.measured_us)
+    }
+
+    /// The venue whose clock is furthest off ours.
+    #[must_use]
+    pub fn furthest(&self) -> Option<(&str, i64)> {
+        self.offsets
+            .iter()
+            .map(|(venue, offset)| (venue.as_str(), offset.measured_us))
+            .max_by_key(|(_, measured_us)| measured_us.unsigned_abs())
     }
 }
 
@@ -164,6 +192,7 @@ impl Clock {
 mod tests {
     use super::*;
 
+    const VENUE: &str = "binance";
     const START: Reading = Reading {
         wall_us: 1_790_000_000_000_000,
         boot_us: 50_000_000,
@@ -244,7 +273,7 @@ mod tests {
     #[test]
     fn a_venue_that_is_further_behind_takes_requests_for_longer() {
         let mut clock = Clock::new(START, Timestamp(0), None);
-        assert_eq!(clock.venue_behind_us(), 0, "not measured");
+        assert_eq!(clock.venue_behind_us(VENUE), 0, "not measured");
         for (off_ms, behind_us) in [
             (0, 0),
             (-400, 0),
@@ -253,8 +282,12 @@ mod tests {
             (90_000, 0),
             (i64::MIN / 2_000, 1_000_000),
         ] {
-            clock.measured((START.wall_us / 1000).saturating_add_signed(off_ms), 0);
-            assert_eq!(clock.venue_behind_us(), behind_us, "{off_ms} ms");
+            clock.measured(
+                VENUE,
+                (START.wall_us / 1000).saturating_add_signed(off_ms),
+                0,
+            );
+            assert_eq!(clock.venue_behind_us(VENUE), behind_us, "{off_ms} ms");
         }
     }
 
@@ -262,15 +295,15 @@ mod tests {
     fn the_venue_is_followed_so_far_and_no_further() {
         let mut clock = Clock::new(START, Timestamp(0), None);
         let venue = |off: i64| (START.wall_us / 1000).saturating_add_signed(off);
-        clock.measured(venue(200), 0);
-        assert_eq!(clock.venue_now(), Timestamp(START.wall_us + 200_000));
-        assert_eq!(clock.from_venue(clock.venue_now()), clock.now());
-        clock.measured(venue(-9_000), 0);
-        assert_eq!(clock.venue_now(), Timestamp(START.wall_us - 500_000));
-        assert_eq!(clock.measured_offset_us(), Some(-9_000_000));
-        clock.measured(venue(0), 2_000_000);
+        clock.measured(VENUE, venue(200), 0);
+        assert_eq!(clock.venue_now(VENUE), Timestamp(START.wall_us + 200_000));
+        assert_eq!(clock.from_venue(VENUE, clock.venue_now(VENUE)), clock.now());
+        clock.measured(VENUE, venue(-9_000), 0);
+        assert_eq!(clock.venue_now(VENUE), Timestamp(START.wall_us - 500_000));
+        assert_eq!(clock.measured_offset_us(VENUE), Some(-9_000_000));
+        clock.measured(VENUE, venue(0), 2_000_000);
         assert_eq!(
-            clock.measured_offset_us(),
+            clock.measured_offset_us(VENUE),
             Some(-9_000_000),
             "slow answers say nothing"
         );

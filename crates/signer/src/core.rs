@@ -773,7 +773,7 @@ impl Core {
         }
 
         // A program keeps the venue's time; so does this.
-        let venue_now = self.clock.venue_now();
+        let venue_now = self.clock.venue_now(service.venue());
         let stamped = match presented.timestamp_us {
             Some(at) => Timestamp(at),
             // Its catalog lets a session's call be without one.
@@ -789,7 +789,7 @@ impl Core {
                 "timestamp",
             ));
         }
-        if self.clock.from_venue(stamped) < self.started {
+        if self.clock.from_venue(service.venue(), stamped) < self.started {
             return Err(Early::Class(
                 Class::BadTime,
                 "the timestamp is from before the gate started; sign the request again",
@@ -928,7 +928,7 @@ impl Core {
                     reserved: decision.reserved,
                     until: now
                         .plus_us(u64::from(window_ms) * 1_000 + 1_000)
-                        .plus_us(self.clock.venue_behind_us()),
+                        .plus_us(self.clock.venue_behind_us(service.venue())),
                     own: None,
                 };
                 let approved = Approved {
@@ -1077,7 +1077,7 @@ impl Core {
         }
         let actions = presented.decode(None)?;
         let stamp = Stamp {
-            venue_time_ms: self.clock.venue_now().as_ms(),
+            venue_time_ms: self.clock.venue_now(presented.service().venue()).as_ms(),
             receive_window_ms: 0,
             at: self.clock.now(),
         };
@@ -1683,7 +1683,7 @@ impl Core {
             statements: self.replay.len() as u64,
             keys_open: keys_open.count() as u64,
             clock_jumped: self.clock.jumped_us().is_some(),
-            venue_offset_us: self.clock.measured_offset_us().unwrap_or(0),
+            venue_offset_us: self.clock.furthest().map_or(0, |(_, offset)| offset),
         })
     }
 

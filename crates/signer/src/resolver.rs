@@ -8,6 +8,7 @@ use portcullis_model::action::{MarketKind, Symbol};
 use portcullis_model::id::{AccountId, OrderId, Timestamp};
 use portcullis_model::report::{OrderStatus, Report};
 use portcullis_model::state::{Called, OpenOrder, OrderNumber, State};
+use portcullis_venues::Question;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Between two looks at one market, at least and at most.
@@ -39,6 +40,7 @@ const WEIGHTS: (u32, u32, u32) = (6, 4, 20);
 pub enum Ask {
     Market {
         account: AccountId,
+        market: MarketKind,
         symbol: Symbol,
     },
     Order {
@@ -48,6 +50,7 @@ pub enum Ask {
     /// The fate of all orders of a market from one number on.
     Orders {
         account: AccountId,
+        market: MarketKind,
         symbol: Symbol,
         from: u64,
     },
@@ -72,45 +75,52 @@ impl Ask {
         }
     }
 
-    /// Path and query of the question, in the venue's words.
+    /// What is asked, and of which kind of market.
     #[must_use]
-    pub fn target(&self, state: &State) -> Option<String> {
-        match self {
-            Self::Market { symbol, .. } => {
-                let mut target = "/api/v3/openOrders?symbol=".to_owned();
-                portcullis_venues::form::encode_into(&mut target, symbol.as_str());
-                Some(target)
+    pub fn question<'a>(&'a self, state: &'a State) -> Option<(MarketKind, Question<'a>)> {
+        Some(match self {
+            Self::Market { market, symbol, .. } => {
+                let algo = false;
+                (*market, Question::OpenOrders { symbol, algo })
             }
             Self::Order { number, .. } => {
                 let order = state.orders.get(number)?;
-                let mut target = "/api/v3/order?symbol=".to_owned();
-                portcullis_venues::form::encode_into(&mut target, order.symbol.as_str());
-                match (order.order_id, &order.client_order_id) {
-                    (Some(id), _) => target.push_str(&format!("&orderId={id}")),
-                    (None, Some(client)) => {
-                        target.push_str("&origClientOrderId=");
-                        portcullis_venues::form::encode_into(&mut target, client.as_str());
-                    }
-                    (None, None) => return None,
-                }
-                Some(target)
+                // What has become another order is asked for as that one.
+                let question = Question::Order {
+                    symbol: &order.symbol,
+                    algo: order.algo && order.became.is_none(),
+                    order_id: order.became.or(order.order_id),
+                    client: order.client_order_id.as_ref(),
+                };
+                (order.market, question)
             }
-            Self::Orders { symbol, from, .. } => {
-                let mut target = "/api/v3/allOrders?symbol=".to_owned();
-                portcullis_venues::form::encode_into(&mut target, symbol.as_str());
-                target.push_str(&format!("&orderId={from}&limit={TOGETHER_MAX}"));
-                Some(target)
+            Self::Orders {
+                market,
+                symbol,
+                from,
+                ..
+            } => {
+                let question = Question::OrdersFrom {
+                    symbol,
+                    number: *from,
+                    limit: TOGETHER_MAX,
+                };
+                (*market, question)
             }
-        }
+        })
     }
 
     /// What it is paced by: where its orders begin changes from one time to the next.
     fn key(&self) -> Self {
         match self {
             Self::Orders {
-                account, symbol, ..
+                account,
+                market,
+                symbol,
+                ..
             } => Self::Orders {
                 account: *account,
+                market: *market,
                 symbol: symbol.clone(),
                 from: 0,
             },
@@ -154,13 +164,13 @@ impl Resolver {
             .retain(|number| state.orders.contains_key(number));
         let mut wanted = BTreeSet::new();
         type Numbered = (OrderNumber, Option<OrderId>);
-        let mut alone: BTreeMap<(AccountId, &Symbol), Vec<Numbered>> = BTreeMap::new();
-        let asked = |order: &OpenOrder| order.market == MarketKind::Spot;
-        for (number, order) in state.orders.iter().filter(|(_, order)| asked(order)) {
+        let mut alone: BTreeMap<(AccountId, MarketKind, &Symbol), Vec<Numbered>> = BTreeMap::new();
+        for (number, order) in &state.orders {
             let since = now.since_us(*self.since.entry(*number).or_insert(now));
             let by_itself = self.alone(number, order);
             // What the venue has numbered has arrived there: if it is in doubt, nothing is to be waited for.
-            let after = match (order.order_id, by_itself) {
+            let is_doubted = order.status == OrderStatus::Unknown || self.missing.contains(number);
+            let after = match (order.order_id, is_doubted) {
                 (Some(_), true) => 0,
                 (Some(_), false) => LOOK_AFTER_US,
                 (None, _) => SETTLED_AFTER_US,
@@ -169,18 +179,21 @@ impl Resolver {
                 continue;
             }
             if by_itself {
+                // A conditional order is numbered elsewhere.
+                let id = order.order_id.filter(|_| !order.algo);
                 alone
-                    .entry((order.account, &order.symbol))
+                    .entry((order.account, order.market, &order.symbol))
                     .or_default()
-                    .push((*number, order.order_id));
+                    .push((*number, id));
             } else {
                 wanted.insert(Ask::Market {
                     account: order.account,
+                    market: order.market,
                     symbol: order.symbol.clone(),
                 });
             }
         }
-        for ((account, symbol), orders) in alone {
+        for ((account, market, symbol), orders) in alone {
             // Only numbers have an order among themselves.
             let numbered = || {
                 orders
@@ -191,6 +204,7 @@ impl Resolver {
             if let Some(from) = numbered().min().filter(|_| together) {
                 wanted.insert(Ask::Orders {
                     account,
+                    market,
                     symbol: symbol.clone(),
                     from,
                 });
@@ -234,10 +248,14 @@ impl Resolver {
         due
     }
 
-    /// An order that the market's list would not tell enough of.
+    /// An order that the market's list would not tell enough of: of futures it is never the whole, since conditional orders
+    /// stand elsewhere.
     fn alone(&self, number: &OrderNumber, order: &OpenOrder) -> bool {
         let can_be_named = order.order_id.is_some() || order.client_order_id.is_some();
-        can_be_named && (order.status == OrderStatus::Unknown || self.missing.contains(number))
+        can_be_named
+            && (order.market != MarketKind::Spot
+                || order.status == OrderStatus::Unknown
+                || self.missing.contains(number))
     }
 
     /// The answer has been folded. `changed`: it told something new.
@@ -250,7 +268,12 @@ impl Resolver {
         now: Timestamp,
     ) {
         self.asked.remove(&ask.key());
-        if let Ask::Market { account, symbol } = ask {
+        if let Ask::Market {
+            account,
+            market,
+            symbol,
+        } = ask
+        {
             let whole = reports
                 .iter()
                 .any(|report| matches!(report, Report::OpenOrdersComplete { .. }));
@@ -268,7 +291,8 @@ impl Resolver {
                         .get(number)
                         .is_some_and(|since| now.since_us(*since) >= SETTLED_AFTER_US);
                     let absent = order.order_id.is_none_or(|id| !listed.contains(&id));
-                    if order.account == *account && order.symbol == *symbol && settled && absent {
+                    let of = order.account == *account && order.market == *market;
+                    if of && order.symbol == *symbol && settled && absent {
                         self.missing.insert(*number);
                     }
                 }
@@ -381,6 +405,15 @@ mod tests {
         state
     }
 
+    /// A signed question in Binance's words, without what its scheme puts there.
+    fn target(ask: &Ask, state: &State) -> String {
+        let dialect = portcullis_venues::dialect::of("binance").unwrap();
+        let (kind, question) = ask.question(state).unwrap();
+        let words = dialect.ask(kind, &question).unwrap();
+        let (target, _) = words.target.split_once("&timestamp=").unwrap();
+        target.to_owned()
+    }
+
     fn report(order_id: u64) -> Report {
         Report::Order(OrderReport {
             market: MarketKind::Spot,
@@ -417,7 +450,7 @@ mod tests {
         let due = resolver.due(&state, NOW.plus_us(SETTLED_AFTER_US));
         assert_eq!(due.len(), 1);
         assert_eq!(
-            due[0].target(&state).unwrap(),
+            target(&due[0], &state),
             "/api/v3/order?symbol=BTCUSDT&origClientOrderId=c0"
         );
         assert!(
@@ -460,7 +493,7 @@ mod tests {
             }]
         );
         assert_eq!(
-            due[0].target(&state).unwrap(),
+            target(&due[0], &state),
             "/api/v3/order?symbol=BTCUSDT&orderId=1"
         );
     }
@@ -491,13 +524,13 @@ mod tests {
         };
         doubt(&mut state, 4);
         let due = resolver.due(&state, NOW);
-        let targets: Vec<_> = due.iter().filter_map(|ask| ask.target(&state)).collect();
+        let targets: Vec<_> = due.iter().map(|ask| target(ask, &state)).collect();
         assert_eq!(targets, ["/api/v3/order?symbol=BTCUSDT&orderId=4"]);
         for n in [7, 2, 5] {
             doubt(&mut state, n);
         }
         let due = resolver.due(&state, NOW);
-        let targets: Vec<_> = due.iter().filter_map(|ask| ask.target(&state)).collect();
+        let targets: Vec<_> = due.iter().map(|ask| target(ask, &state)).collect();
         assert_eq!(
             targets,
             ["/api/v3/allOrders?symbol=BTCUSDT&orderId=2&limit=1000"]

@@ -6,6 +6,7 @@ use crate::catalog::{Catalog, Endpoint, Service};
 use crate::error::DecodeError;
 use crate::prepare::{Body, Ready, Unsigned};
 use crate::present::Presented;
+use crate::question::{InWords, Question};
 use crate::refusals::RefusalCode;
 use crate::request::RawRequest;
 use crate::signature::{Credential, Signature};
@@ -171,6 +172,12 @@ pub trait Dialect: fmt::Debug + Send + Sync {
     fn counts_apart(&self, target: &[u8]) -> bool {
         let _ = target;
         false
+    }
+
+    /// A question of the gate's own about markets of a kind. `None`: the venue cannot be asked that, or nobody wrote how.
+    fn ask(&self, kind: MarketKind, question: &Question<'_>) -> Option<InWords> {
+        let _ = (kind, question);
+        None
     }
 
     /// A virtual key's public text, in the shape that the venue's client libraries accept.

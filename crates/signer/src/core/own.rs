@@ -6,26 +6,24 @@ use crate::clock::Reading;
 use crate::failures::STORM;
 use crate::keyring::Approved;
 use crate::resolver::Ask;
-use portcullis_model::action::{Action, Duty, MarketId, MarketKind, Stamp};
+use portcullis_model::action::{Action, Duty, MarketId, MarketKind, Stamp, Symbol};
 use portcullis_model::decide::Caller;
 use portcullis_model::entry::What;
-use portcullis_model::id::{FIRST_VENUE, GATE, RequestId, Timestamp, VirtualKeyId};
+use portcullis_model::id::{GATE, Name, RequestId, Timestamp, VirtualKeyId};
 use portcullis_model::release::Release;
 use portcullis_model::report::{Report, Sent};
 use portcullis_model::state::{Effect, LevelKey, OrderNumber, Usage};
 use portcullis_model::wire::{Header, Lane, Outcome};
-use portcullis_venues::RawRequest;
+use portcullis_venues::{InWords, Question, RawRequest};
 use serde_json::json;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Prices at most this often.
 pub const PRICES_EVERY_US: u64 = 1_000_000;
-/// The venue host that is asked.
-const HOST: &str = "api.binance.com";
-/// The venue's time this often.
+/// A venue's time this often.
 pub const TIME_EVERY_US: u64 = 10_000_000;
 /// Open orders are looked through this often, not each turn: there may be thousands.
 pub const RESOLVE_EVERY_US: u64 = 200_000;
@@ -44,15 +42,17 @@ const WINDOW_MS: u32 = 5_000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Own {
     Resolve(Ask),
-    Prices,
-    Time,
+    /// Of a venue's markets of one kind.
+    Prices(Name, MarketKind),
+    /// A venue's.
+    Time(Name),
 }
 
 impl Own {
     pub(super) fn order(&self) -> Option<OrderNumber> {
         match self {
             Self::Resolve(ask) => ask.order(),
-            Self::Prices | Self::Time => None,
+            Self::Prices(..) | Self::Time(_) => None,
         }
     }
 }
@@ -62,9 +62,9 @@ impl Own {
 pub(super) struct Schedule {
     seq: u64,
     prices_at: Timestamp,
-    prices_asked: bool,
+    prices_asked: BTreeSet<(Name, MarketKind)>,
     time_at: Timestamp,
-    time_asked: bool,
+    time_asked: BTreeSet<Name>,
     resolve_at: Timestamp,
     warned: bool,
     told_mismatch: bool,
@@ -72,8 +72,8 @@ pub(super) struct Schedule {
 
 impl Schedule {
     pub(super) fn reset(&mut self) {
-        self.prices_asked = false;
-        self.time_asked = false;
+        self.prices_asked.clear();
+        self.time_asked.clear();
     }
 
     /// Another release names other markets.
@@ -97,12 +97,8 @@ impl Core {
             at(Timestamp(
                 (self.state.day + 1).saturating_mul(86_400_000_000),
             ));
-            if !self.own.time_asked {
-                at(self.own.time_at);
-            }
-            if !self.own.prices_asked {
-                at(self.own.prices_at);
-            }
+            at(self.own.time_at);
+            at(self.own.prices_at);
             if !self.state.orders.is_empty() && !self.is_sealed() {
                 at(self.own.resolve_at);
             }
@@ -160,11 +156,10 @@ impl Core {
             return Ok(());
         }
         self.day(now)?;
-        if !self.own.time_asked && now >= self.own.time_at && self.has_room(Lane::Operator) {
-            self.own.time_asked = true;
-            self.ask_public("/api/v3/time", Own::Time, turn);
+        if now >= self.own.time_at && self.has_room(Lane::Operator) {
+            self.ask_times(now, turn);
         }
-        if !self.own.prices_asked && now >= self.own.prices_at && self.has_room(Lane::Operator) {
+        if now >= self.own.prices_at && self.has_room(Lane::Operator) {
             self.ask_prices(now, turn);
         }
         let asks = self.clock.jumped_us().is_none() && !self.is_sealed();
@@ -189,25 +184,29 @@ impl Core {
         self.note(body).map(drop)
     }
 
-    /// Markets that the firm's mandate names, and those that value their quote assets.
-    fn mandated(&mut self) -> Vec<MarketId> {
+    /// Markets that the firm's mandate names, and those that value their quote assets, by venue and kind.
+    fn mandated(&mut self) -> BTreeMap<(Name, MarketKind), Vec<Symbol>> {
+        let mut feeds: BTreeMap<_, Vec<Symbol>> = BTreeMap::new();
         let Some(release) = &self.release else {
-            return Vec::new();
+            return feeds;
         };
-        let mut symbols: Vec<MarketId> = self
-            .priced(release)
-            .into_iter()
-            .filter(|id| id.venue == FIRST_VENUE && id.kind == MarketKind::Spot)
-            .collect();
-        if symbols.len() > PRICES_MAX && !self.own.warned {
-            self.own.warned = true;
-            self.events.alert(
-                "prices-cut",
-                json!({ "markets": symbols.len(), "polled": PRICES_MAX }),
-            );
+        for id in self.priced(release) {
+            feeds
+                .entry((id.venue, id.kind))
+                .or_default()
+                .push(id.symbol);
         }
-        symbols.truncate(PRICES_MAX);
-        symbols
+        for ((venue, _), symbols) in &mut feeds {
+            if symbols.len() > PRICES_MAX && !self.own.warned {
+                self.own.warned = true;
+                self.events.alert(
+                    "prices-cut",
+                    json!({ "venue": venue, "markets": symbols.len(), "polled": PRICES_MAX }),
+                );
+            }
+            symbols.truncate(PRICES_MAX);
+        }
+        feeds
     }
 
     /// And of those that value what fees were taken in.
@@ -222,17 +221,54 @@ impl Core {
 
     fn ask_prices(&mut self, now: Timestamp, turn: &mut Turn) {
         self.own.prices_at = now.plus_us(PRICES_EVERY_US);
-        let symbols = self.mandated();
-        if symbols.is_empty() {
+        let feeds = self.mandated();
+        if feeds.is_empty() {
             self.own.prices_at = now.plus_us(PRICES_IDLE_US);
-            return;
         }
-        let names: Vec<_> = symbols.iter().map(|id| &id.symbol).collect();
-        let list = json!(names).to_string();
-        let mut target = "/api/v3/ticker/price?symbols=".to_owned();
-        portcullis_venues::form::encode_into(&mut target, &list);
-        self.own.prices_asked = true;
-        self.ask_public(&target, Own::Prices, turn);
+        for ((venue, kind), symbols) in feeds {
+            let feed = (venue.clone(), kind);
+            if self.own.prices_asked.contains(&feed) || !self.has_room(Lane::Operator) {
+                continue;
+            }
+            let symbols: Vec<&Symbol> = symbols.iter().collect();
+            let Some(words) = self.words(&venue, kind, &Question::Prices(&symbols)) else {
+                continue;
+            };
+            self.own.prices_asked.insert(feed);
+            self.ask_public(&words, Own::Prices(venue, kind), turn);
+        }
+    }
+
+    /// The clock of each venue that the release has a host of.
+    fn ask_times(&mut self, now: Timestamp, turn: &mut Turn) {
+        self.own.time_at = now.plus_us(TIME_EVERY_US);
+        let hosts = self.release.iter().flat_map(|it| &it.hosts.hosts);
+        let venues: BTreeSet<Name> = hosts.filter_map(|it| Name::new(&it.venue).ok()).collect();
+        for venue in venues {
+            if self.own.time_asked.contains(&venue) || !self.has_room(Lane::Operator) {
+                continue;
+            }
+            let kinds = [
+                MarketKind::Spot,
+                MarketKind::UsdFutures,
+                MarketKind::CoinFutures,
+            ];
+            let words = kinds
+                .into_iter()
+                .find_map(|kind| self.words(&venue, kind, &Question::Time));
+            if let Some(words) = words {
+                self.own.time_asked.insert(venue.clone());
+                self.ask_public(&words, Own::Time(venue), turn);
+            }
+        }
+    }
+
+    /// A question as a venue would be asked it, at a host that the release has.
+    fn words(&self, venue: &Name, kind: MarketKind, question: &Question<'_>) -> Option<InWords> {
+        let dialect = self.catalog.venue(venue.as_str())?;
+        let words = dialect.ask(kind, question)?;
+        self.host_of(self.catalog.service(words.host)?)?;
+        Some(words)
     }
 
     fn next_id(&mut self) -> RequestId {
@@ -244,12 +280,12 @@ impl Core {
     }
 
     /// Asks for public data in the venue's words, decoded like any program's request.
-    fn ask_public(&mut self, target: &str, own: Own, turn: &mut Turn) {
+    fn ask_public(&mut self, words: &InWords, own: Own, turn: &mut Turn) {
         let catalog = Arc::clone(&self.catalog);
         let raw = RawRequest {
             method: "GET",
-            host: HOST,
-            target: target.as_bytes(),
+            host: words.host,
+            target: words.target.as_bytes(),
             headers: &[],
             body: &[],
         };
@@ -260,7 +296,7 @@ impl Core {
         };
         let made = catalog.decode(&raw).ok().and_then(|actions| {
             let ready = catalog.prepare(&actions, stamp)?.finish_public()?;
-            let host = self.host_of(catalog.service(HOST)?)?;
+            let host = self.host_of(catalog.service(words.host)?)?;
             Some((host, actions, ready))
         });
         match made {
@@ -270,7 +306,7 @@ impl Core {
             }
             None => {
                 self.events
-                    .alert("bug-own-request", json!({ "target": target }));
+                    .alert("bug-own-request", json!({ "target": words.target }));
                 self.own_failed(&own);
             }
         }
@@ -284,26 +320,33 @@ impl Core {
         if !self.has_room(Lane::Operator) || !self.keyring.has_room(key) {
             return Ok(false);
         }
-        let Some(target) = ask.target(&self.state) else {
+        let account = self.state.accounts.get(&ask.account());
+        let words = account.and_then(|account| {
+            let (kind, question) = ask.question(&self.state)?;
+            self.words(&account.venue, kind, &question)
+        });
+        let Some((words, venue)) = words.zip(account.map(|it| it.venue.clone())) else {
             return Ok(false);
         };
-        // The scheme's own fields are put there to be read past; nothing is verified, and the request is built anew.
-        let target = format!("{target}&timestamp=1000000000000&signature=00");
-        let headers = [Header {
-            name: "x-mbx-apikey",
-            value: (&b"gate"[..]).into(),
-        }];
+        let headers: Vec<Header<'_>> = words
+            .headers
+            .iter()
+            .map(|(name, value)| Header {
+                name,
+                value: value.as_bytes().into(),
+            })
+            .collect();
         let catalog = Arc::clone(&self.catalog);
         let raw = RawRequest {
             method: "GET",
-            host: HOST,
-            target: target.as_bytes(),
+            host: words.host,
+            target: words.target.as_bytes(),
             headers: &headers,
             body: &[],
         };
         let Ok(actions) = catalog.decode(&raw) else {
             self.events
-                .alert("bug-own-request", json!({ "target": target }));
+                .alert("bug-own-request", json!({ "target": words.target }));
             return Ok(false);
         };
         if !actions.list.iter().all(|action| action.kind().is_read()) {
@@ -311,12 +354,12 @@ impl Core {
         }
         let now = self.clock.now();
         let stamp = Stamp {
-            venue_time_ms: self.clock.venue_now().as_ms(),
+            venue_time_ms: self.clock.venue_now(venue.as_str()).as_ms(),
             receive_window_ms: WINDOW_MS,
             at: now,
         };
         let asked = catalog
-            .service(HOST)
+            .service(words.host)
             .and_then(|service| self.host_of(service))
             .zip(catalog.prepare(&actions, stamp));
         let Some((host, unsigned)) = asked else {
@@ -345,7 +388,7 @@ impl Core {
             own: Some(Own::Resolve(ask.clone())),
         };
         let mut body = self.body(What::Approved);
-        body.public.venue = catalog.service(HOST).map(|s| s.venue().to_owned());
+        body.public.venue = Some(venue.to_string());
         body.public.endpoint = catalog
             .endpoint(actions.endpoint)
             .map(portcullis_venues::Endpoint::name);
@@ -370,10 +413,11 @@ impl Core {
         let now = self.clock.now();
         match own {
             Own::Resolve(ask) => self.resolver.failed(ask, now),
-            Own::Prices => self.own.prices_asked = false,
-            Own::Time => {
-                self.own.time_asked = false;
-                self.own.time_at = now.plus_us(TIME_EVERY_US);
+            Own::Prices(venue, kind) => {
+                self.own.prices_asked.remove(&(venue.clone(), *kind));
+            }
+            Own::Time(venue) => {
+                self.own.time_asked.remove(venue);
             }
         }
     }
@@ -398,30 +442,36 @@ impl Core {
             Own::Resolve(ask) => self
                 .resolver
                 .answered(ask, &self.state, reports, changed, now),
-            Own::Time => {
-                self.own.time_asked = false;
-                self.own.time_at = now.plus_us(TIME_EVERY_US);
+            Own::Time(venue) => {
+                self.own.time_asked.remove(venue);
                 for report in reports {
                     if let Report::VenueTime { time_ms } = report {
-                        self.clock.measured(*time_ms, outcome.took_us);
-                        let offset = self.clock.measured_offset_us().unwrap_or(0);
+                        let name = venue.as_str();
+                        self.clock.measured(name, *time_ms, outcome.took_us);
+                        let offset = self.clock.measured_offset_us(name).unwrap_or(0);
                         if offset.abs() > crate::clock::OFFSET_US_MAX {
-                            self.events
-                                .alert("venue-clock", json!({ "offset_us": offset }));
+                            let what = json!({ "venue": venue, "offset_us": offset });
+                            self.events.alert("venue-clock", what);
                         }
                     }
                 }
             }
-            Own::Prices => {
-                self.own.prices_asked = false;
-                self.prices(reports, now)?;
+            Own::Prices(venue, kind) => {
+                self.own.prices_asked.remove(&(venue.clone(), *kind));
+                self.prices(venue, *kind, reports, now)?;
             }
         }
         Ok(())
     }
 
     /// One entry for the prices that changed, or that would grow stale.
-    fn prices(&mut self, reports: &[Report], now: Timestamp) -> Result<(), CoreError> {
+    fn prices(
+        &mut self,
+        venue: &Name,
+        kind: MarketKind,
+        reports: &[Report],
+        now: Timestamp,
+    ) -> Result<(), CoreError> {
         let Some(release) = &self.release else {
             return Ok(());
         };
@@ -433,11 +483,11 @@ impl Core {
                     symbol,
                     price,
                     market,
-                } => Some((
+                } if *market == kind => Some((
                     MarketId {
                         symbol: symbol.clone(),
-                        kind: *market,
-                        venue: FIRST_VENUE,
+                        kind,
+                        venue: venue.clone(),
                     },
                     *price,
                 )),

@@ -67,9 +67,10 @@ impl Core {
         {
             return refuse(Class::NotAvailable, "halted; nobody logs on", "halted");
         }
+        let venue = presented.service().venue();
         let key = caller.virtual_key;
         let mark = mark(key, request.method, &presented.rule().path, message);
-        match self.replay.look(key, &mark, self.clock.venue_now()) {
+        match self.replay.look(key, &mark, self.clock.venue_now(venue)) {
             Seen::New => {}
             Seen::Repeated(_) => {
                 let text = "this logon was seen before; sign a new one";
@@ -90,7 +91,7 @@ impl Core {
             code: "repeated",
         };
         self.replay.keep(key, mark, first, until);
-        let since = self.clock.venue_now();
+        let since = self.clock.venue_now(venue);
         let session = LoggedOn { key, since };
         self.sessions.0.insert(request.connection, session);
         self.metrics.sessions += 1;
@@ -123,7 +124,7 @@ impl Core {
         });
         let body = presented.service().dialect.session(&Session {
             logged_on: session,
-            now_ms: self.clock.venue_now().as_ms(),
+            now_ms: self.clock.venue_now(presented.service().venue()).as_ms(),
         });
         reply_body(turn, request.id, body.to_string().as_bytes());
     }

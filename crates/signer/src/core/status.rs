@@ -96,7 +96,7 @@ impl Shown<'_> {
             "clock": {
                 "now": self.clock.now(),
                 "jumped_us": self.clock.jumped_us(),
-                "venue_offset_us": self.clock.measured_offset_us(),
+                "venue_offset_us": self.clock.furthest().map(|(_, offset)| offset),
             },
             "venue_hosts": self.hosts(),
             "sandbox": self.sandboxes.iter()
@@ -175,10 +175,11 @@ impl Shown<'_> {
             warnings
                 .push("the clock jumped: nothing passes until the time is confirmed".to_owned());
         }
-        let offset = self.clock.measured_offset_us().unwrap_or(0);
-        if offset.abs() > crate::clock::OFFSET_US_MAX {
+        if let Some((venue, offset)) = self.clock.furthest()
+            && offset.abs() > crate::clock::OFFSET_US_MAX
+        {
             warnings.push(format!(
-                "the venue's clock differs by {} ms, more than is followed",
+                "the clock of venue `{venue}` differs by {} ms, more than is followed",
                 offset / 1_000
             ));
         }

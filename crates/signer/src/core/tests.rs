@@ -480,7 +480,10 @@ fn with_request<T>(
     then(&Request {
         id,
         connection: 1,
-        host: "api.binance.com",
+        host: match path.starts_with("/fapi/") {
+            true => "fapi.binance.com",
+            false => "api.binance.com",
+        },
         source: (&source[..]).into(),
         method,
         target: target.as_bytes().into(),
@@ -494,6 +497,7 @@ fn with_request<T>(
 struct Sends {
     id: RequestId,
     entry: Option<EntryId>,
+    host: u16,
     method: String,
     target: String,
     api_key: String,
@@ -521,6 +525,7 @@ fn sends(bytes: &[u8]) -> Vec<Sends> {
             Sends {
                 id: send.id,
                 entry: send.entry,
+                host: send.host,
                 method: send.method.to_owned(),
                 target: text(send.target),
                 api_key: send
@@ -585,6 +590,96 @@ fn order_report(order_id: u64, client: &str, status: OrderStatus, executed: &str
         became: None,
         average_price: None,
     })
+}
+
+#[test]
+fn an_order_on_futures_is_priced_signed_and_looked_after_at_its_own_host() {
+    let mut site = site();
+    let mut more = files();
+    more.get_mut("hosts.toml").unwrap().push_str(
+        "[[host]]\nvenue = \"binance\"\nname = \"fapi.binance.com\"\npublic_roots = true\nweight_per_minute = 1200\norders_per_10s = 100\n",
+    );
+    more.insert(
+        "markets/binance.json".to_owned(),
+        r#"[{"symbol":"BTCUSDT","base":"BTC","quote":"USDT"},{"symbol":"BTCUSDT","base":"BTC","quote":"USDT","kind":"usd_futures"}]"#
+            .to_owned(),
+    );
+    let mandates = more.get_mut("mandates.toml").unwrap();
+    mandates.push_str("[firm.markets.\"usd_futures:BTC*\"]\n");
+    site.done(Command::Release { files: more });
+    let at = |site: &Site, fields: &str| site.signed(fields, site.at());
+    let short = ORDER.replace("BUY", "SELL");
+    let payload = at(&site, &format!("{short}none&positionSide=SHORT"));
+    let (sent, told) = site.ask("POST", "/fapi/v1/order", &payload, LOCAL);
+    assert!(sent.is_empty(), "the price of spot is not its price");
+    assert!(told.unwrap().contains("no fresh reference price"));
+    site.pass(1_000_000);
+    site.turn();
+    let mut hosts = Vec::new();
+    for out in std::mem::take(&mut site.asked) {
+        let reports = match out.target.as_str() {
+            "/fapi/v1/premiumIndex?symbol=BTCUSDT" => vec![Report::Price {
+                symbol: "BTCUSDT".into(),
+                price: "50000".parse().unwrap(),
+                market: MarketKind::UsdFutures,
+            }],
+            _ => Vec::new(),
+        };
+        hosts.push((out.host, reports.len()));
+        site.answer(&out, Sent::Sent, 200, reports);
+    }
+    assert!(hosts.contains(&(2, 1)), "{hosts:?}");
+    site.turn();
+    let order = "symbol=BTCUSDT&side=BUY&type=LIMIT&timeInForce=GTC&quantity=0.1&price=50000&positionSide=LONG&newClientOrderId=one";
+    let payload = at(&site, order);
+    let (sent, told) = site.ask("POST", "/fapi/v1/order", &payload, LOCAL);
+    assert_eq!(told, None);
+    let out = sent[0].clone();
+    assert_eq!((out.target.as_str(), out.host), ("/fapi/v1/order", 2));
+    assert!(out.body.contains("positionSide=LONG"), "{out:?}");
+    let (message, signature) = out.body.split_once("&signature=").unwrap();
+    let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, REAL), message.as_bytes());
+    assert_eq!(signature, crate::releases::hex(tag.as_ref()));
+    // No answer came: it is asked for, where it is.
+    site.answer(&out, Sent::MaybeSent, 0, Vec::new());
+    site.pass(3_100_000);
+    site.turn();
+    site.pass(3_100_000);
+    site.turn();
+    let asked = std::mem::take(&mut site.asked);
+    let ask = asked
+        .iter()
+        .find(|out| {
+            out.target.starts_with("/fapi/v1/order?") && out.target.contains("ClientOrderId=one&")
+        })
+        .unwrap();
+    assert_eq!((ask.host, ask.api_key.as_str()), (2, "RealReadKey"));
+    let Report::Order(filled) = order_report(9, "one", OrderStatus::Filled, "0.1") else {
+        panic!()
+    };
+    let filled = Report::Order(OrderReport {
+        market: MarketKind::UsdFutures,
+        average_price: Some("50000".parse().unwrap()),
+        ..filled
+    });
+    site.answer(&ask.clone(), Sent::Sent, 200, vec![filled]);
+    let id = MarketId {
+        kind: MarketKind::UsdFutures,
+        ..market("BTCUSDT")
+    };
+    let held =
+        site.core().state.usage[&portcullis_model::state::LevelKey::Strategy(QUOTER)].holdings[&id];
+    assert_eq!(
+        (held.base.to_string(), held.cash.to_string()),
+        ("0.1".to_owned(), "-5000".to_owned())
+    );
+    // What takes from the long side reduces, and goes with the cancels.
+    let exit =
+        "symbol=BTCUSDT&side=SELL&type=MARKET&quantity=0.1&positionSide=LONG&newClientOrderId=two";
+    let payload = at(&site, exit);
+    let (sent, told) = site.ask("POST", "/fapi/v1/order", &payload, LOCAL);
+    assert_eq!(told, None);
+    assert_eq!(sent[0].lane, Lane::Cancel);
 }
 
 #[test]
@@ -1497,7 +1592,7 @@ fn an_egress_that_ends_again_and_again_leaves_nothing_behind() {
 fn a_halt_counts_with_a_venue_whose_clock_is_behind() {
     let mut site = site();
     let at = site.at();
-    site.core().clock.measured(at.as_ms() - 1_400, 0);
+    site.core().clock.measured("binance", at.as_ms() - 1_400, 0);
     let payload = site.signed(&format!("{ORDER}one"), at);
     let (out, told) = site.ask("POST", "/api/v3/order", &payload, LOCAL);
     assert_eq!((out.len(), told), (1, None));

@@ -9,6 +9,7 @@ mod futures;
 mod futures_summary;
 mod orders;
 mod present;
+mod questions;
 mod refusals;
 mod summary;
 
@@ -23,6 +24,7 @@ use crate::error::DecodeError;
 use crate::form::encode_into;
 use crate::prepare::{Body, Ready, Unsigned};
 use crate::present::Presented;
+use crate::question::{InWords, Question};
 use crate::refusals::RefusalCode;
 use crate::request::RawRequest;
 use crate::signature::{Credential, HmacText, Signature};
@@ -120,6 +122,10 @@ impl Dialect for Binance {
 
     fn frame(&self, request: Unsigned) -> Ready {
         frame::ready(request)
+    }
+
+    fn ask(&self, kind: MarketKind, question: &Question<'_>) -> Option<InWords> {
+        questions::ask(kind, question)
     }
 
     fn session_call(&self, rule: &Endpoint) -> Option<SessionCall> {
