@@ -366,7 +366,9 @@ impl Venue {
         let now_us = self.time_us(now_us);
         self.exchange.now = now_us / 1000;
         self.makers.advance(&mut self.exchange);
-        self.futures.advance(&self.exchange, self.makers.moving);
+        let futures = target.starts_with(b"/fapi/") || target.starts_with(b"/dapi/");
+        self.futures
+            .advance(&self.exchange, self.makers.moving, futures);
         self.requests += 1;
         let read = host(headers, target).and_then(|()| strict::read(method, target, headers, body));
         let path = String::from_utf8_lossy(target.split(|b| *b == b'?').next().unwrap_or(target))

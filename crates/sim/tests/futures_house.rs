@@ -359,12 +359,21 @@ fn isolated_losses_stay_isolated() {
     h.place(ANN, 0, at_market(Side::Buy, Leg::Both, d("1")))
         .unwrap();
     let backed = h.accounts[ANN].position(0, Leg::Both).isolated;
-    let before = h.sums(ANN, 0).cross;
     assert_eq!(
         h.move_margin(ANN, 0, Leg::Both, false, money(d("100"))),
         Err(Deny::IsolatedWallet)
     );
     assert_eq!(h.set_leverage(ANN, 0, 50), Err(Deny::LeverageIsolated));
+    // What closes a half gives back a half of the margin.
+    h.place(ANN, 0, at_market(Side::Sell, Leg::Both, d("0.5")))
+        .unwrap();
+    assert_eq!(
+        h.accounts[ANN].position(0, Leg::Both).isolated,
+        backed - backed / 2
+    );
+    h.place(ANN, 0, at_market(Side::Buy, Leg::Both, d("0.5")))
+        .unwrap();
+    let before = h.sums(ANN, 0).cross;
     // It falls through the bankruptcy price at once.
     quote(&mut h, d("60000"));
     assert!(h.accounts[ANN].positions.is_empty());
@@ -445,7 +454,7 @@ proptest! {
 
     /// The venue liquidates a position alone in its account where the formula says, to a tick or two.
     #[test]
-    fn liquidation_comes_at_its_price(inverse: bool, short: bool, isolated: bool, leverage in 2_u32..21, number in 20_i128..400) {
+    fn liquidation_comes_at_its_price(inverse: bool, short: bool, isolated: bool, leverage in 2_u32..21, number in 20_i128..10_000) {
         let mut h = house(inverse);
         h.set_leverage(ANN, 0, leverage).unwrap();
         if isolated {

@@ -120,13 +120,16 @@ impl Futures {
         &mut self.houses[service.index()]
     }
 
-    /// Lets the time since the last call pass.
-    pub fn advance(&mut self, exchange: &Exchange, moving: bool) {
+    /// Lets the time since the last call pass; between two steps of the prices only where `asked`, that spot is not slowed.
+    pub fn advance(&mut self, exchange: &Exchange, moving: bool, asked: bool) {
         self.moving = moving;
         for house in &mut self.houses {
             house.now = exchange.now;
         }
         let step = exchange.now / STEP_MS;
+        if step == self.at && !asked {
+            return;
+        }
         if step != self.at {
             self.at = step;
             self.follow(exchange);

@@ -381,7 +381,7 @@ mod tests {
 
         /// At the liquidation price the margin just holds, a little beyond it does not.
         #[test]
-        fn liquidation_price_is_where_the_margin_ends(inverse: bool, short: bool, lots in 1_i128..2_000, backing in 1_i128..300) {
+        fn liquidation_price_is_where_the_margin_ends(inverse: bool, short: bool, lots in 1_i128..20_000, backing in 1_i128..300) {
             let c = contract(inverse);
             let quantity = lots * c.step * if short { -1 } else { 1 };
             let mut p = Position::default();
