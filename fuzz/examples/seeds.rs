@@ -31,23 +31,34 @@ fn wire<T: Encode<()>>(kind: u8, name: &str, message: &T) {
     seed("wire", name, &bytes);
 }
 
+fn captures(folder: &str) -> Vec<serde_json::Value> {
+    let path = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../vectors"));
+    let text = fs::read(path.join(folder).join("captures.json")).unwrap();
+    serde_json::from_slice(&text).unwrap()
+}
+
+/// A captured request as it was sent, and its body.
+fn request(capture: &serde_json::Value) -> (Vec<u8>, Vec<u8>) {
+    let text = |name: &str| capture[name].as_str().unwrap_or_default();
+    let body = from_base64(text("body_b64"));
+    let mut raw = format!("{} {} HTTP/1.1\r\n", text("method"), text("target"));
+    for header in capture["headers"].as_array().unwrap() {
+        let part = |at: usize| header[at].as_str().unwrap_or_default();
+        raw.push_str(&format!("{}: {}\r\n", part(0), part(1)));
+    }
+    raw.push_str("\r\n");
+    ([raw.as_bytes(), &body].concat(), body)
+}
+
 fn main() {
-    let captures = fs::read(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../vectors/binance/captures.json"
-    ))
-    .unwrap();
-    let captures: Vec<serde_json::Value> = serde_json::from_slice(&captures).unwrap();
-    for (at, capture) in captures.iter().enumerate() {
+    // Futures: every third, for the gate's reader alone.
+    for (at, capture) in captures("binance_futures").iter().enumerate().step_by(3) {
+        let (raw, _) = request(capture);
+        seed("binance_request", &format!("futures-{at:03}"), &raw);
+    }
+    for (at, capture) in captures("binance").iter().enumerate() {
         let text = |name: &str| capture[name].as_str().unwrap_or_default();
-        let body = from_base64(text("body_b64"));
-        let mut raw = format!("{} {} HTTP/1.1\r\n", text("method"), text("target"));
-        for header in capture["headers"].as_array().unwrap() {
-            let part = |at: usize| header[at].as_str().unwrap_or_default();
-            raw.push_str(&format!("{}: {}\r\n", part(0), part(1)));
-        }
-        raw.push_str("\r\n");
-        let raw = [raw.as_bytes(), &body].concat();
+        let (raw, body) = request(capture);
         seed("binance_request", &format!("capture-{at:03}"), &raw);
         seed("strict", &format!("capture-{at:03}"), &raw);
         let line = format!("{} {}\n", text("method"), text("target"));

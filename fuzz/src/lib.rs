@@ -100,7 +100,9 @@ pub fn http_answer(bytes: &[u8]) {
 pub fn binance_request(bytes: &[u8]) {
     let venue = Catalog::builtin().unwrap();
     let Ok(raw) = raw_http(bytes) else { return };
-    let Ok(presented) = venue.present(&raw.request()) else {
+    let mut request = raw.request();
+    request.host = venue.host_for("binance", &request).unwrap_or_default();
+    let Ok(presented) = venue.present(&request) else {
         return;
     };
     let _ = presented.verify(&VerifyKey::hmac(b"toy"));
@@ -128,7 +130,7 @@ pub fn binance_request(bytes: &[u8]) {
         .collect();
     let again = RawRequest {
         method: ready.method,
-        host: "api.binance.com",
+        host: request.host,
         target: ready.target.as_bytes(),
         headers: &headers,
         body: ready.body.as_bytes(),
@@ -142,7 +144,8 @@ pub fn binance_answer(bytes: &[u8]) {
     let [a, b, status, body @ ..] = bytes else {
         return;
     };
-    let endpoint = u16::from_be_bytes([*a, *b]) % 600;
+    let endpoints = u16::try_from(Catalog::builtin().unwrap().endpoints().count()).unwrap();
+    let endpoint = u16::from_be_bytes([*a, *b]) % endpoints;
     let status = if *status < 200 { 200 } else { 400 };
     for target in [&b"/api/v3/openOrders?symbol=BTCUSDT"[..], b"/api/v3/order"] {
         let asked = Asked { target, body: b"" };
