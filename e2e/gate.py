@@ -237,7 +237,9 @@ class Gate:
     def make(self):
         made = self.cli("init", "--name", "demo", "--venue", self.exchange, "--credential", str(self.folder / "demo.credential"))
         self.tell("portcullis init", f"{self.site}, opened by {made['opened_by']}")
-        self.cli("account", "add", "main", "--venue", self.exchange, "--host", self.host)
+        # The WebSocket API is a host of its own, and here the same simulator.
+        sockets = ("--host", "ws-api.binance.com") if self.host == "api.binance.com" else ()
+        self.cli("account", "add", "main", "--venue", self.exchange, "--host", self.host, *sockets)
         self.edit("site.toml", r'bind = "127.0.0.1:\d+"', 'bind = "127.0.0.1:0"')
         hosts = self.site / "release/hosts.toml"
         der = base64.b64decode("".join(l for l in pathlib.Path(self.venue.ca_file).read_text().splitlines() if "-----" not in l))

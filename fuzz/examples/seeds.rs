@@ -14,7 +14,7 @@ use portcullis_model::log::segment;
 use portcullis_model::report::Sent;
 use portcullis_model::wire::{
     AnswerAborted, AnswerChunk, AnswerHead, Close, Credit, Discard, Discarded, Gone, Header, Hello,
-    Host, Hosts, Lane, Outcome, Reply, Request, Send, Window,
+    Host, Hosts, Lane, Leave, Outcome, Push, Reply, Request, Send, StreamEnded, Told, Window,
 };
 use std::fs;
 use std::path::PathBuf;
@@ -51,6 +51,7 @@ fn request(capture: &serde_json::Value) -> (Vec<u8>, Vec<u8>) {
 }
 
 fn main() {
+    frames();
     // Futures: every third, for the gate's reader alone.
     for (at, capture) in captures("binance_futures").iter().enumerate().step_by(3) {
         let (raw, _) = request(capture);
@@ -292,6 +293,7 @@ fn messages() {
         body: bytes(),
         summarize: true,
         share: 500,
+        stream: false,
     };
     wire(1, "send", &send);
     let reply = Reply {
@@ -387,6 +389,49 @@ fn messages() {
         },
     );
     wire(14, "gone", &Gone { connection: 7 });
+    let told = Told {
+        id,
+        reports: Vec::new(),
+        ended: true,
+    };
+    wire(16, "told", &told);
+    let push = Push {
+        id,
+        body: (&b"{}"[..]).into(),
+    };
+    wire(17, "push", &push);
+    let why = "venue_closed".to_owned();
+    wire(18, "stream-ended", &StreamEnded { id, why });
+    wire(19, "leave", &Leave { id });
+}
+
+/// Frames as programs and venues write them, and the texts of what clients sent.
+fn frames() {
+    use portcullis_gateway::websocket::{Kind, push, push_close};
+    for (name, mask) in [("program", Some([0x37, 0xfa, 0x21, 0x3d])), ("venue", None)] {
+        let mut bytes = Vec::new();
+        push(&mut bytes, Kind::Text, true, b"{\"id\":1}", mask);
+        push(&mut bytes, Kind::Text, false, b"{\"id\":", mask);
+        push(&mut bytes, Kind::Ping, true, b"there?", mask);
+        push(&mut bytes, Kind::More, true, "\"\u{e9}\"}".as_bytes(), mask);
+        push(&mut bytes, Kind::Text, true, &[b' '; 300], mask);
+        push_close(&mut bytes, 1000, "bye", mask);
+        seed("websocket", name, &bytes);
+    }
+    let vectors = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../vectors/binance/frames.json"
+    );
+    let vectors: Vec<serde_json::Value> =
+        serde_json::from_slice(&fs::read(vectors).unwrap()).unwrap();
+    for (at, vector) in vectors.iter().enumerate() {
+        let text = vector["frame"].as_str().unwrap();
+        seed("binance_frame", &format!("frame-{at}"), text.as_bytes());
+    }
+    let public = r#"{"id":null,"method":"exchangeInfo","params":{"symbols":["BTCUSDT"]}}"#;
+    seed("binance_frame", "public", public.as_bytes());
+    let session = r#"{"id":1,"method":"userDataStream.subscribe"}"#;
+    seed("binance_frame", "session", session.as_bytes());
 }
 
 fn log() {

@@ -11,7 +11,7 @@
 use aws_lc_rs::hmac;
 use minicbor::{Decode, Encode};
 use portcullis_authority::{Account, Oracle, OwnedFacts, Question, Roster, Strategy};
-use portcullis_gateway::{answer, request};
+use portcullis_gateway::{answer, request, websocket};
 use portcullis_model::action::{
     ActionKind, MarketId, MarketKind, OrderType, ReadOf, Side, Stamp, TimeInForce,
 };
@@ -23,7 +23,7 @@ use portcullis_model::log::{Entry, segment};
 use portcullis_model::mandate::Mandates;
 use portcullis_model::wire::{
     self, AnswerAborted, AnswerChunk, AnswerHead, Close, Credit, Discard, Discarded, Gone, Header,
-    Hello, Hosts, Orphans, Outcome, Reply, Request, Send, Window,
+    Hello, Hosts, Leave, Orphans, Outcome, Push, Reply, Request, Send, StreamEnded, Told, Window,
 };
 use portcullis_room::control::{Control, FromRoom, Received, ToRoom};
 use portcullis_sim::decimal;
@@ -41,8 +41,10 @@ use std::sync::LazyLock;
 pub type Target = fn(&[u8]);
 
 /// Name and function of each target; the binaries in `fuzz_targets/` and `cargo xtask fuzz` go by this list.
-pub const TARGETS: [(&str, Target); 17] = [
+pub const TARGETS: [(&str, Target); 19] = [
     ("http_request", http_request),
+    ("websocket", websocket_frames),
+    ("binance_frame", binance_frame),
     ("http_answer", http_answer),
     ("binance_request", binance_request),
     ("binance_answer", binance_answer),
@@ -72,6 +74,86 @@ pub fn http_request(bytes: &[u8]) {
             request::Parse::Refused(_) | request::Parse::Complete(_)
         ));
     }
+}
+
+/// Ingress and egress: frames of a WebSocket, whole and byte by byte. What they say does not depend on how they come, and no
+/// message is longer than its bound.
+pub fn websocket_frames(bytes: &[u8]) {
+    const BYTES_MAX: usize = 4_096;
+    for from in [websocket::From::Program, websocket::From::Venue] {
+        let read = |parts: &[&[u8]]| {
+            let mut decoder = websocket::Decoder::new(from, BYTES_MAX);
+            let (mut input, mut said) = (Vec::new(), Vec::new());
+            for part in parts {
+                input.extend_from_slice(part);
+                let mut at = 0;
+                loop {
+                    match decoder.next(&mut input, &mut at) {
+                        Ok(None) => break,
+                        Ok(Some(event)) => {
+                            if let websocket::Event::Text(text) = &event {
+                                assert!(text.len() <= BYTES_MAX);
+                            }
+                            said.push(format!("{event:?}"));
+                        }
+                        Err(violation) => {
+                            said.push(violation.to_string());
+                            return said;
+                        }
+                    }
+                }
+                input.drain(..at);
+            }
+            said
+        };
+        let whole = read(&[bytes]);
+        let single: Vec<&[u8]> = bytes.chunks(1).collect();
+        assert_eq!(whole, read(&single));
+    }
+}
+
+/// Signer: the text of a frame. What is understood is rebuilt, and the rebuilt frame means the same; the simulator reads it on
+/// its own.
+pub fn binance_frame(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let _ = portcullis_sim::frames::read(text);
+    let catalog = Catalog::builtin().unwrap();
+    let raw = |body| RawRequest {
+        method: wire::FRAME_METHOD,
+        host: "ws-api.binance.com",
+        target: b"/ws-api/v3",
+        headers: &[],
+        body,
+    };
+    let request = raw(bytes);
+    let Ok(presented) = catalog.present(&request) else {
+        return;
+    };
+    let _ = presented.verify(&VerifyKey::hmac(b"toy"));
+    let Ok(actions) = presented.decode(Some("pc-1")) else {
+        return;
+    };
+    let stamp = Stamp {
+        venue_time_ms: 1_790_000_000_000,
+        receive_window_ms: 5_000,
+        at: Timestamp(1_790_000_000_000_000),
+    };
+    let Some(unsigned) = catalog.prepare(&actions, stamp) else {
+        return;
+    };
+    let ready = match unsigned.is_public {
+        true => unsigned.finish_public().unwrap(),
+        false => unsigned.finish("Key".into(), &Signature::HmacSha256([7; 32])),
+    };
+    let again = raw(ready.body.as_bytes());
+    let again = catalog
+        .present(&again)
+        .unwrap()
+        .decode(Some("pc-1"))
+        .unwrap();
+    assert_eq!(again.list, actions.list);
 }
 
 /// Egress: what a venue answers, whole and in two parts.
@@ -171,7 +253,7 @@ pub fn wire_message(bytes: &[u8]) {
             assert_eq!(length as usize, out.len() - 4);
         }
     }
-    match kind % 16 {
+    match kind % 20 {
         0 => same::<Request<'_>>(cbor),
         1 => same::<Send<'_>>(cbor),
         2 => same::<Reply<'_>>(cbor),
@@ -187,7 +269,11 @@ pub fn wire_message(bytes: &[u8]) {
         12 => same::<Close>(cbor),
         13 => same::<Credit>(cbor),
         14 => same::<Gone>(cbor),
-        _ => same::<Orphans>(cbor),
+        15 => same::<Orphans>(cbor),
+        16 => same::<Told>(cbor),
+        17 => same::<Push<'_>>(cbor),
+        18 => same::<StreamEnded>(cbor),
+        _ => same::<Leave>(cbor),
     }
 }
 

@@ -7,7 +7,7 @@ mod socket;
 
 pub use socket::{
     SOCKET_BEHIND_BYTES_MAX, SOCKET_ID_BYTES_MAX, SOCKET_IN_FLIGHT_MAX, SOCKET_QUIET_US_MAX,
-    SOCKET_UNSENT_BYTES_MAX,
+    SOCKET_UNSENT_BYTES_MAX, SUBSCRIPTIONS_MAX,
 };
 
 use crate::metrics::IngressCounts;
@@ -16,7 +16,7 @@ use crate::request::{self, Malformed, Parse};
 use crate::table::Table;
 use crate::timer;
 use crate::transport::{Received, Transport};
-use crate::venue;
+use crate::venue::{self, Call};
 use crate::watch::Change;
 use crate::websocket;
 use minicbor::bytes::ByteSlice;
@@ -179,8 +179,8 @@ struct Flight {
     since_us: u64,
     /// Of a WebSocket's request: its `id` as the program wrote it.
     id: Option<Box<str>>,
-    /// It logs its connection on, if it is answered well.
-    logs_on: bool,
+    /// What it is to ingress.
+    call: Call,
 }
 
 /// A request on its way to the signer.
@@ -192,7 +192,7 @@ struct Asked<'a> {
     headers: Vec<Header<'a>>,
     body: &'a [u8],
     own_id: Option<&'a str>,
-    logs_on: bool,
+    call: Call,
 }
 
 /// Frames for the neighbours and changes for the poll.
@@ -228,6 +228,10 @@ pub struct Downstream {
     behind_bytes: usize,
     /// WebSockets that have ended, for the other rooms.
     gone: Vec<Key>,
+    /// Whose streams there are, by the number of the request that opened each.
+    streams: Table<Key>,
+    /// Streams that nobody wants any more, for egress.
+    left: Vec<u64>,
     /// Bytes in `input` of all connections.
     partial_bytes: usize,
     /// Requests that the signer takes now.
@@ -260,6 +264,8 @@ impl Downstream {
             text: String::new(),
             behind_bytes: 0,
             gone: Vec::new(),
+            streams: Table::default(),
+            left: Vec::new(),
             partial_bytes: 0,
             credits: 0,
             egress_is_there: false,
@@ -658,7 +664,7 @@ impl Downstream {
             headers,
             body: parsed.body,
             own_id: None,
-            logs_on: false,
+            call: Call::Other,
         };
         let Some(seq) = self.hand_on(key, asked, turn) else {
             self.counts.malformed(Malformed::HeadTooLong);
@@ -733,7 +739,7 @@ impl Downstream {
                 key,
                 since_us: self.now_us,
                 id: asked.own_id.map(Box::from),
-                logs_on: asked.logs_on,
+                call: asked.call,
             },
         );
         Some(seq)
@@ -873,6 +879,10 @@ impl Downstream {
         self.less_from(source);
     }
 
+    fn call_of(&self, seq: u64) -> Call {
+        self.flights.get(&seq).map_or(Call::Other, |it| it.call)
+    }
+
     /// The `id` that a program gave, if it is a WebSocket's request.
     fn own_id(&self, seq: u64) -> Option<Box<str>> {
         self.flights.get(&seq)?.id.clone()
@@ -893,7 +903,7 @@ impl Downstream {
             return;
         };
         let own_id = self.own_id(reply.id.seq);
-        let logs_on = self.flights.get(&reply.id.seq).is_some_and(|it| it.logs_on);
+        let logs_on = self.call_of(reply.id.seq) == Call::LogOn;
         self.landed(reply.id.seq);
         self.counts.replies += 1;
         if logs_on && reply.status == 200 {
@@ -914,6 +924,9 @@ impl Downstream {
         };
         self.counts.answers += 1;
         if let Some(id) = self.own_id(head.id.seq) {
+            if self.call_of(head.id.seq) == Call::Subscribe && head.status == 200 && head.last {
+                return self.subscribed(key, head.id.seq, &id, turn);
+            }
             // Egress has taken its own id out of the frame.
             let mut text = format!("{{\"id\":{id},").into_bytes();
             text.extend_from_slice(head.body);
@@ -1113,6 +1126,7 @@ impl Downstream {
     /// Egress was replaced: nobody will answer what was under way.
     pub fn lost(&mut self, turn: &mut Turn) {
         self.egress_is_there = false;
+        self.streams_lost(turn);
         let flights: Vec<(u64, Key)> = self
             .flights
             .iter()

@@ -11,7 +11,7 @@ use crate::neighbour::{Neighbour, State};
 use crate::start::{self, Begun, Ended, settings};
 use crate::timer::{TICK_US, Timer};
 use crate::upstream::{INGRESS_BYTES_MAX, Line, Turn, Upstream};
-use portcullis_model::wire::{self, Discard, Hosts, Orphans, Send, Window, kind};
+use portcullis_model::wire::{self, Discard, Hosts, Leave, Orphans, Send, Window, kind};
 use portcullis_room::clock::{self, Monotonic};
 use portcullis_room::control::{self, Control, EgressSettings, FromRoom, Peer, Received, ToRoom};
 use portcullis_room::poll::{EVENTS_MAX, Event, Interest, Poll, Token, Trigger};
@@ -275,6 +275,9 @@ impl Room {
             kind::HELLO => true,
             kind::WINDOW => wire::message::<Window>(cbor)
                 .map(|window| upstream.window(window, turn))
+                .is_ok(),
+            kind::LEAVE => wire::message::<Leave>(cbor)
+                .map(|leave| upstream.leave(leave, turn))
                 .is_ok(),
             kind::ORPHANS => wire::message::<Orphans>(cbor)
                 .map(|asked| orphans.push(asked))

@@ -12,7 +12,7 @@ use crate::start::{self, Begun, Ended, settings};
 use crate::timer::{TICK_US, Timer};
 use crate::tls;
 use portcullis_model::wire::{
-    self, AnswerAborted, AnswerChunk, AnswerHead, Close, Credit, Reply, kind,
+    self, AnswerAborted, AnswerChunk, AnswerHead, Close, Credit, Push, Reply, StreamEnded, kind,
 };
 use portcullis_room::clock::{self, Monotonic};
 use portcullis_room::control::{self, Control, FromRoom, IngressSettings, Peer, Received, ToRoom};
@@ -280,6 +280,12 @@ impl Room {
                 .is_ok(),
             kind::ANSWER_CHUNK => wire::message::<AnswerChunk<'_>>(cbor)
                 .map(|chunk| downstream.answer_chunk(&chunk, turn))
+                .is_ok(),
+            kind::PUSH => wire::message::<Push<'_>>(cbor)
+                .map(|push| downstream.push(&push, turn))
+                .is_ok(),
+            kind::STREAM_ENDED => wire::message::<StreamEnded>(cbor)
+                .map(|ended| downstream.stream_ended(&ended, turn))
                 .is_ok(),
             kind::ANSWER_ABORTED => wire::message::<AnswerAborted>(cbor)
                 .map(|aborted| downstream.answer_aborted(&aborted, turn))

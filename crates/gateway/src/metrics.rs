@@ -87,6 +87,8 @@ pub struct IngressCounts {
     pub sockets_refused: u64,
     /// Frames that broke the protocol, or that were no request.
     pub sockets_malformed: u64,
+    /// Events of streams handed to programs.
+    pub pushes: u64,
     pub took: Latency,
 }
 
@@ -133,6 +135,12 @@ impl IngressCounts {
                 ("{result=\"refused\"}", self.sockets_refused),
                 ("{result=\"malformed_frame\"}", self.sockets_malformed),
             ],
+        );
+        counter(
+            &mut out,
+            "portcullis_ingress_events_total",
+            "Events of streams handed to programs.",
+            &[("", self.pushes)],
         );
         gauge(
             &mut out,

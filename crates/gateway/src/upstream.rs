@@ -6,7 +6,7 @@ mod sockets;
 
 pub use sockets::{
     FRAMES_PER_SOCKET, FRAMES_PER_SOCKET_MAX, SOCKET_AGE_US_MAX, SOCKET_IDLE_US_MAX,
-    SOCKETS_PER_HOST_MAX,
+    SOCKETS_PER_HOST_MAX, STREAMS_PER_HOST_MAX,
 };
 
 use crate::answer::{self, Body, Broken, Head};
@@ -103,6 +103,8 @@ struct Job {
     target: Range<usize>,
     /// Where the body begins in `bytes`: which market an order is of, where the answer leaves it out.
     body: usize,
+    /// It opens a stream.
+    stream: bool,
     /// When its first byte was handed to a connection.
     started_us: u64,
     /// It must not be handed to another connection: it was once, or a halt has asked about it.
@@ -337,6 +339,7 @@ impl Upstream {
     /// A new run of ingress: answers of the run before are dropped, their summaries are not.
     pub fn set_ingress_epoch(&mut self, epoch: u32, turn: &mut Turn) {
         self.ingress_epoch = epoch;
+        self.end_streams(turn);
         self.held.clear();
         self.held_bytes = 0;
         // The rest of an answer that nobody waits for: its summary is out.
@@ -619,6 +622,12 @@ impl Upstream {
             }
             place.speaks_frames = is_frame;
         }
+        if send.stream && self.streams_of(host) >= STREAMS_PER_HOST_MAX {
+            return self.refuse(send, "too_many_streams", turn);
+        }
+        let Some(place) = self.places.get_mut(host) else {
+            return;
+        };
         if let Err(hold) = place.budgets.of(apart).take(ask, self.now_us) {
             self.counts.hold(hold);
             return self.refuse(send, hold.name(), turn);
@@ -649,6 +658,7 @@ impl Upstream {
             bytes,
             target,
             body,
+            stream: send.stream,
             started_us: 0,
             retried: false,
         };

@@ -29,6 +29,12 @@ pub fn counts_apart(venue: &str, target: &[u8]) -> bool {
     portcullis_venues::dialect::of(venue).is_some_and(|dialect| dialect.counts_apart(target))
 }
 
+/// What an event of a stream that a request on this endpoint opened says, in our words.
+#[must_use]
+pub fn summarize_event(endpoint: u16, event: &[u8]) -> Vec<Report> {
+    portcullis_venues::summarize_event(endpoint, event)
+}
+
 /// What is spoken on a WebSocket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Speaks {
@@ -47,10 +53,29 @@ pub fn socket(venue: &str, target: &[u8]) -> Option<(Speaks, &'static str)> {
     }
 }
 
-/// Whether a frame's method logs its connection on.
+/// What ingress itself answers, or must know, of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    Other,
+    LogOn,
+    /// Opens a stream.
+    Subscribe,
+    /// Ends one, or all, of its connection.
+    Unsubscribe,
+    /// Asks which there are.
+    Subscriptions,
+}
+
+/// What a frame's method is to ingress.
 #[must_use]
-pub fn logs_on(method: &str) -> bool {
-    matches!(method, "session.logon" | "v3/session.logon")
+pub fn call(method: &str) -> Call {
+    match method.strip_prefix("v3/").unwrap_or(method) {
+        "session.logon" => Call::LogOn,
+        "userDataStream.subscribe" | "userDataStream.subscribe.signature" => Call::Subscribe,
+        "userDataStream.unsubscribe" => Call::Unsubscribe,
+        "session.subscriptions" => Call::Subscriptions,
+        _ => Call::Other,
+    }
 }
 
 /// A message of a venue on a WebSocket.
@@ -72,6 +97,8 @@ pub struct Frame<'a> {
     pub is_about_connection: bool,
     /// The venue will end the connection soon.
     pub is_farewell: bool,
+    /// What it says unasked.
+    pub event: Option<&'a str>,
 }
 
 /// Reads a message of a venue. `None`: it is none of those that we know.
@@ -80,8 +107,10 @@ pub fn frame<'a>(venue: &str, text: &'a str) -> Option<Frame<'a>> {
     let _ = venue;
     let said: Said<'_> = serde_json::from_str(text).ok()?;
     if let Some(event) = said.event {
+        let head: EventHead<'_> = serde_json::from_str(event.get()).ok()?;
         return Some(Frame {
-            is_farewell: event.e == "serverShutdown",
+            is_farewell: head.e == "serverShutdown",
+            event: Some(event.get()),
             ..Frame::default()
         });
     }
@@ -138,6 +167,7 @@ pub fn frame<'a>(venue: &str, text: &'a str) -> Option<Frame<'a>> {
         retry_at_ms: failed.and_then(|failed| failed.data?.retry_after),
         is_about_connection: number.is_none() && name == "error",
         is_farewell: false,
+        event: None,
     })
 }
 
@@ -154,7 +184,7 @@ struct Said<'a> {
     #[serde(borrow, default, rename = "rateLimits")]
     rate_limits: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    event: Option<EventHead<'a>>,
+    event: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]

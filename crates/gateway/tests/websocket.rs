@@ -12,7 +12,7 @@ mod common;
 use common::{Gate, PATIENCE, certificate, put, send};
 use minicbor::bytes::ByteVec;
 use portcullis_gateway::tls;
-use portcullis_model::report::Sent;
+use portcullis_model::report::{OrderStatus, Report, Sent};
 use portcullis_model::wire::{self, Close, Credit, Hosts, Lane, Outcome, Reply, Request, kind};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
@@ -25,6 +25,8 @@ use tungstenite::{Message, WebSocket};
 /// What the venue does with a request.
 enum Does {
     Says(String),
+    /// An answer, and then more unasked.
+    SaysAll(Vec<String>),
     /// Nothing now; the next one that is answered has its turn first.
     Keeps,
     Closes,
@@ -89,6 +91,11 @@ fn serve<S: Read + Write>(
                     socket.send(Message::text(answer))?;
                 }
             }
+            Does::SaysAll(all) => {
+                for text in all {
+                    socket.send(Message::text(text))?;
+                }
+            }
             Does::Keeps => kept.push(answer(&request, &json!({"kept": true}))),
             Does::Closes => {
                 socket.close(None)?;
@@ -134,6 +141,7 @@ struct Passing {
     gate: (common::Room, common::Room),
     listener: TcpListener,
     outcomes: Receiver<Outcome>,
+    told: Receiver<wire::Told>,
     connections: Receiver<u64>,
     gone: Receiver<u64>,
     to_ingress: Arc<Mutex<std::fs::File>>,
@@ -150,6 +158,14 @@ fn passing(venue: &Venue) -> Passing {
     } = Gate::new(&venue.hosts());
     let (to_ingress, to_egress) = (Arc::clone(&with_ingress.to), Arc::clone(&with_egress.to));
     let to_program = Arc::clone(&to_ingress);
+    let (endpoint, _) = portcullis_venues::Catalog::builtin()
+        .unwrap()
+        .find(
+            "ws-api.binance.com",
+            portcullis_venues::Method::Ws,
+            "userDataStream.subscribe.signature",
+        )
+        .unwrap();
     let (tell_connection, connections) = channel();
     let (tell_gone, gone) = channel();
     std::thread::spawn(move || {
@@ -191,6 +207,10 @@ fn passing(venue: &Venue) -> Passing {
                 if frame["method"] == "public" {
                     send.lane = Lane::Public;
                 }
+                if frame["method"] == "userDataStream.subscribe.signature" {
+                    send.stream = true;
+                    send.endpoint = endpoint;
+                }
                 put(&to_egress, kind::SEND, &send);
             }
             let credit = Credit {
@@ -201,8 +221,12 @@ fn passing(venue: &Venue) -> Passing {
         }
     });
     let (tell, outcomes) = channel();
+    let (tell_told, told) = channel();
     std::thread::spawn(move || {
         while let Ok((kind, cbor)) = with_egress.frames.recv() {
+            if kind == kind::TOLD {
+                let _ = tell_told.send(wire::message(&cbor).unwrap());
+            }
             if kind == kind::OUTCOME && tell.send(wire::message(&cbor).unwrap()).is_err() {
                 return;
             }
@@ -212,6 +236,7 @@ fn passing(venue: &Venue) -> Passing {
         gate: (ingress, egress),
         listener,
         outcomes,
+        told,
         connections,
         gone,
         to_ingress,
@@ -589,6 +614,108 @@ fn a_program_that_logged_on_is_told_to_do_so_again_when_the_signer_went() {
     assert_eq!(line, "WS /ws-api/v3");
     common::reply(&signer, id, 400, r#"{"code":-1,"msg":"no"}"#);
     assert!(hear(&mut other).starts_with(r#"{"id":2,"status":400"#));
+}
+
+/// A fill, as the venue tells it.
+fn fill(client: &str) -> String {
+    format!(
+        r#"{{"e":"executionReport","E":1499405658658,"s":"BTCUSDT","c":"{client}","S":"BUY","o":"LIMIT","f":"GTC","q":"1.0","p":"0.1","P":"0","F":"0","g":-1,"C":"","x":"TRADE","X":"FILLED","r":"NONE","i":4293153,"l":"1.0","z":"1.0","L":"0.1","n":"0.001","N":"BTC","T":1499405658657,"t":77,"I":8641984,"w":false,"m":true,"M":false,"O":1499405658657,"Z":"0.1","Y":"0.1","Q":"0","V":"NONE"}}"#
+    )
+}
+
+#[test]
+fn a_stream_tells_the_signer_first_and_then_its_own_program() {
+    let event = |client: &str| format!(r#"{{"subscriptionId":0,"event":{}}}"#, fill(client));
+    let venue = venue(
+        move |number, request| match request["method"].as_str().unwrap() {
+            "userDataStream.subscribe.signature" => Does::SaysAll(vec![
+                answer(request, &json!({"subscriptionId": 0})),
+                event(&format!("c{number}-1")),
+                r#"{"subscriptionId":0,"event":{"e":"outboundAccountPosition","B":[]}}"#.to_owned(),
+                event(&format!("c{number}-2")),
+            ]),
+            _ => Does::Says(answer(request, &json!({}))),
+        },
+    );
+    let gate = passing(&venue);
+    let (mut one, mut other) = (gate.program(), gate.program());
+    say(&mut other, "1", "order.place");
+    hear(&mut other);
+    for number in 0..2 {
+        say(&mut one, "7", "userDataStream.subscribe.signature");
+        assert_eq!(
+            hear(&mut one),
+            format!(r#"{{"id":7,"status":200,"result":{{"subscriptionId":{number}}}}}"#)
+        );
+        let mut said = Vec::new();
+        for _ in 0..3 {
+            let json: Value = serde_json::from_str(&hear(&mut one)).unwrap();
+            assert_eq!(
+                json["subscriptionId"], number,
+                "its own number, not the venue's"
+            );
+            said.push(json["event"]["c"].as_str().unwrap_or("-").to_owned());
+        }
+        // The other's order went by connection 0.
+        assert_eq!(
+            said,
+            [
+                format!("c{}-1", number + 1),
+                "-".to_owned(),
+                format!("c{}-2", number + 1)
+            ]
+        );
+        for _ in 0..2 {
+            let told = gate.told.recv_timeout(PATIENCE).unwrap();
+            let [Report::Order(order), Report::Trade(trade)] = &told.reports[..] else {
+                panic!("{told:?}")
+            };
+            assert_eq!(order.status, OrderStatus::Filled);
+            assert_eq!(trade.trade_id.to_string(), "77");
+        }
+    }
+    one.send(Message::text(
+        r#"{"id":"s","method":"session.subscriptions"}"#,
+    ))
+    .unwrap();
+    assert_eq!(
+        hear(&mut one),
+        r#"{"id":"s","status":200,"result":[{"subscriptionId":0},{"subscriptionId":1}]}"#
+    );
+    let unsubscribe =
+        r#"{"id":"u","method":"userDataStream.unsubscribe","params":{"subscriptionId":0}}"#;
+    one.send(Message::text(unsubscribe)).unwrap();
+    assert_eq!(hear(&mut one), r#"{"id":"u","status":200,"result":{}}"#);
+    let ended = gate.told.recv_timeout(PATIENCE).unwrap();
+    assert!(ended.ended && ended.reports.is_empty());
+    // With its program the other stream ends too.
+    drop(one);
+    assert!(gate.told.recv_timeout(PATIENCE).unwrap().ended);
+    say(&mut other, "2", "order.place");
+    assert!(hear(&mut other).starts_with(r#"{"id":2,"status":200"#));
+}
+
+#[test]
+fn a_stream_that_the_venue_ends_ends_its_programs_connection_alone() {
+    let venue = venue(|_, request| match request["method"].as_str().unwrap() {
+        "userDataStream.subscribe.signature" => {
+            Does::Says(answer(request, &json!({"subscriptionId": 0})))
+        }
+        _ => Does::Says(answer(request, &json!({}))),
+    });
+    let mut gate = passing(&venue);
+    let (mut one, mut other) = (gate.program(), gate.program());
+    say(&mut one, "1", "userDataStream.subscribe.signature");
+    hear(&mut one);
+    say(&mut other, "1", "order.place");
+    hear(&mut other);
+    // The rooms are linked anew: to ingress, egress is another one.
+    let egress = common::start_egress(Vec::new());
+    common::between(&gate.gate.0, &egress, 7);
+    assert_eq!(closed(&mut one), 1001);
+    gate.gate.1 = egress;
+    say(&mut other, "2", "session.logon");
+    assert!(hear(&mut other).starts_with(r#"{"id":2,"status":200"#));
 }
 
 #[test]

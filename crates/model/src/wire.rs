@@ -5,7 +5,8 @@
 //! ingress ── Request ──▶ signer ── Send, Discard, Hosts ──▶ egress
 //! ingress ◀─ Reply ───── signer ◀─ Outcome, Discarded ──── egress
 //! ingress ◀─ AnswerHead, AnswerChunk, AnswerAborted ──────── egress
-//! ingress ── Window, Orphans ──────────────────────────────▶ egress
+//! ingress ◀─ Push, StreamEnded ───────────────────────────── egress
+//! ingress ── Window, Orphans, Leave ───────────────────────▶ egress
 //! ```
 //!
 //! No room waits to write to another. Ingress spends a credit for each request ([`REQUESTS_WAITING_MAX`]), the signer keeps
@@ -59,11 +60,15 @@ pub mod kind {
     pub const OUTCOME: u8 = 64;
     pub const DISCARDED: u8 = 65;
     pub const VENUE: u8 = 66;
+    pub const TOLD: u8 = 67;
     pub const ANSWER_HEAD: u8 = 80;
     pub const ANSWER_CHUNK: u8 = 81;
     pub const ANSWER_ABORTED: u8 = 82;
+    pub const PUSH: u8 = 83;
+    pub const STREAM_ENDED: u8 = 84;
     pub const WINDOW: u8 = 96;
     pub const ORPHANS: u8 = 97;
+    pub const LEAVE: u8 = 98;
 }
 
 /// Lanes, in the order in which they are served.
@@ -235,6 +240,9 @@ pub struct Send<'b> {
     /// The strategy's share of the venue's weight, in thousandths.
     #[n(15)]
     pub share: u16,
+    /// It opens a stream: its WebSocket is its own, and what the venue says there unasked goes on under its id.
+    #[n(16)]
+    pub stream: bool,
 }
 
 /// Drop what has not left yet. Egress answers [`Discarded`] for the same token.
@@ -338,6 +346,38 @@ pub struct Venue {
     pub connections: u32,
 }
 
+/// What a stream said, before ingress gets it.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Told {
+    /// Of the request that opened it.
+    #[n(0)]
+    pub id: RequestId,
+    #[n(1)]
+    pub reports: Vec<Report>,
+    /// Nothing more comes.
+    #[n(2)]
+    pub ended: bool,
+}
+
+/// What a venue says unasked on a stream.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Push<'b> {
+    /// Of the request that opened it.
+    #[n(0)]
+    pub id: RequestId,
+    #[b(1)]
+    pub body: &'b ByteSlice,
+}
+
+/// The venue has ended a stream, or it was lost: its program's connection ends.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct StreamEnded {
+    #[n(0)]
+    pub id: RequestId,
+    #[n(1)]
+    pub why: String,
+}
+
 /// The head of a venue's answer, with its first bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct AnswerHead<'b> {
@@ -395,6 +435,13 @@ pub struct Orphans {
     pub epoch: u32,
     #[n(1)]
     pub seqs: Vec<u64>,
+}
+
+/// A program wants a stream no more, or is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+pub struct Leave {
+    #[n(0)]
+    pub id: RequestId,
 }
 
 /// Where encodings go. minicbor writes single bytes mostly, and its own writer for `Vec` is a call for each.

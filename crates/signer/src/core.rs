@@ -42,8 +42,8 @@ use portcullis_model::report::{Report, Sent};
 use portcullis_model::state::{Effect, Impossible, OrderNumber, Settled, State};
 use portcullis_model::table::Network;
 use portcullis_model::wire::{
-    self, Close, Discarded, Header, LINK_FRAMES_MAX, Lane, Outcome, Reply, Request, Send, Venue,
-    kind,
+    self, Close, Discarded, Header, LINK_FRAMES_MAX, Lane, Outcome, Reply, Request, Send, Told,
+    Venue, kind,
 };
 use portcullis_model::{Map, Set};
 use portcullis_room::confine::SandboxReport;
@@ -100,6 +100,8 @@ pub struct Meta {
     orders: u32,
     not_after_us: u64,
     summarize: bool,
+    /// It opens a stream.
+    stream: bool,
     kinds: Vec<ActionKind>,
     /// Open orders that its cancels point at, by position of the action.
     targets: Vec<(u8, OrderNumber)>,
@@ -122,6 +124,7 @@ struct Flight {
     reserved: bool,
     until: Timestamp,
     own: Option<Own>,
+    stream: bool,
     reports: Vec<Report>,
     /// Not all of its reports were kept.
     is_cut: bool,
@@ -267,6 +270,8 @@ pub struct Core {
     answers: Vec<(u64, Option<EntryId>, Answer)>,
     connections: Map<VirtualKeyId, VecDeque<u64>>,
     sessions: session::Sessions,
+    /// Streams that are open, by the request that opened each: its entry, and whose account it is of.
+    streams: Map<RequestId, (EntryId, Caller)>,
     /// Each strategy's share of the venue's weight, in thousandths; and where virtual keys in force may come from. Both
     /// follow from the state, and are made anew when a command or the clock changes it.
     share: u16,
@@ -360,6 +365,7 @@ impl Core {
             answers: Vec::new(),
             connections: Map::default(),
             sessions: session::Sessions::default(),
+            streams: Map::default(),
             share: 1_000,
             bound: Vec::new(),
             expires_at: Timestamp(0),
@@ -574,6 +580,7 @@ impl Core {
             }
         }
         self.reports_kept = 0;
+        self.streams.clear();
         self.venues.clear();
         self.own.reset();
         self.resolver.reset(now);
@@ -923,6 +930,7 @@ impl Core {
                     orders: actions.orders,
                     not_after_us: self.clock.boot_us().saturating_add(left),
                     summarize: presented.rule().is_summarized(),
+                    stream: presented.service().dialect.opens_stream(presented.rule()),
                     kinds: actions.list.iter().map(Action::kind).collect(),
                     targets: self.state.targets(caller.account, &actions.list),
                     reserved: decision.reserved,
@@ -1121,6 +1129,7 @@ impl Core {
             orders: 0,
             not_after_us: 0,
             summarize: own.is_some(),
+            stream: false,
             share: self.share,
         };
         if !send(turn, &out, ready) {
@@ -1140,6 +1149,7 @@ impl Core {
             reserved: true,
             until: self.clock.now(),
             own,
+            stream: false,
             reports: Vec::new(),
             is_cut: false,
         };
@@ -1313,6 +1323,12 @@ impl Core {
         self.flights.len()
     }
 
+    /// Streams are open: what they say is waited for.
+    #[must_use]
+    pub fn has_streams(&self) -> bool {
+        !self.streams.is_empty()
+    }
+
     /// A halt waits for egress.
     #[must_use]
     pub fn is_halting(&self) -> bool {
@@ -1399,6 +1415,7 @@ impl Core {
             orders: meta.orders,
             not_after_us: meta.not_after_us,
             summarize: meta.summarize,
+            stream: meta.stream,
             share: self.share,
         };
         if !send(turn, &out, &signed.ready) {
@@ -1417,6 +1434,7 @@ impl Core {
             reserved: meta.reserved,
             until: meta.until,
             own: meta.own,
+            stream: meta.stream,
             reports: Vec::new(),
             is_cut: false,
         };
@@ -1555,12 +1573,56 @@ impl Core {
             let why = self.impossible(&impossible);
             self.settle(&flight, outcome, &effects, why)?;
         }
+        if let (true, Sent::Sent, 200) = (flight.stream, outcome.sent, outcome.status)
+            && let (Some(entry), Some(caller)) = (flight.entry, flight.caller)
+        {
+            // As many as egress keeps, and a lie of it adds none: each was asked for.
+            self.streams.insert(outcome.id, (entry, caller));
+        }
         if let Some(own) = &flight.own {
             self.own_outcome(own, outcome, &flight.reports, is_new)?;
         } else if let (Some(entry), Some(caller)) = (flight.entry, flight.caller)
             && !flight.kinds.iter().all(|kind| kind.is_read())
         {
             self.answered(entry, caller, flight);
+        }
+        Ok(())
+    }
+
+    /// What a stream said: it settles orders like an answer. Fills come so within a moment; who asks the venue finds the rest.
+    pub fn told(&mut self, told: &Told, reading: Reading) -> Result<(), CoreError> {
+        self.look(reading);
+        let Some((entry, caller)) = self.streams.get(&told.id).copied() else {
+            self.metrics.foreign_frames += 1;
+            return Ok(());
+        };
+        if told.ended {
+            self.streams.remove(&told.id);
+        }
+        self.metrics.events += 1;
+        let facts = |report: &&Report| matches!(report, Report::Order(_) | Report::Trade(_));
+        let reports: Vec<Report> = told.reports.iter().filter(facts).cloned().collect();
+        let Settled {
+            effects,
+            impossible,
+        } = self
+            .state
+            .settle(caller.account, entry, Sent::Sent, &reports, None);
+        let why = self.impossible(&impossible);
+        if effects.is_empty() && why.is_none() {
+            return Ok(());
+        }
+        for part in effects.chunks(OUTCOME_PARTS_MAX) {
+            let mut body = self.body(What::Outcome);
+            body.public.of = Some(entry);
+            body.regulator.strategy = Some(caller.strategy);
+            body.regulator.account = Some(caller.account);
+            body.regulator.sent = Some(Sent::Sent);
+            body.regulator.status = Some(200);
+            body.regulator.text = why.clone();
+            body.regulator.reports = reports.iter().take(OUTCOME_PARTS_MAX).cloned().collect();
+            body.private.effects = part.to_vec();
+            self.note(body)?;
         }
         Ok(())
     }
@@ -1748,6 +1810,7 @@ struct Out {
     orders: u32,
     not_after_us: u64,
     summarize: bool,
+    stream: bool,
     share: u16,
 }
 
@@ -1777,6 +1840,7 @@ fn send(turn: &mut Turn, out: &Out, ready: &Ready) -> bool {
         headers,
         body: ready.body.as_bytes().into(),
         summarize: out.summarize,
+        stream: out.stream,
         share: out.share,
     };
     wire::frame(&mut turn.to_egress, kind::SEND, &send).is_ok()

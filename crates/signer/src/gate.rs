@@ -301,6 +301,11 @@ impl Gate {
         }
     }
 
+    /// The venue may say something unasked.
+    pub(crate) fn has_streams(&self) -> bool {
+        matches!(self, Self::Open(core) if core.has_streams())
+    }
+
     pub(crate) fn is_halting(&self) -> bool {
         matches!(self, Self::Open(core) if core.is_halting())
     }

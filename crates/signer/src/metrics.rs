@@ -14,6 +14,8 @@ pub struct Metrics {
     pub public: u64,
     /// WebSockets that logged on.
     pub sessions: u64,
+    /// What streams said.
+    pub events: u64,
     pub signed: u64,
     pub dropped: u64,
     pub outcomes: BTreeMap<&'static str, u64>,
@@ -112,6 +114,12 @@ impl Metrics {
                 "WebSockets of programs that logged on.",
                 "counter",
                 self.sessions,
+            ),
+            (
+                "events_total",
+                "Events of streams taken in.",
+                "counter",
+                self.events,
             ),
             (
                 "signed_total",

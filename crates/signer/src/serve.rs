@@ -23,7 +23,8 @@ use operators::Operators;
 use portcullis_model::command::Answer;
 use portcullis_model::report::Report;
 use portcullis_model::wire::{
-    self, CREDITS_OWED_MAX, Credit, Discarded, Gone, Hello, Lane, Outcome, Request, Venue, kind,
+    self, CREDITS_OWED_MAX, Credit, Discarded, Gone, Hello, Lane, Outcome, Request, Told, Venue,
+    kind,
 };
 use portcullis_room::clock::Monotonic;
 use portcullis_room::confine::SandboxReport;
@@ -635,6 +636,7 @@ impl Serve {
         let watch = !egress.greeted
             || self.gate.is_halting()
             || self.stops_at.is_some()
+            || self.gate.has_streams()
             || (self.gate.under_way() > 0 && !requests_came);
         if watch != self.watches_egress {
             let interest = match watch {
@@ -827,6 +829,12 @@ fn from_egress(
             // What no honest egress hands on would make entries that no log takes, and figures that no fold adds.
             (Ok(outcome), _) if !outcome.reports.iter().all(Report::is_plausible) => Ok(false),
             (Ok(outcome), Gate::Open(core)) => core.outcome(&outcome, reading).map(|()| true),
+            (Ok(_), _) => Ok(true),
+            (Err(_), _) => Ok(false),
+        },
+        (kind::TOLD, true) => match (wire::message::<Told>(cbor), gate) {
+            (Ok(told), _) if !told.reports.iter().all(Report::is_plausible) => Ok(false),
+            (Ok(told), Gate::Open(core)) => core.told(&told, reading).map(|()| true),
             (Ok(_), _) => Ok(true),
             (Err(_), _) => Ok(false),
         },

@@ -13,6 +13,7 @@ pub mod decimal;
 pub mod endpoints;
 pub mod exchange;
 pub mod faults;
+pub mod frames;
 pub mod futures;
 pub mod keys;
 pub mod makers;

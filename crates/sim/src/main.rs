@@ -196,6 +196,7 @@ fn certificates(folder: &Path) -> io::Result<Arc<rustls::ServerConfig>> {
         "api.binance.com",
         "fapi.binance.com",
         "dapi.binance.com",
+        "ws-api.binance.com",
         "localhost",
         "127.0.0.1",
     ]

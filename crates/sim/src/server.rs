@@ -2,6 +2,7 @@
 
 use crate::api::Answer;
 use crate::control;
+use crate::frames;
 use crate::strict::{BODY_BYTES_MAX, TARGET_BYTES_MAX};
 use crate::venue::{Outcome, Venue};
 use mio::net::{TcpListener, TcpStream};
@@ -12,6 +13,8 @@ use std::io::{self, Read, Write};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tungstenite::Message;
+use tungstenite::protocol::{Role, WebSocketConfig, WebSocketContext};
 
 /// Connections at a time; more are closed at once.
 const CONNECTIONS_MAX: usize = 16_384;
@@ -35,6 +38,38 @@ struct Connection {
     delayed: Vec<u8>,
     /// Ends once everything is written.
     closing: bool,
+    /// It has changed to WebSocket.
+    socket: Option<Box<WebSocketContext>>,
+}
+
+/// What a WebSocket reads and writes: bytes that have come, and bytes that are to go.
+struct Pipe<'a> {
+    input: &'a mut Vec<u8>,
+    output: Vec<u8>,
+}
+
+impl Read for Pipe<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = into.len().min(self.input.len());
+        if count == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        for (to, from) in into.iter_mut().zip(self.input.drain(..count)) {
+            *to = from;
+        }
+        Ok(count)
+    }
+}
+
+impl Write for Pipe<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.output.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Microseconds since 1970.
@@ -117,6 +152,7 @@ pub fn serve(
                             busy: false,
                             delayed: Vec::new(),
                             closing: false,
+                            socket: None,
                         },
                     );
                 }
@@ -134,7 +170,8 @@ pub fn serve(
             }
         }
         if std::mem::take(&mut venue.close_idle) {
-            connections.retain(|_, c| c.control || c.busy || !c.input.is_empty());
+            connections
+                .retain(|_, c| c.control || c.busy || c.socket.is_some() || !c.input.is_empty());
         }
         let now = Instant::now();
         while let Some(Reverse((at, token))) = timers.peek().copied() {
@@ -165,6 +202,9 @@ fn turn(
     timers: &mut BinaryHeap<Reverse<(Instant, usize)>>,
 ) {
     while !connection.busy && !connection.closing {
+        if connection.socket.is_some() {
+            return hear(connection, venue, token, timers);
+        }
         let input = std::mem::take(&mut connection.input);
         let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
         let parsed = parse(&input, &mut headers);
@@ -195,6 +235,22 @@ fn turn(
                 length,
                 keep,
             } => {
+                if !connection.control && target == frames::TARGET {
+                    let bytes = upgrade(&headers);
+                    connection.closing = bytes.is_none();
+                    connection.send(bytes.as_deref().unwrap_or(NO_UPGRADE));
+                    connection.input = input;
+                    connection.input.drain(..length);
+                    let settings = WebSocketConfig::default()
+                        .read_buffer_size(READ_BYTES)
+                        .max_message_size(Some(BODY_BYTES_MAX))
+                        .max_frame_size(Some(BODY_BYTES_MAX));
+                    connection.socket = Some(Box::new(WebSocketContext::new(
+                        Role::Server,
+                        Some(settings),
+                    )));
+                    continue;
+                }
                 let outcome = if connection.control {
                     let answer = control::answer(venue, method, target, body, now_us());
                     Outcome {
@@ -245,6 +301,80 @@ fn turn(
             connection.closing = true;
         }
     }
+}
+
+const NO_UPGRADE: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
+/// The answer to an opening handshake.
+fn upgrade(headers: &[(&str, &[u8])]) -> Option<Vec<u8>> {
+    let get = |wanted: &str| {
+        headers
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(wanted))
+            .map(|(_, value)| *value)
+    };
+    let key = get("sec-websocket-key")?;
+    let fits = get("upgrade")?.eq_ignore_ascii_case(b"websocket")
+        && get("sec-websocket-version")? == b"13";
+    fits.then(|| {
+        format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {}\r\n\r\n",
+            tungstenite::handshake::derive_accept_key(key)
+        )
+        .into_bytes()
+    })
+}
+
+/// Answers the frames that a WebSocket has sent.
+fn hear(
+    connection: &mut Connection,
+    venue: &mut Venue,
+    token: Token,
+    timers: &mut BinaryHeap<Reverse<(Instant, usize)>>,
+) {
+    let Some(mut socket) = connection.socket.take() else {
+        return;
+    };
+    let mut input = std::mem::take(&mut connection.input);
+    let mut pipe = Pipe {
+        input: &mut input,
+        output: Vec::new(),
+    };
+    while !connection.closing {
+        let text = match socket.read(&mut pipe) {
+            Ok(Message::Text(text)) => text,
+            Ok(_) => continue,
+            Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                break;
+            }
+            Err(_) => {
+                connection.closing = true;
+                break;
+            }
+        };
+        let outcome = venue.frame(connection.from, &text, now_us());
+        connection.closing |= outcome.close;
+        let Some(answer) = outcome.answer.filter(|_| !outcome.cut) else {
+            continue;
+        };
+        let before = pipe.output.len();
+        let wrote = socket
+            .write(&mut pipe, Message::text(answer.body))
+            .and_then(|()| socket.flush(&mut pipe));
+        connection.closing |= wrote.is_err();
+        if outcome.delay_ms > 0 {
+            let late = pipe.output.split_off(before);
+            connection.delayed.extend(late);
+            let at = Instant::now() + Duration::from_millis(outcome.delay_ms);
+            timers.push(Reverse((at, token.0)));
+        }
+    }
+    let output = pipe.output;
+    connection.send(&output);
+    connection.input = input;
+    connection.socket = Some(socket);
 }
 
 enum Parsed<'a> {

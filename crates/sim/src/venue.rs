@@ -6,6 +6,7 @@ use crate::decimal::{D, d};
 use crate::endpoints::{Endpoint, Security, Weight};
 use crate::exchange::{Exchange, NewOrder};
 use crate::faults::{Act, Fault};
+use crate::frames;
 use crate::futures::{Futures, Service};
 use crate::keys::{Key, Keys, Material, sixty_four};
 use crate::makers::{Makers, Random, plain};
@@ -363,13 +364,6 @@ impl Venue {
         body: &[u8],
         now_us: u64,
     ) -> Outcome {
-        let now_us = self.time_us(now_us);
-        self.exchange.now = now_us / 1000;
-        self.makers.advance(&mut self.exchange);
-        let futures = target.starts_with(b"/fapi/") || target.starts_with(b"/dapi/");
-        self.futures
-            .advance(&self.exchange, self.makers.moving, futures);
-        self.requests += 1;
         let read = host(headers, target).and_then(|()| strict::read(method, target, headers, body));
         let path = String::from_utf8_lossy(target.split(|b| *b == b'?').next().unwrap_or(target))
             .into_owned();
@@ -377,10 +371,55 @@ impl Venue {
             .iter()
             .find(|(name, _)| name.eq_ignore_ascii_case("x-mbx-apikey"))
             .and_then(|(_, value)| std::str::from_utf8(value).ok());
+        self.judged(from, method, &path, key_text, read, now_us)
+    }
+
+    /// One frame of the WebSocket API; the answer is a frame.
+    pub fn frame(&mut self, from: IpAddr, text: &str, now_us: u64) -> Outcome {
+        let frame = frames::read(text);
+        let (method, path) = match &frame.call {
+            Ok((method, path)) => (*method, *path),
+            Err(_) => ("WS", frames::TARGET),
+        };
+        let read = match (frame.endpoint(), &frame.call) {
+            (Some(endpoint), _) => Ok(strict::Request {
+                endpoint,
+                params: frame.params.clone(),
+                signature: frame.signature.clone(),
+                payload: frame.payload.clone().into_bytes(),
+                key: frame.key.as_deref().map(str::as_bytes),
+            }),
+            (None, Err(refusal)) => Err(refusal.clone()),
+            (None, Ok(_)) => Err(Refusal::new(-1000, "not supported")),
+        };
+        let mut outcome = self.judged(from, method, path, frame.key.as_deref(), read, now_us);
+        if let Some(answer) = &mut outcome.answer {
+            answer.body = frame.answer(answer.status, &answer.body, &answer.headers);
+        }
+        outcome
+    }
+
+    /// A request that was taken apart, or could not be.
+    fn judged(
+        &mut self,
+        from: IpAddr,
+        method: &str,
+        path: &str,
+        key_text: Option<&str>,
+        read: Result<strict::Request<'_>, Refusal>,
+        now_us: u64,
+    ) -> Outcome {
+        let now_us = self.time_us(now_us);
+        self.exchange.now = now_us / 1000;
+        self.makers.advance(&mut self.exchange);
+        let futures = path.starts_with("/fapi/") || path.starts_with("/dapi/");
+        self.futures
+            .advance(&self.exchange, self.makers.moving, futures);
+        self.requests += 1;
         let known = key_text
             .and_then(|text| self.keys.find(text))
             .map(|k| (k.number, k.account));
-        let fault = self.fault(method, &path, known.map(|(_, account)| account));
+        let fault = self.fault(method, path, known.map(|(_, account)| account));
         let mut entry = Entry {
             number: self.requests,
             time_us: now_us,
@@ -422,7 +461,7 @@ impl Venue {
             Some(refusal) => Err(refusal),
             None => match self.limits(
                 from,
-                &path,
+                path,
                 read.as_ref().ok().map(|r| (r.endpoint, &r.params)),
             ) {
                 Err(refusal) => Err(refusal),
@@ -434,7 +473,7 @@ impl Venue {
                 }),
             },
         };
-        let endpoint = crate::endpoints::at(&path)
+        let endpoint = crate::endpoints::at(path)
             .and_then(|calls| calls.iter().copied().find(|e| e.method == method));
         let mut answer = match result {
             Ok(value) => Answer {
@@ -445,7 +484,7 @@ impl Venue {
             },
             Err(refusal) => {
                 entry.code = refusal.code;
-                let (body, kind) = refusal.body(&path);
+                let (body, kind) = refusal.body(path);
                 let mut headers = Vec::new();
                 if matches!(refusal.status, 418 | 429) {
                     headers.push(("Retry-After", self.retry_after(from).to_string()));
@@ -459,7 +498,7 @@ impl Venue {
             }
         };
         entry.status = answer.status;
-        self.usage_headers(from, &path, endpoint, entry.account, &mut answer);
+        self.usage_headers(from, path, endpoint, entry.account, &mut answer);
         match answer.status {
             429 => self.limited[0] += 1,
             418 => self.limited[1] += 1,
@@ -505,7 +544,7 @@ impl Venue {
                         "Timeout waiting for response from backend server. Send status unknown; execution status unknown.",
                     )
                 };
-                let (body, kind) = Refusal::new(code, msg).body(&path);
+                let (body, kind) = Refusal::new(code, msg).body(path);
                 sent(
                     Answer {
                         status,

@@ -180,6 +180,18 @@ pub trait Dialect: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Whether a call subscribes to what the venue says unasked.
+    fn opens_stream(&self, rule: &Endpoint) -> bool {
+        let _ = rule;
+        false
+    }
+
+    /// What an event of such a stream says.
+    fn summarize_event(&self, rule: &Endpoint, event: &[u8], out: &mut Vec<Report>) -> Option<()> {
+        let _ = (rule, event, out);
+        None
+    }
+
     /// A virtual key's public text, in the shape that the venue's client libraries accept.
     fn virtual_key(&self, random: &[u8; 64]) -> String {
         crate::signature::letters_and_digits(random)

@@ -47,7 +47,7 @@ pub use question::{InWords, Question};
 pub use refusals::REFUSAL_HEADER;
 pub use request::{RawHttp, RawRequest, raw_http};
 pub use signature::{Credential, Signature, VerifyKey};
-pub use summary::{Asked, summarize};
+pub use summary::{Asked, summarize, summarize_event};
 
 impl Catalog {
     /// Reads credential, signature and fields; nothing is verified yet.

@@ -53,6 +53,22 @@ impl Catalog {
     }
 }
 
+/// What an event says on a stream that a request on `endpoint` (of the compiled-in catalog) opened.
+#[must_use]
+pub fn summarize_event(endpoint: u16, event: &[u8]) -> Vec<Report> {
+    let Some((rule, service)) = Catalog::builtin().ok().and_then(|catalog| {
+        let rule = catalog.endpoint(endpoint)?;
+        Some((rule, catalog.service_of(rule)?))
+    }) else {
+        return Vec::new();
+    };
+    let mut out = Vec::new();
+    // An event that cannot be read tells nothing; what it is about is asked for anyway.
+    let _ = service.dialect.summarize_event(rule, event, &mut out);
+    out.retain(Report::is_plausible);
+    out
+}
+
 /// `None` once an answer holds more than is read.
 pub(crate) fn bounded(out: &[Report]) -> Option<()> {
     (out.len() <= REPORTS_MAX).then_some(())

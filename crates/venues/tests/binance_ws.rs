@@ -161,15 +161,9 @@ fn frames_of_real_clients_and_published_ones_verify_and_are_rebuilt() {
                 .map(|p| p.verify(&key).is_ok());
             assert_ne!(changed.ok(), Some(true), "{label}: {from}");
         }
-        let actions = match presented.decode(Some("pc-1")) {
-            Ok(actions) => actions,
-            Err(error) => {
-                let path = &presented.rule().path;
-                assert_eq!(error.code(), "not-reviewed", "{label}");
-                assert!(path.starts_with("userDataStream."), "{label}");
-                continue;
-            }
-        };
+        let actions = presented
+            .decode(Some("pc-1"))
+            .unwrap_or_else(|e| panic!("{label}: {e}"));
         let frame = rebuilt(&actions);
         let asked: Value = serde_json::from_str(text).unwrap();
         assert_eq!(frame["method"], asked["method"], "{label}");
@@ -543,4 +537,67 @@ fn answers_are_read_as_over_rest() {
         panic!("{reports:?}")
     };
     assert_eq!(symbol.0, "ETHUSDT");
+}
+
+#[test]
+fn a_sessions_subscription_becomes_a_signed_one() {
+    let of_session = r#"{"id":1,"method":"userDataStream.subscribe"}"#;
+    let presented_of = raw(of_session);
+    let presented = catalog().present(&presented_of).unwrap();
+    assert!(presented.is_of_session() && presented.timestamp_us.is_none());
+    let frame = rebuilt(&presented.decode(None).unwrap());
+    assert_eq!(frame["method"], "userDataStream.subscribe.signature");
+    let signature = hex(&tag(SECRET, &signed_text(&frame["params"])));
+    assert_eq!(frame["params"]["signature"], signature);
+}
+
+#[test]
+fn events_of_orders_are_read_as_their_answers() {
+    let (number, rule) = catalog()
+        .find(
+            "ws-api.binance.com",
+            Method::Ws,
+            "userDataStream.subscribe.signature",
+        )
+        .unwrap();
+    let dialect = catalog().service_of(rule).unwrap().dialect;
+    assert!(dialect.opens_stream(rule));
+    let event = |more: &str| {
+        let mut event: Value = serde_json::from_str(
+            r#"{"e":"executionReport","E":1499405658658,"s":"ETHBTC","c":"mine","S":"BUY","o":"LIMIT","f":"GTC","q":"1.00000000","p":"0.10264410","P":"0","F":"0","g":-1,"C":"","x":"NEW","X":"NEW","r":"NONE","i":4293153,"l":"0.00000000","z":"0.00000000","L":"0.00000000","n":"0","N":null,"T":1499405658657,"t":-1,"I":8641984,"w":true,"m":false,"M":false,"O":1499405658657,"Z":"0.00000000","Y":"0.00000000","Q":"0.00000000","W":1499405658657,"V":"NONE"}"#,
+        )
+        .unwrap();
+        let more: Value = serde_json::from_str(more).unwrap();
+        for (name, value) in more.as_object().unwrap() {
+            event[name] = value.clone();
+        }
+        portcullis_venues::summarize_event(number, event.to_string().as_bytes())
+    };
+    let reports = event("{}");
+    let [Report::Order(order)] = &reports[..] else {
+        panic!("{reports:?}")
+    };
+    assert_eq!(order.status, OrderStatus::Open);
+    assert_eq!(order.client_order_id.as_ref().unwrap().0, "mine");
+    let reports = event(
+        r#"{"x":"TRADE","X":"PARTIALLY_FILLED","l":"0.4","z":"0.4","L":"0.1","n":"0.0004","N":"BNB","t":9,"Z":"0.04"}"#,
+    );
+    let [Report::Order(order), Report::Trade(trade)] = &reports[..] else {
+        panic!("{reports:?}")
+    };
+    assert_eq!(order.executed_quantity.unwrap(), "0.4".parse().unwrap());
+    assert_eq!(
+        (trade.trade_id.to_string(), trade.quantity),
+        ("9".to_owned(), "0.4".parse().unwrap())
+    );
+    let reports = event(r#"{"x":"CANCELED","X":"CANCELED","c":"cancel-1","C":"mine"}"#);
+    let [Report::Order(order)] = &reports[..] else {
+        panic!("{reports:?}")
+    };
+    assert_eq!(order.status, OrderStatus::Cancelled);
+    assert_eq!(order.original_client_order_id.as_ref().unwrap().0, "mine");
+    // What is no order's, or cannot be read, tells nothing.
+    assert!(event(r#"{"e":"outboundAccountPosition"}"#).is_empty());
+    assert!(event(r#"{"q":"a lot"}"#).is_empty());
+    assert!(portcullis_venues::summarize_event(number, b"{").is_empty());
 }

@@ -7,10 +7,13 @@
 
 use super::{Asked, Downstream, Key, REQUEST_US_MAX, State};
 use crate::request;
-use crate::venue::{self, Speaks};
+use crate::venue::{self, Call, Speaks};
 use crate::websocket::{self, Decoder, Event, From, Kind, Violation};
+use portcullis_model::id::RequestId;
 use portcullis_model::refusal::Class;
-use portcullis_model::wire::{ANSWER_WINDOW_BYTES, BODY_BYTES_MAX, FRAME_METHOD, Gone, kind};
+use portcullis_model::wire::{
+    ANSWER_WINDOW_BYTES, BODY_BYTES_MAX, FRAME_METHOD, Gone, Leave, Push, StreamEnded, kind,
+};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -27,6 +30,9 @@ pub const SOCKET_UNSENT_BYTES_MAX: usize = 1 << 20;
 pub const SOCKET_BEHIND_BYTES_MAX: usize = 32 << 20;
 /// A WebSocket that nothing came from for this long is asked whether it is there, and ended after as long again.
 pub const SOCKET_QUIET_US_MAX: u64 = 180_000_000;
+
+/// Subscriptions of one WebSocket at most.
+pub const SUBSCRIPTIONS_MAX: usize = 64;
 
 /// The close codes that we say ourselves.
 const GOING_AWAY: u16 = 1001;
@@ -61,6 +67,9 @@ pub(super) struct Socket {
     is_leaving: bool,
     /// Its program has logged on, with the signer that is there now.
     is_logged_on: bool,
+    /// Its streams: the request that opened each, and the number that its program knows it by.
+    subscriptions: Vec<(u64, u32)>,
+    next_subscription: u32,
 }
 
 #[derive(Debug)]
@@ -88,6 +97,14 @@ struct FrameHead<'a> {
     id: Option<&'a RawValue>,
     #[serde(borrow, default)]
     method: Option<Cow<'a, str>>,
+    #[serde(default)]
+    params: Option<Params>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Params {
+    subscription_id: Option<u32>,
 }
 
 impl Downstream {
@@ -139,6 +156,8 @@ impl Downstream {
             is_used: false,
             is_leaving: connection.close,
             is_logged_on: false,
+            subscriptions: Vec::new(),
+            next_subscription: 0,
         }));
         connection.state = State::Open;
         connection.since_us = self.now_us;
@@ -268,12 +287,21 @@ impl Downstream {
             return self.refuse_frame(key, "null", Class::BadRequest, why, turn);
         };
         let is_cancel = method.contains("cancel");
+        let call = venue::call(&method);
+        if matches!(call, Call::Unsubscribe | Call::Subscriptions) {
+            let wanted = asked.params.and_then(|params| params.subscription_id);
+            return self.about_streams(key, id, call, wanted, turn);
+        }
         let Some(connection) = self.connections.get(&key) else {
             return;
         };
         let Some(socket) = connection.socket.as_deref() else {
             return;
         };
+        if call == Call::Subscribe && socket.subscriptions.len() >= SUBSCRIPTIONS_MAX {
+            let why = "too many subscriptions on one connection; nothing was sent";
+            return self.refuse_frame(key, id, Class::RateLimited, why, turn);
+        }
         if let Some(why) = self.is_full(connection.source, is_cancel, turn) {
             self.counts.no_credit += 1;
             return self.refuse_frame(key, id, Class::NotAvailable, why, turn);
@@ -286,7 +314,7 @@ impl Downstream {
             headers: Vec::new(),
             body: text.as_bytes(),
             own_id: Some(id),
-            logs_on: venue::logs_on(&method),
+            call,
         };
         let handed = self.hand_on(key, asked, turn);
         if handed.is_none() {
@@ -514,6 +542,118 @@ impl Downstream {
         self.close_socket(key, POLICY, why, turn);
     }
 
+    /// A stream is open: it gets a number that is its connection's own.
+    pub(super) fn subscribed(&mut self, key: Key, seq: u64, id: &str, turn: &mut super::Turn) {
+        let number = self
+            .connections
+            .get_mut(&key)
+            .filter(|it| it.state == State::Open)
+            .and_then(|it| it.socket.as_deref_mut())
+            .map(|socket| {
+                let number = socket.next_subscription;
+                socket.next_subscription = number.wrapping_add(1);
+                socket.subscriptions.push((seq, number));
+                number
+            });
+        match number {
+            Some(number) => {
+                self.streams.insert(seq, key);
+                let body = format!("{{\"subscriptionId\":{number}}}");
+                self.say_answer(key, Some(seq), id, 200, body.as_bytes(), turn);
+            }
+            None => self.left.push(seq),
+        }
+        self.landed(seq);
+        self.frame_landed(key, turn);
+    }
+
+    /// What a program asks about the streams of its own connection.
+    fn about_streams(
+        &mut self,
+        key: Key,
+        id: &str,
+        call: Call,
+        wanted: Option<u32>,
+        turn: &mut super::Turn,
+    ) {
+        let Some(socket) = self
+            .connections
+            .get_mut(&key)
+            .and_then(|it| it.socket.as_deref_mut())
+        else {
+            return;
+        };
+        let body = if call == Call::Unsubscribe {
+            let (left, kept) = std::mem::take(&mut socket.subscriptions)
+                .into_iter()
+                .partition(|(_, number)| wanted.is_none_or(|wanted| wanted == *number));
+            socket.subscriptions = kept;
+            let left: Vec<(u64, u32)> = left;
+            for (seq, _) in &left {
+                self.streams.remove(seq);
+                self.left.push(*seq);
+            }
+            "{}".to_owned()
+        } else {
+            let all: Vec<String> = socket
+                .subscriptions
+                .iter()
+                .map(|(_, number)| format!("{{\"subscriptionId\":{number}}}"))
+                .collect();
+            format!("[{}]", all.join(","))
+        };
+        self.say_answer(key, None, id, 200, body.as_bytes(), turn);
+    }
+
+    /// What a venue says on a stream.
+    pub fn push(&mut self, push: &Push<'_>, turn: &mut super::Turn) {
+        let key = match push.id.epoch == self.epoch {
+            true => self.streams.get(&push.id.seq).copied(),
+            false => None,
+        };
+        let Some(key) = key else { return };
+        let number = self
+            .connections
+            .get(&key)
+            .and_then(|it| it.socket.as_deref())
+            .and_then(|socket| {
+                socket
+                    .subscriptions
+                    .iter()
+                    .find(|(seq, _)| *seq == push.id.seq)
+            })
+            .map(|(_, number)| *number);
+        let Some(number) = number else { return };
+        self.counts.pushes += 1;
+        let mut text = format!("{{\"subscriptionId\":{number},\"event\":").into_bytes();
+        text.extend_from_slice(push.body);
+        text.push(b'}');
+        // A message of its own: no number of a request is as large.
+        self.say(key, u64::MAX, &text, 0, true, turn);
+    }
+
+    /// A stream has ended: so does its program's connection, as it would at the venue.
+    pub fn stream_ended(&mut self, ended: &StreamEnded, turn: &mut super::Turn) {
+        if ended.id.epoch != self.epoch {
+            return;
+        }
+        if let Some(key) = self.streams.remove(&ended.id.seq) {
+            let why = "the venue ended the stream; subscribe again";
+            self.close_socket(key, GOING_AWAY, why, turn);
+        }
+    }
+
+    /// Egress is gone, and the streams with it.
+    pub(super) fn streams_lost(&mut self, turn: &mut super::Turn) {
+        let mut keys: Vec<Key> = self.streams.drain().map(|(_, key)| key).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        for key in keys {
+            let why = "a part of the gate restarted; subscribe again";
+            self.close_socket(key, GOING_AWAY, why, turn);
+        }
+    }
+
     pub(super) fn logged_on(&mut self, key: Key) {
         if let Some(connection) = self.connections.get_mut(&key)
             && let Some(socket) = connection.socket.as_deref_mut()
@@ -616,13 +756,25 @@ impl Downstream {
         self.partial_bytes = self.partial_bytes.saturating_sub(socket.kept);
         self.behind_bytes = self.behind_bytes.saturating_sub(socket.behind_bytes());
         self.gone.push(key);
+        for (seq, _) in &socket.subscriptions {
+            if self.streams.remove(seq).is_some() {
+                self.left.push(*seq);
+            }
+        }
     }
 
-    /// Tells the signer which WebSockets have ended. Once a turn, before its frames leave.
+    /// Tells the other rooms which WebSockets and streams have ended. Once a turn, before its frames leave.
     pub fn farewells(&mut self, turn: &mut super::Turn) {
         for connection in self.gone.drain(..) {
             let gone = Gone { connection };
             crate::neighbour::put(&mut turn.to_signer, kind::GONE, &gone);
+        }
+        for seq in self.left.drain(..) {
+            let id = RequestId {
+                epoch: self.epoch,
+                seq,
+            };
+            crate::neighbour::put(&mut turn.to_egress, kind::LEAVE, &Leave { id });
         }
     }
 }

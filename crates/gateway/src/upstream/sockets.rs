@@ -6,15 +6,21 @@
 //! again; when the connection ends it is `MaybeSent`. Signed requests and public ones have connections of their own, so that
 //! a market's long answer delays no order and ends no order's connection.
 
-use super::{ANSWER_US_MAX, CONNECT_US_MAX, Job, Key, SLOW_CONNECT_US, Turn, Upstream, kind_name};
+use super::{
+    ANSWER_US_MAX, CONNECT_US_MAX, INGRESS_BYTES_MAX, Job, Key, SLOW_CONNECT_US, Turn, Upstream,
+    kind_name,
+};
 use crate::answer::Head;
+use crate::neighbour::put;
 use crate::transport::{Received, Transport};
 use crate::venue;
 use crate::watch::Change;
 use crate::websocket::{self, Decoder, Event, From, Kind};
-use portcullis_model::id::EntryId;
+use portcullis_model::id::{EntryId, RequestId};
 use portcullis_model::report::Sent;
-use portcullis_model::wire::{Lane, SUMMARY_BYTES_MAX};
+use portcullis_model::wire::{
+    CHUNK_BYTES_MAX, Lane, Leave, Push, SUMMARY_BYTES_MAX, StreamEnded, Told, kind,
+};
 use portcullis_room::poll::Interest;
 use portcullis_venues::Asked;
 use std::collections::HashMap;
@@ -38,16 +44,22 @@ const PUBLIC_BYTES_MAX: usize = 32 << 20;
 /// The handshake's answer at most.
 const HANDSHAKE_BYTES_MAX: usize = 16_384;
 
+/// Streams to one host at most: each has a WebSocket of its own. The next one is `NotSent`.
+pub const STREAMS_PER_HOST_MAX: usize = 256;
+
 /// What a WebSocket is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Class {
     Signed,
     Public,
+    /// What this request subscribes to.
+    Stream(RequestId),
 }
 
 impl Class {
-    fn of(lane: Lane) -> Self {
-        match lane {
+    fn of(job: &Job) -> Self {
+        match job.lane {
+            _ if job.stream => Self::Stream(job.id),
             Lane::Public => Self::Public,
             _ => Self::Signed,
         }
@@ -68,6 +80,8 @@ pub(super) struct Socket {
     is_open: bool,
     /// Nothing more is sent on it; it ends when it has its answers.
     is_retiring: bool,
+    /// The endpoint that opened a stream which goes on.
+    streams: Option<u16>,
     decoder: Decoder,
     input: Vec<u8>,
     /// Under way, by the number in their id.
@@ -92,7 +106,8 @@ impl Upstream {
     /// Gives waiting jobs to WebSockets, and makes some for the rest.
     pub(super) fn serve_frames(&mut self, host: usize, turn: &mut Turn) {
         let mut kept: Vec<Job> = Vec::new();
-        let (mut signed_waits, mut public_waits) = (0usize, 0usize);
+        // What nothing can be sent for now, and where its first job wants a WebSocket.
+        let mut waits: Vec<(Class, Vec<u8>)> = Vec::new();
         loop {
             let Some(place) = self.places.get_mut(host) else {
                 return;
@@ -103,18 +118,18 @@ impl Upstream {
             } else if place.budgets.of(job.apart).banned_until_us() > self.now_us {
                 "venue_asked_to_wait"
             } else {
-                let waits = match Class::of(job.lane) {
-                    Class::Signed => &mut signed_waits,
-                    Class::Public => &mut public_waits,
-                };
-                let found = match *waits {
-                    0 => self.socket_for(host, &job),
-                    _ => None,
+                let class = Class::of(&job);
+                let found = match waits.iter().any(|(waiting, _)| *waiting == class) {
+                    true => None,
+                    false => self.socket_for(host, class, &job),
                 };
                 match found {
                     Some(key) => self.write_frame(key, job, turn),
                     None => {
-                        *waits += 1;
+                        let target = job.bytes.get(job.target.clone()).unwrap_or_default();
+                        if !waits.iter().any(|(waiting, _)| *waiting == class) {
+                            waits.push((class, target.to_vec()));
+                        }
                         kept.push(job);
                     }
                 }
@@ -125,20 +140,10 @@ impl Upstream {
         let Some(place) = self.places.get_mut(host) else {
             return;
         };
-        let wanted: Vec<(Class, Vec<u8>)> =
-            [(Class::Signed, signed_waits), (Class::Public, public_waits)]
-                .into_iter()
-                .filter(|(_, waits)| *waits > 0)
-                .filter_map(|(class, _)| {
-                    let first = kept.iter().find(|job| Class::of(job.lane) == class)?;
-                    let target = first.bytes.get(first.target.clone())?;
-                    Some((class, target.to_vec()))
-                })
-                .collect();
         for job in kept.into_iter().rev() {
             place.push(job, true);
         }
-        for (class, target) in wanted {
+        for (class, target) in waits {
             if !self.open_socket(host, class, &target, turn) {
                 return;
             }
@@ -155,7 +160,11 @@ impl Upstream {
             .values()
             .filter(of_class)
             .any(|socket| !socket.is_open);
-        if is_opening || count >= SOCKETS_PER_HOST_MAX {
+        let most = match class {
+            Class::Signed | Class::Public => SOCKETS_PER_HOST_MAX,
+            Class::Stream(_) => 1,
+        };
+        if is_opening || count >= most {
             return true;
         }
         if !self.may_connect(host, turn) {
@@ -182,7 +191,7 @@ impl Upstream {
         let key = self.next_key;
         self.next_key += 1;
         let message_bytes_max = match class {
-            Class::Signed => SUMMARY_BYTES_MAX,
+            Class::Signed | Class::Stream(_) => SUMMARY_BYTES_MAX,
             Class::Public => PUBLIC_BYTES_MAX,
         };
         let now = self.now_us;
@@ -197,6 +206,7 @@ impl Upstream {
                 is_asked: false,
                 is_open: false,
                 is_retiring: false,
+                streams: None,
                 decoder: Decoder::new(From::Venue, message_bytes_max),
                 input: Vec::new(),
                 jobs: HashMap::new(),
@@ -212,8 +222,7 @@ impl Upstream {
     }
 
     /// The WebSocket that takes this job: the least busy one that is open and has written everything.
-    fn socket_for(&self, host: usize, job: &Job) -> Option<Key> {
-        let class = Class::of(job.lane);
+    fn socket_for(&self, host: usize, class: Class, job: &Job) -> Option<Key> {
         let target = job.bytes.get(job.target.clone()).unwrap_or_default();
         let all = || {
             self.sockets.iter().filter(|(_, socket)| {
@@ -469,6 +478,11 @@ impl Upstream {
             socket.is_retiring = true;
             return self.retired(key, turn);
         }
+        if let (Some(event), Some(endpoint), Class::Stream(id)) =
+            (said.event, socket.streams, socket.class)
+        {
+            return self.told(key, id, endpoint, event, turn);
+        }
         let Some(mut job) = said.number.and_then(|number| socket.jobs.remove(&number)) else {
             if said.is_about_connection {
                 // It says that something is wrong, and not with what: nobody knows what is answered.
@@ -503,6 +517,12 @@ impl Upstream {
             false => Vec::new(),
         };
         let took = self.now_us.saturating_sub(job.started_us);
+        if job.stream
+            && let Some(socket) = self.sockets.get_mut(&key)
+        {
+            socket.streams = (status == 200).then_some(job.endpoint);
+            socket.is_retiring |= status != 200;
+        }
         self.finish(
             job.id,
             job.entry,
@@ -521,6 +541,89 @@ impl Upstream {
         );
         self.retired(key, turn);
         self.serve(host, turn);
+    }
+
+    /// What a venue says on a stream: the signer is told first.
+    fn told(&mut self, key: Key, id: RequestId, endpoint: u16, event: &str, turn: &mut Turn) {
+        let reports = venue::summarize_event(endpoint, event.as_bytes());
+        if !reports.is_empty() {
+            let told = Told {
+                id,
+                reports,
+                ended: false,
+            };
+            put(&mut turn.to_signer, kind::TOLD, &told);
+        }
+        if !self.reaches_ingress(id) {
+            return;
+        }
+        if event.len() > CHUNK_BYTES_MAX {
+            return self.drop_socket(key, "event_too_long", turn);
+        }
+        if turn.ingress_waiting + turn.to_ingress.len() > INGRESS_BYTES_MAX {
+            self.counts.answers_dropped += 1;
+            return self.drop_socket(key, "too_many_large_answers", turn);
+        }
+        let push = Push {
+            id,
+            body: event.as_bytes().into(),
+        };
+        put(&mut turn.to_ingress, kind::PUSH, &push);
+    }
+
+    /// A program wants its stream no more.
+    pub fn leave(&mut self, leave: Leave, turn: &mut Turn) {
+        let of_it = Class::Stream(leave.id);
+        let key = self
+            .sockets
+            .iter()
+            .find(|(_, socket)| socket.class == of_it)
+            .map(|(key, _)| *key);
+        if let Some(key) = key {
+            self.say(key, Kind::Close, &1000u16.to_be_bytes(), turn);
+            return self.drop_socket(key, "program_gone", turn);
+        }
+        let mut left = Vec::new();
+        for place in &mut self.places {
+            for job in place.take_all() {
+                match job.id == leave.id {
+                    true => left.push(job),
+                    false => place.push(job, false),
+                }
+            }
+        }
+        for job in left {
+            self.fail(job, Sent::NotSent, "program_gone", turn);
+        }
+    }
+
+    /// Streams of a run of ingress that is gone are nobody's.
+    pub(super) fn end_streams(&mut self, turn: &mut Turn) {
+        let gone = |id: RequestId| id.epoch != 0 && id.epoch != self.ingress_epoch;
+        let keys: Vec<Key> = self
+            .sockets
+            .iter()
+            .filter(|(_, socket)| matches!(socket.class, Class::Stream(id) if gone(id)))
+            .map(|(key, _)| *key)
+            .collect();
+        for key in keys {
+            self.drop_socket(key, "ingress_restarted", turn);
+        }
+    }
+
+    /// Streams to a host, and those that are to be.
+    pub(super) fn streams_of(&self, host: usize) -> usize {
+        let is_stream = |socket: &&Socket| matches!(socket.class, Class::Stream(_));
+        let open = self.sockets.values().filter(|socket| socket.host == host);
+        let waiting = self.places.get(host).map_or(0, |place| {
+            place
+                .waiting
+                .iter()
+                .flatten()
+                .filter(|job| job.stream)
+                .count()
+        });
+        open.filter(is_stream).count() + waiting
     }
 
     /// Ends a WebSocket that has had its last answer.
@@ -560,6 +663,22 @@ impl Upstream {
         }
         if !socket.is_open {
             self.in_vain(host, socket.made_us);
+        }
+        if let (Class::Stream(id), Some(_)) = (socket.class, socket.streams) {
+            let told = Told {
+                id,
+                reports: Vec::new(),
+                ended: true,
+            };
+            put(&mut turn.to_signer, kind::TOLD, &told);
+            if self.reaches_ingress(id) {
+                let why = why.to_owned();
+                put(
+                    &mut turn.to_ingress,
+                    kind::STREAM_ENDED,
+                    &StreamEnded { id, why },
+                );
+            }
         }
         let mut jobs: Vec<Job> = socket.jobs.into_values().collect();
         jobs.sort_by_key(|job| job.id.seq);
@@ -616,15 +735,21 @@ impl Upstream {
             } else if socket.pinged_us == 0 && since(socket.heard_us) > QUIET_US {
                 socket.pinged_us = now;
                 ping.push(*key);
+            } else if socket.streams.is_some() {
+                // It is there to wait; the venue ends it after a day, and its program begins anew.
             } else if !socket.is_retiring && since(socket.made_us) > SOCKET_AGE_US_MAX {
                 socket.is_retiring = true;
                 renew.push((*key, socket.host, socket.class, socket.target.clone()));
             } else if socket.jobs.is_empty() && since(socket.used_us) > SOCKET_IDLE_US_MAX {
                 ended.push((*key, "idle"));
             }
-            let next = (socket.heard_us + QUIET_US)
-                .min(socket.used_us + SOCKET_IDLE_US_MAX)
-                .min(socket.made_us + SOCKET_AGE_US_MAX);
+            let quiet = socket.heard_us + QUIET_US;
+            let next = match socket.streams {
+                Some(_) => quiet,
+                None => quiet
+                    .min(socket.used_us + SOCKET_IDLE_US_MAX)
+                    .min(socket.made_us + SOCKET_AGE_US_MAX),
+            };
             first = Some(first.map_or(next, |at| at.min(next)));
         }
         for (key, number) in late {

@@ -458,6 +458,7 @@ pub fn send<'b>(
         body: body.into(),
         summarize: false,
         share: 1000,
+        stream: false,
     }
 }
 

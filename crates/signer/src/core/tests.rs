@@ -2187,3 +2187,40 @@ fn a_session_ends_with_its_key_and_with_the_run_of_ingress() {
     assert!(site.says(7, &bare).1.unwrap().contains("log on"));
     let _ = now;
 }
+
+#[test]
+fn a_streams_events_settle_orders_until_it_ends() {
+    let mut site = site();
+    let subscribe = site.signed_frame("userDataStream.subscribe.signature", "");
+    let (sent, told) = site.says(7, &subscribe);
+    assert_eq!((sent.len(), told), (1, None));
+    let stream = sent[0].clone();
+    assert!(stream.body.contains("RealReadKey"), "{stream:?}");
+    site.order("one");
+    assert_eq!(site.core().state.orders.len(), 1);
+    let event = |ended, reports| wire::Told {
+        id: stream.id,
+        reports,
+        ended,
+    };
+    let report = |executed, status| order_report(5, "one", status, executed);
+    let now = site.now;
+    let filled = event(false, vec![report("0.01", OrderStatus::Filled)]);
+    // Nobody's stream yet: its answer has not come.
+    site.core().told(&filled, now).unwrap();
+    assert_eq!(site.core().state.orders.len(), 1);
+    site.answer(&stream, Sent::Sent, 200, Vec::new());
+    assert!(site.core().has_streams());
+    let entries = site.core().state.entries;
+    let part = event(false, vec![report("0.004", OrderStatus::Open)]);
+    site.core().told(&part, now).unwrap();
+    assert_eq!(site.core().state.orders.len(), 1);
+    assert_eq!(site.core().state.entries, entries + 1);
+    // The same again changes nothing, and is no entry.
+    site.core().told(&part, now).unwrap();
+    assert_eq!(site.core().state.entries, entries + 1);
+    site.core().told(&filled, now).unwrap();
+    assert!(site.core().state.orders.is_empty());
+    site.core().told(&event(true, Vec::new()), now).unwrap();
+    assert!(!site.core().has_streams());
+}

@@ -128,6 +128,14 @@ impl Dialect for Binance {
         questions::ask(kind, question)
     }
 
+    fn opens_stream(&self, rule: &Endpoint) -> bool {
+        rule.method == Method::Ws && matches!(&*rule.path, SUBSCRIBE | SUBSCRIBE_SIGNED)
+    }
+
+    fn summarize_event(&self, rule: &Endpoint, event: &[u8], out: &mut Vec<Report>) -> Option<()> {
+        summary::event(rule, event, out)
+    }
+
     fn session_call(&self, rule: &Endpoint) -> Option<SessionCall> {
         match (rule.method, &*rule.path) {
             (Method::Ws, "session.status") => Some(SessionCall::Status),

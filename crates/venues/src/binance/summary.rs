@@ -314,6 +314,102 @@ fn price(market: MarketKind, answer: &PriceAnswer<'_>, out: &mut Vec<Report>) {
     }
 }
 
+/// What the venue says unasked of an account. Of an order's report every part is what an answer would have.
+pub(super) fn event(rule: &Endpoint, event: &[u8], out: &mut Vec<Report>) -> Option<()> {
+    let kind: EventKind<'_> = parse(event)?;
+    if kind.kind.0 != "executionReport" {
+        return Some(());
+    }
+    let said: ExecutionReport<'_> = parse(event)?;
+    let traded = said.execution.0 == "TRADE";
+    let fills = match (traded, said.commission_asset) {
+        (true, Some(commission_asset)) => vec![Fill {
+            price: said.last_price,
+            qty: said.last_quantity,
+            commission: said.commission,
+            commission_asset,
+            trade_id: Some(said.trade_id),
+        }],
+        _ => Vec::new(),
+    };
+    // A cancel has an id of its own; the order's stands beside it.
+    let original = Some(said.original_client_order_id).filter(|id| !id.0.is_empty());
+    order(
+        rule.market,
+        OrderAnswer {
+            symbol: said.symbol,
+            order_id: said.order_id,
+            order_list_id: said.order_list_id,
+            client_order_id: Some(said.client_order_id),
+            orig_client_order_id: original,
+            transact_time: Some(said.transact_time),
+            update_time: None,
+            time: None,
+            price: Some(said.price),
+            orig_qty: Some(said.quantity),
+            executed_qty: Some(said.executed_quantity),
+            quote: Some(said.executed_quote),
+            status: Some(said.status),
+            time_in_force: Some(said.time_in_force),
+            order_type: Some(said.order_type),
+            side: Some(said.side),
+            fills,
+        },
+        OrderStatus::Unknown,
+        out,
+    )
+}
+
+#[derive(Deserialize)]
+struct EventKind<'a> {
+    #[serde(borrow, rename = "e")]
+    kind: Text<'a>,
+}
+
+#[derive(Deserialize)]
+struct ExecutionReport<'a> {
+    #[serde(borrow, rename = "s")]
+    symbol: Text<'a>,
+    #[serde(rename = "c")]
+    client_order_id: Text<'a>,
+    #[serde(rename = "C")]
+    original_client_order_id: Text<'a>,
+    #[serde(rename = "S")]
+    side: Text<'a>,
+    #[serde(rename = "o")]
+    order_type: Text<'a>,
+    #[serde(rename = "f")]
+    time_in_force: Text<'a>,
+    #[serde(rename = "q")]
+    quantity: Text<'a>,
+    #[serde(rename = "p")]
+    price: Text<'a>,
+    #[serde(rename = "g")]
+    order_list_id: Option<i64>,
+    #[serde(rename = "x")]
+    execution: Text<'a>,
+    #[serde(rename = "X")]
+    status: Text<'a>,
+    #[serde(rename = "i")]
+    order_id: i64,
+    #[serde(rename = "l")]
+    last_quantity: Text<'a>,
+    #[serde(rename = "z")]
+    executed_quantity: Text<'a>,
+    #[serde(rename = "L")]
+    last_price: Text<'a>,
+    #[serde(rename = "n")]
+    commission: Text<'a>,
+    #[serde(rename = "N")]
+    commission_asset: Option<Text<'a>>,
+    #[serde(rename = "T")]
+    transact_time: i64,
+    #[serde(rename = "t")]
+    trade_id: i64,
+    #[serde(rename = "Z")]
+    executed_quote: Text<'a>,
+}
+
 pub(super) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
     serde_json::from_slice(body).ok()
 }

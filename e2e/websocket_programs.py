@@ -1,0 +1,76 @@
+"""A trading program as its author wrote it for Binance's WebSocket API, with another URL and key.
+
+usage: websocket_programs.py ccxt|python-binance URL KEY SECRET PRICE WEBSOCKET-URL. Prints one line of JSON for each answer.
+"""
+
+import asyncio
+import json
+import sys
+
+
+def say(step, answer):
+    print(json.dumps({"step": step, "answer": answer}, ensure_ascii=False), flush=True)
+
+
+async def ccxt_pro(url, key, secret, price, socket):
+    import ccxt.pro
+
+    made = ccxt.pro.binance({"apiKey": key, "secret": secret, "options": {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False}})
+    made.urls["api"] = {
+        name: value.replace("https://api.binance.com", url) if isinstance(value, str) else value for name, value in made.urls["api"].items()
+    }
+    made.urls["api"]["ws"] = {**made.urls["api"]["ws"], "ws-api": {"spot": socket}}
+    try:
+        await made.load_markets()
+        order = await made.create_order_ws("BTC/USDT", "limit", "buy", 0.002, price)
+        say("place", {"status": order["status"], "id": order["id"]})
+        found = await made.fetch_order_ws(order["id"], "BTC/USDT")
+        say("query", {"status": found["status"], "id": found["id"]})
+        opened = await made.fetch_open_orders_ws("BTC/USDT")
+        say("open", [o["id"] for o in opened])
+        gone = await made.cancel_order_ws(order["id"], "BTC/USDT")
+        say("cancel", {"status": gone["status"], "id": gone["id"]})
+        try:
+            await made.create_order_ws("BTC/USDT", "limit", "buy", 0.9, price)
+            say("too large", "passed")
+        except ccxt.pro.BaseError as error:
+            say("too large", type(error).__name__)
+    finally:
+        await made.close()
+
+
+async def python_binance(url, key, secret, price, socket):
+    from binance import AsyncClient
+    from binance.exceptions import BinanceAPIException
+
+    AsyncClient.WS_API_URL = socket
+    client = AsyncClient(key, secret)
+    client.API_URL = url + "/api"
+    try:
+        order = await client.ws_create_order(symbol="BTCUSDT", side="BUY", type="LIMIT", timeInForce="GTC", quantity="0.002", price=str(price))
+        say("place", {"status": order["status"], "id": str(order["orderId"])})
+        found = await client.ws_get_order(symbol="BTCUSDT", orderId=order["orderId"])
+        say("query", {"status": found["status"], "id": str(found["orderId"])})
+        opened = await client.ws_get_open_orders(symbol="BTCUSDT")
+        say("open", [str(o["orderId"]) for o in opened])
+        book = await client.ws_get_order_book(symbol="BTCUSDT", limit=5)
+        say("public", len(book["bids"]))
+        gone = await client.ws_cancel_order(symbol="BTCUSDT", orderId=order["orderId"])
+        say("cancel", {"status": gone["status"], "id": str(gone["orderId"])})
+        try:
+            await client.ws_create_order(symbol="BTCUSDT", side="BUY", type="LIMIT", timeInForce="GTC", quantity="0.9", price=str(price))
+            say("too large", "passed")
+        except BinanceAPIException as error:
+            say("too large", error.code)
+    finally:
+        await client.close_connection()
+
+
+def main():
+    library, url, key, secret, price, socket = sys.argv[1:7]
+    program = {"ccxt": ccxt_pro, "python-binance": python_binance}[library]
+    asyncio.run(program(url, key, secret, float(price), socket))
+
+
+if __name__ == "__main__":
+    main()
