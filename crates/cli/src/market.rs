@@ -7,10 +7,8 @@ use crate::https::{self, Trust};
 use crate::show::{self, count};
 use crate::site::Site;
 use portcullis_model::action::MarketKind;
-use portcullis_model::number::{Price, Quantity};
 use portcullis_model::release::{Authority, Judgement, Market as Facts, Release};
 use portcullis_model::{action, id, table};
-use serde::Deserialize;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,8 +18,6 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Markets that are shown one by one at most.
 const SHOWN_MAX: usize = 20;
-/// A symbol at most, and a name of an asset: longer ones are no market that we could mean.
-const SYMBOL_BYTES_MAX: usize = 64;
 
 #[derive(clap::Subcommand)]
 pub enum Market {
@@ -29,14 +25,15 @@ pub enum Market {
     #[command(after_help = "Examples:
   portcullis market fetch binance
   portcullis market fetch binance --only 'BTC*' --only ETHUSDT
+  portcullis market fetch bybit --only 'usd_futures:*USDT'
 
 The venue is found and believed as release/hosts.toml says. The file is written for you to look at; it governs after `portcullis policy apply`.")]
     Fetch {
         venue: String,
-        /// Only symbols that fit; `*` stands for any run of characters; repeatable
+        /// Only symbols that fit, or names with their kind; `*` stands for any run of characters; repeatable
         #[arg(long, value_name = "PATTERN")]
         only: Vec<String>,
-        /// Which host of the venue to ask [default: its first in release/hosts.toml]
+        /// Which host of the venue to ask [default: each that release/hosts.toml has]
         #[arg(long, value_name = "HOST")]
         host: Option<String>,
         /// Show what would change, and write nothing
@@ -64,95 +61,81 @@ pub fn run(context: &Context, arguments: &Market) -> Done {
     }
 }
 
-/// Binance's `exchangeInfo`, as far as we read it.
-#[derive(Deserialize)]
-struct ExchangeInfo {
-    symbols: Vec<SymbolInfo>,
-}
+/// Pages of one list at most: a venue that never ends its list is not followed.
+const PAGES_MAX: usize = 50;
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct SymbolInfo {
-    symbol: String,
-    status: String,
-    base_asset: String,
-    quote_asset: String,
-    #[serde(default)]
-    is_spot_trading_allowed: Option<bool>,
-    #[serde(default)]
-    filters: Vec<Filter>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Filter {
-    filter_type: String,
-    #[serde(default)]
-    tick_size: Option<String>,
-    #[serde(default)]
-    step_size: Option<String>,
-}
-
-/// Market facts out of Binance's answer, by symbol.
-fn binance(answer: &[u8]) -> Result<BTreeMap<String, Facts>, String> {
-    let info: ExchangeInfo = serde_json::from_slice(answer)
-        .map_err(|why| format!("the answer is no exchangeInfo: {why}"))?;
+/// Every market of the venue's lists at the hosts that the release names, as a mandate names it but for the venue.
+fn ask(
+    release: &Release,
+    venue: &str,
+    wanted: Option<&str>,
+) -> Result<BTreeMap<String, Facts>, Fail> {
+    let dialect = portcullis_venues::dialect::of(venue)
+        .filter(|dialect| !dialect.listings().is_empty())
+        .ok_or_else(|| {
+            let known: Vec<_> = portcullis_venues::dialect::all()
+                .filter(|dialect| !dialect.listings().is_empty())
+                .map(|dialect| format!("`{}`", dialect.venue()))
+                .collect();
+            Fail::refused(format!("venue `{venue}` has no list of markets here"))
+                .hint(format!("{} have", known.join(", ")))
+        })?;
+    let roots: Vec<Vec<u8>> = release
+        .hosts
+        .roots
+        .iter()
+        .map(|root| root.to_vec())
+        .collect();
     let mut markets = BTreeMap::new();
-    for symbol in info.symbols {
-        // Gone for good, or not a spot market.
-        if symbol.status == "BREAK" || symbol.is_spot_trading_allowed == Some(false) {
+    let mut asked = false;
+    for listing in dialect.listings() {
+        let host = release.hosts.hosts.iter().find(|host| {
+            host.venue == venue
+                && host.name == listing.host
+                && wanted.is_none_or(|wanted| host.name == wanted)
+        });
+        let Some(host) = host else {
             continue;
+        };
+        asked = true;
+        let mut next = Some(listing.target.to_owned());
+        for _ in 0..PAGES_MAX {
+            let Some(target) = next.take() else {
+                break;
+            };
+            let url = format!("https://{}{target}", host.name);
+            let trust = Trust::of_host(host, &roots).map_err(|why| {
+                Fail::refused(format!("release/hosts.toml: host `{}`: {why}", host.name))
+            })?;
+            let answer = https::get(trust, &url, Some(&host.address), PATIENCE).map_err(|why| {
+                Fail::untold(format!("{url} (at {}): {why}", host.address)).hint(
+                    "release/hosts.toml says where the venue is and which certificates are believed",
+                )
+            })?;
+            let page = dialect
+                .listed(listing, &answer)
+                .map_err(|why| Fail::untold(format!("{url}: {why}")))?;
+            for facts in page.markets {
+                let known = name(&facts);
+                if markets.insert(known.clone(), facts).is_some() {
+                    return Err(Fail::untold(format!("{url}: `{known}` stands twice")));
+                }
+            }
+            next = page.next;
         }
-        let plain = |text: &str| {
-            !text.is_empty()
-                && text.len() <= SYMBOL_BYTES_MAX
-                && !text.chars().any(|c| c.is_control() || c.is_whitespace())
-        };
-        if ![&symbol.symbol, &symbol.base_asset, &symbol.quote_asset]
-            .into_iter()
-            .all(|t| plain(t))
-        {
-            return Err(format!(
-                "{:?} is no symbol",
-                symbol.symbol.chars().take(80).collect::<String>()
-            ));
-        }
-        let of = |kind: &str| {
-            symbol
-                .filters
-                .iter()
-                .find(|filter| filter.filter_type == kind)
-        };
-        let wrong =
-            |why: portcullis_model::number::NumberError| format!("{}: {why}", symbol.symbol);
-        let tick = of("PRICE_FILTER")
-            .and_then(|filter| filter.tick_size.as_deref())
-            .map(|text| Price::parse(text.as_bytes()))
-            .transpose()
-            .map_err(wrong)?
-            .filter(|tick| tick.is_positive());
-        let step = of("LOT_SIZE")
-            .and_then(|filter| filter.step_size.as_deref())
-            .map(|text| Quantity::parse(text.as_bytes()))
-            .transpose()
-            .map_err(wrong)?
-            .filter(|step| step.is_positive());
-        let facts = Facts {
-            symbol: symbol.symbol.clone().into(),
-            base: symbol.base_asset.into(),
-            quote: symbol.quote_asset.into(),
-            kind: MarketKind::Spot,
-            tick,
-            step,
-            contract_size: None,
-            inverse: false,
-            settle: None,
-        };
-        if markets.insert(symbol.symbol.clone(), facts).is_some() {
-            return Err(format!("`{}` stands twice", symbol.symbol));
+        if next.is_some() {
+            return Err(Fail::untold(format!(
+                "{}{} does not end",
+                host.name, listing.target
+            )));
         }
     }
-    Ok(markets)
+    match asked {
+        true => Ok(markets),
+        false => Err(Fail::refused(format!(
+            "release/hosts.toml has no such host of venue `{venue}`"
+        ))),
+    }
 }
 
 /// One market a line, so that a change of one is a change of one line.
@@ -173,18 +156,8 @@ fn fetch(
     dry_run: bool,
 ) -> Done {
     let site = context.open()?;
-    if venue != "binance" {
-        return Err(
-            Fail::refused(format!("venue `{venue}` has no catalog here")).hint("`binance` has"),
-        );
-    }
-    let (agent, url, address) = target(&site, venue, host)?;
-    let answer = https::get(agent, &url, Some(&address), PATIENCE).map_err(|why| {
-        Fail::untold(format!("{url} (at {address}): {why}"))
-            .hint("release/hosts.toml says where the venue is and which certificates are believed")
-    })?;
-    let mut fetched = binance(&answer).map_err(|why| Fail::untold(format!("{url}: {why}")))?;
-    fetched.retain(|symbol, _| only.is_empty() || only.iter().any(|pattern| fits(pattern, symbol)));
+    let mut fetched = ask(&hosts(&site)?, venue, host)?;
+    fetched.retain(|_, facts| is_wanted(only, facts));
     if fetched.is_empty() {
         return Err(Fail::refused("no market of the venue fits").hint("widen --only"));
     }
@@ -243,6 +216,13 @@ fn fetch(
         words
     });
     Ok(DONE)
+}
+
+/// Whether a pattern fits its symbol, or the name with the kind.
+fn is_wanted(only: &[String], facts: &Facts) -> bool {
+    let name = name(facts);
+    let fits = |pattern: &String| fits(pattern, facts.symbol.as_str()) || fits(pattern, &name);
+    only.is_empty() || only.iter().any(fits)
 }
 
 /// As a mandate names it, but for the venue.
@@ -315,34 +295,13 @@ fn write(place: &std::path::Path, text: &str) -> Result<(), Fail> {
 }
 
 /// Where to ask, and whom to believe there.
-fn target(site: &Site, venue: &str, wanted: Option<&str>) -> Result<(Trust, String, String), Fail> {
+fn hosts(site: &Site) -> Result<Release, Fail> {
     let mut files = site.release()?;
     // Of all the release only its hosts matter here, and the rest may not be finished.
     files.retain(|name, _| name == "hosts.toml" || name == "values.toml");
     files.insert("authority.cedar".to_owned(), String::new());
     files.insert("mandates.toml".to_owned(), ANY_MANDATE.to_owned());
-    let release = Release::load(&files, Box::new(Nobody))
-        .map_err(|why| Fail::refused(format!("release: {why}")))?;
-    let roots: Vec<Vec<u8>> = release
-        .hosts
-        .roots
-        .iter()
-        .map(|root| root.to_vec())
-        .collect();
-    let host = release
-        .hosts
-        .hosts
-        .iter()
-        .find(|host| host.venue == venue && wanted.is_none_or(|wanted| host.name == wanted))
-        .ok_or_else(|| {
-            Fail::refused(format!(
-                "release/hosts.toml has no such host of venue `{venue}`"
-            ))
-        })?;
-    let trust = Trust::of_host(host, &roots)
-        .map_err(|why| Fail::refused(format!("release/hosts.toml: host `{}`: {why}", host.name)))?;
-    let url = format!("https://{}/api/v3/exchangeInfo", host.name);
-    Ok((trust, url, host.address.clone()))
+    Release::load(&files, Box::new(Nobody)).map_err(|why| Fail::refused(format!("release: {why}")))
 }
 
 /// Permits nothing.
@@ -403,8 +362,8 @@ fn list(context: &Context, only: &[String]) -> Done {
         else {
             continue;
         };
-        for (symbol, facts) in known(&site, venue)? {
-            if only.is_empty() || only.iter().any(|pattern| fits(pattern, &symbol)) {
+        for facts in known(&site, venue)?.into_values() {
+            if is_wanted(only, &facts) {
                 markets.push((venue.to_owned(), facts));
             }
         }
@@ -446,57 +405,6 @@ fn list(context: &Context, only: &[String]) -> Done {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn facts_are_read_from_the_venues_list() {
-        let answer = r#"{"timezone":"UTC","symbols":[
-            {"symbol":"BTCUSDT","status":"TRADING","baseAsset":"BTC","quoteAsset":"USDT","isSpotTradingAllowed":true,
-             "filters":[{"filterType":"PRICE_FILTER","minPrice":"0.01","tickSize":"0.01000000"},
-                        {"filterType":"LOT_SIZE","stepSize":"0.00001000"}]},
-            {"symbol":"币安人生USDT","status":"TRADING","baseAsset":"币安人生","quoteAsset":"USDT",
-             "filters":[{"filterType":"PRICE_FILTER","tickSize":"0.00000000"}]},
-            {"symbol":"OLDUSDT","status":"BREAK","baseAsset":"OLD","quoteAsset":"USDT","filters":[]}]}"#
-            .as_bytes();
-        let markets = binance(answer).unwrap();
-        assert_eq!(
-            text(&markets).ok().unwrap(),
-            "[\n{\"symbol\":\"BTCUSDT\",\"base\":\"BTC\",\"quote\":\"USDT\",\"tick\":\"0.01\",\"step\":\"0.00001\"},\n\
-             {\"symbol\":\"币安人生USDT\",\"base\":\"币安人生\",\"quote\":\"USDT\"}\n]\n"
-        );
-    }
-
-    #[test]
-    fn an_answer_that_lies_about_its_form_is_refused() {
-        for bad in [
-            "",
-            "[]",
-            r#"{"symbols":[{"symbol":"A B","status":"TRADING","baseAsset":"A","quoteAsset":"B"}]}"#,
-            r#"{"symbols":[{"symbol":"AB","status":"TRADING","baseAsset":"A","quoteAsset":"B","filters":[{"filterType":"LOT_SIZE","stepSize":"1e-5"}]}]}"#,
-            r#"{"symbols":[{"symbol":"AB","status":"T","baseAsset":"A","quoteAsset":"B"},{"symbol":"AB","status":"T","baseAsset":"A","quoteAsset":"B"}]}"#,
-        ] {
-            assert!(binance(bad.as_bytes()).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn no_answer_breaks_it() {
-        let good = br#"{"symbols":[{"symbol":"AB","status":"TRADING","baseAsset":"A","quoteAsset":"B","filters":[{"filterType":"LOT_SIZE","stepSize":"0.1"}]}]}"#;
-        assert!(binance(good).is_ok());
-        let mut seed = 1u64;
-        for _ in 0..20_000 {
-            let mut bad = good.to_vec();
-            for _ in 0..1 + seed % 4 {
-                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                let at = (seed >> 33) as usize % bad.len();
-                bad[at] = (seed >> 20) as u8;
-            }
-            // What is read is plain text that goes back into a file of ours.
-            if let Ok(markets) = binance(&bad) {
-                let again = text(&markets).ok().unwrap();
-                assert!(serde_json::from_str::<Vec<Facts>>(&again).is_ok());
-            }
-        }
-    }
 
     #[test]
     fn patterns_fit_whole_symbols() {

@@ -1779,13 +1779,13 @@ const LOOK_UP_US_MAX: u64 = 1_000_000;
 /// Addresses of one host that are used.
 const ADDRESSES_MAX: usize = 16;
 
-/// The bytes of a request, from the parts that the signer made. Nothing in them came from a client as it was.
-/// Gives the place of the target in them, too.
 /// Over how many seconds OKX counts, and hence how long its 429 holds: it says no `Retry-After`.
 fn window_s(target: &[u8]) -> Option<u64> {
     target.starts_with(b"/api/v5/").then_some(2)
 }
 
+/// The bytes of a request, from the parts that the signer made. Nothing in them came from a client as it was.
+/// Gives the place of the target in them, too.
 fn render(send: &Send<'_>, host: &str) -> (Vec<u8>, Range<usize>, usize) {
     let mut bytes = Vec::with_capacity(512 + send.target.len() + send.body.len());
     bytes.extend_from_slice(send.method.as_bytes());

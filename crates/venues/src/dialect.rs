@@ -4,6 +4,7 @@
 use crate::actions::Named;
 use crate::catalog::{Catalog, Endpoint, Service};
 use crate::error::DecodeError;
+use crate::listing::{Listed, Listing};
 use crate::prepare::{Body, Ready, Unsigned};
 use crate::present::Presented;
 use crate::question::{InWords, Question};
@@ -167,6 +168,17 @@ pub trait Dialect: fmt::Debug + Send + Sync {
         body: &[u8],
         out: &mut Vec<Report>,
     ) -> Option<()>;
+
+    /// Where the venue lists its markets.
+    fn listings(&self) -> &'static [Listing] {
+        &[]
+    }
+
+    /// The markets in an answer to one of [`Dialect::listings`]; what cannot be valued, or is gone, is left out.
+    fn listed(&self, listing: &Listing, answer: &[u8]) -> Result<Listed, String> {
+        let _ = answer;
+        Err(format!("`{}` is no list of this venue", listing.target))
+    }
 
     /// The venue counts calls of this path apart, each endpoint by itself; the rest share one limit.
     fn counts_apart(&self, target: &[u8]) -> bool {

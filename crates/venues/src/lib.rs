@@ -25,6 +25,7 @@ pub mod document;
 pub mod error;
 pub mod form;
 pub mod json;
+pub mod listing;
 pub mod okx;
 pub mod prepare;
 pub mod present;

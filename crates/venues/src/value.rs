@@ -340,7 +340,7 @@ fn is_client_id_byte(b: u8) -> bool {
 }
 
 /// Names of markets and assets: upper-case ASCII, digits, `-`, `_`, `.`, or whatever is not ASCII and no space.
-fn is_name(text: &str, bytes_max: usize) -> bool {
+pub(crate) fn is_name(text: &str, bytes_max: usize) -> bool {
     !text.is_empty()
         && text.len() <= bytes_max
         && text.chars().all(|c| {

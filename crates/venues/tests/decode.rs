@@ -132,3 +132,32 @@ fn ids_in_a_batch_are_each_their_own() {
     assert_eq!(ids, ["pc-7-0", "mine", "pc-7-2"]);
     assert_eq!((actions.weight, actions.orders), (5, 3));
 }
+
+/// What CCXT and pybit send to Bybit, as one raw request each.
+#[test]
+fn requests_of_bybits_clients_are_understood() {
+    let raw = |host: &str, body: &str| {
+        format!(
+            "POST /v5/order/create HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/json\r\nX-BAPI-API-KEY: Key\r\nX-BAPI-SIGN: 00\r\n\
+             X-BAPI-TIMESTAMP: 1790000000123\r\nX-BAPI-RECV-WINDOW: 5000\r\nReferer: CCXT\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let order = r#"{"category":"linear","symbol":"BTCUSDT","side":"Sell","orderType":"Market","qty":"0.01","reduceOnly":true}"#;
+    for host in ["api.bybit.com", "api.bytick.com", "127.0.0.1:8450"] {
+        let catalog = Catalog::builtin().unwrap();
+        let (json, understood) = decode_json(catalog, "bybit", raw(host, order).as_bytes());
+        assert!(understood, "{json}");
+        assert_eq!(
+            json,
+            json!({ "venue": "bybit", "endpoint": "POST /v5/order/create", "actions": [{
+                "kind": "PlaceOrder", "market": "usd_futures", "symbol": "BTCUSDT", "side": "sell", "type": "market",
+                "quantity": "0.01", "reduce_only": true,
+            }] })
+        );
+        let twice = order.replace("}", r#","qty":"9"}"#);
+        let (json, understood) = decode_json(catalog, "bybit", raw(host, &twice).as_bytes());
+        assert!(!understood);
+        assert_eq!(json["refusal"]["code"], "field-repeated");
+    }
+}

@@ -7,6 +7,7 @@
 mod frame;
 mod futures;
 mod futures_summary;
+mod listing;
 mod orders;
 mod present;
 mod questions;
@@ -22,6 +23,7 @@ use crate::catalog::{Catalog, Endpoint, Method, Service};
 use crate::dialect::{Dialect, Session, SessionCall};
 use crate::error::DecodeError;
 use crate::form::encode_into;
+use crate::listing::{Listed, Listing};
 use crate::prepare::{Body, Ready, Unsigned};
 use crate::present::Presented;
 use crate::question::{InWords, Question};
@@ -157,6 +159,14 @@ impl Dialect for Binance {
 
     fn counts_apart(&self, target: &[u8]) -> bool {
         target.starts_with(b"/sapi/")
+    }
+
+    fn listings(&self) -> &'static [Listing] {
+        &listing::LISTINGS
+    }
+
+    fn listed(&self, listing: &Listing, answer: &[u8]) -> Result<Listed, String> {
+        listing::read(listing.kind, answer)
     }
 
     fn refusals(&self) -> &'static [RefusalCode; 11] {

@@ -5,6 +5,7 @@
 //! What the scheme does not sign, here as at the venue: method, path and host. A signed query is never a JSON body, nor the
 //! other way round, so a signed read is no order; within one of the two, the gate judges what the path makes of it.
 
+mod listing;
 mod orders;
 mod present;
 mod refusals;
@@ -17,6 +18,7 @@ use crate::actions::{Named, find};
 use crate::catalog::{Catalog, Endpoint, Meaning, Service};
 use crate::dialect::Dialect;
 use crate::error::DecodeError;
+use crate::listing::{Listed, Listing};
 use crate::prepare::{Body, Ready, Unsigned};
 use crate::present::Presented;
 use crate::refusals::RefusalCode;
@@ -115,6 +117,14 @@ impl Dialect for Bybit {
     /// All but public data: by account, so many a second.
     fn counts_apart(&self, target: &[u8]) -> bool {
         !target.starts_with(b"/v5/market/")
+    }
+
+    fn listings(&self) -> &'static [Listing] {
+        &listing::LISTINGS
+    }
+
+    fn listed(&self, listing: &Listing, answer: &[u8]) -> Result<Listed, String> {
+        listing::read(listing, answer)
     }
 
     fn refusals(&self) -> &'static [RefusalCode; 11] {
