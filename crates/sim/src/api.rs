@@ -388,6 +388,18 @@ pub fn wave(price: D, tick: D, slot: u64) -> D {
     (price + price * height / 1600) / tick * tick
 }
 
+/// A candle that is made up: open, high, low and close around where the price began (`[start, tick, last]`), the slot of
+/// now closing at the last price.
+pub(crate) fn candle([start, tick, last]: [D; 3], slot: u64, now: u64) -> [D; 4] {
+    let open = wave(start, tick, slot);
+    let close = if slot == now {
+        last
+    } else {
+        wave(start, tick, slot + 1)
+    };
+    [open, open.max(close), open.min(close), close]
+}
+
 /// Candles are made up: a wave around the market's price, the last one closing at it. Only their form is real.
 fn klines(venue: &Venue, asked: &Understood) -> Done {
     let market = market(venue, asked)?;
@@ -402,24 +414,22 @@ fn klines(venue: &Venue, asked: &Understood) -> Done {
         Some(start) => start.div_ceil(width),
         None => (last + 1).saturating_sub(limit),
     };
-    let price = |slot: u64| wave(at.symbol.price, at.symbol.tick, slot);
     let candles = (first..=last)
         .take(usize::try_from(limit).unwrap_or(1000))
         .map(|slot| {
-            let open = price(slot);
-            let close = if slot == now / width {
-                at.last
-            } else {
-                price(slot + 1)
-            };
+            let candle = candle(
+                [at.symbol.price, at.symbol.tick, at.last],
+                slot,
+                now / width,
+            );
             let volume = at.symbol.maker_size * 10;
-            let value = mul(volume, open);
+            let value = mul(volume, candle[0]);
             json!([
                 slot * width,
-                text(open),
-                text(open.max(close)),
-                text(open.min(close)),
-                text(close),
+                text(candle[0]),
+                text(candle[1]),
+                text(candle[2]),
+                text(candle[3]),
                 text(volume),
                 (slot + 1) * width - 1,
                 text(value),

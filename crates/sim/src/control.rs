@@ -292,7 +292,7 @@ fn keys(venue: &mut Venue, asked: &Value) -> Done {
         }
         let handed = venue.hand_hmac(account, duty);
         return Ok(
-            json!({"duty": handed.duty, "scheme": handed.scheme, "key": handed.key, "secret": handed.secret}),
+            json!({"duty": handed.duty, "scheme": handed.scheme, "key": handed.key, "secret": handed.secret, "passphrase": handed.passphrase}),
         );
     };
     let mut ips = None;
@@ -326,6 +326,9 @@ pub fn accounts(venue: &Venue) -> Value {
                 let mut value = json!({"duty": h.duty, "scheme": h.scheme, "key": h.key});
                 if let Some(secret) = &h.secret {
                     value["secret"] = json!(secret);
+                }
+                if let Some(passphrase) = &h.passphrase {
+                    value["passphrase"] = json!(passphrase);
                 }
                 if let Some(file) = &h.file {
                     value["file"] = json!(file);

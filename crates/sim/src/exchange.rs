@@ -605,7 +605,8 @@ impl Exchange {
             })
     }
 
-    fn crosses(&self, market: usize, side: Side, price: D) -> bool {
+    /// Whether an order at that price would take.
+    pub(crate) fn crosses(&self, market: usize, side: Side, price: D) -> bool {
         self.markets[market]
             .book
             .best(side.other())
@@ -687,6 +688,65 @@ impl Exchange {
         self.start(market, id);
         self.settle(market);
         Ok(id)
+    }
+
+    /// Remembers an order that never worked, since it may not take and would: for venues that accept and then cancel it.
+    pub(crate) fn place_dead(&mut self, account: usize, market: usize, new: NewOrder) -> u64 {
+        let id = self.insert(account, market, new, None);
+        self.end(market, id, Status::Canceled, Some("WOULD_TAKE"));
+        id
+    }
+
+    /// Another price, quantity or price that wakes it for an open order outside lists; it goes where a new order would go,
+    /// but for a smaller quantity at the same price, which keeps its place.
+    ///
+    /// # Errors
+    /// The balance does not cover it; the order stays as it is then.
+    pub(crate) fn revise(
+        &mut self,
+        account: usize,
+        market: usize,
+        id: u64,
+        price: D,
+        quantity: D,
+        stop_price: Option<D>,
+    ) -> Result<(), Refusal> {
+        let order = self
+            .find(account, market, Some(id), None)
+            .filter(|o| o.status.open() && o.list.is_none())
+            .ok_or_else(|| Refusal::cancel(UNKNOWN))?;
+        let (side, was) = (order.side, order.price);
+        let keeps = price == was && quantity <= order.quantity;
+        let waits = self.markets[market].waiting.contains(&id);
+        let left = quantity - order.executed - order.prevented;
+        let new = NewOrder {
+            stop_price,
+            ..crate::makers::plain(side, order.kind, price, left)
+        };
+        let (asset, need) = self.needs(account, market, &new);
+        let more = need - order.locked;
+        if more > 0 && !self.lock(account, asset, more) {
+            return Err(Refusal::order(POOR));
+        }
+        let now = self.now;
+        if !keeps && !waits {
+            self.markets[market].book.take(side, was, id);
+        }
+        self.markets[market].update += 1;
+        if let Some(order) = self.edit(market, id) {
+            order.locked += more.max(0);
+            order.price = price;
+            order.quantity = quantity;
+            order.stop_price = stop_price;
+            order.updated = now;
+            order.visible = order.visible.min(left);
+        }
+        self.trim(market, id);
+        if !keeps && !waits {
+            self.work(market, id);
+        }
+        self.settle(market);
+        Ok(())
     }
 
     fn engine_checks(&self, market: usize, new: &NewOrder) -> Result<(), Refusal> {

@@ -39,6 +39,12 @@ impl Rights {
         self.0 & right as u16 != 0
     }
 
+    /// These rights.
+    #[must_use]
+    pub fn of(rights: &[Right]) -> Self {
+        Self(rights.iter().fold(0, |all, right| all | *right as u16))
+    }
+
     /// The rights of a key by its duty; `None` for a word that is none.
     #[must_use]
     pub fn of_duty(duty: &str) -> Option<Self> {
@@ -46,7 +52,7 @@ impl Rights {
             Admin, Futures, InternalTransfer, Invest, Margin, Read, Trade, UniversalTransfer,
             Withdraw,
         };
-        let of = |rights: &[Right]| Self(rights.iter().fold(0, |a, r| a | *r as u16));
+        let of = Self::of;
         match duty {
             "read" => Some(of(&[Read])),
             "trade" => Some(of(&[Read, Trade, Invest, Futures])),
@@ -93,6 +99,8 @@ pub struct Key {
     pub ips: Vec<IpAddr>,
     /// No longer accepted.
     pub revoked: bool,
+    /// What each request must say besides, at a venue that asks for it.
+    pub passphrase: Option<String>,
 }
 
 impl Key {
@@ -107,7 +115,14 @@ impl Key {
             rights: Rights::of_duty(duty).unwrap_or(Rights(0)),
             ips: Vec::new(),
             revoked: false,
+            passphrase: None,
         }
+    }
+
+    /// Whether it is an HMAC key.
+    #[must_use]
+    pub fn is_hmac(&self) -> bool {
+        matches!(self.material, Material::Hmac(_))
     }
 
     /// Whether `signature`, as it stood in the request after percent-decoding, is one over `payload`.

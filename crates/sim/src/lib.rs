@@ -5,9 +5,13 @@
 //! exchange, and what the exchange would refuse is refused. It parses on its own ([`strict`]), never with the gate's
 //! decoder: where the two differ, one of them is wrong. What it does and does not: `docs/spec/simulator.md`.
 
+// An order's answer has some fifty fields.
+#![recursion_limit = "256"]
+
 pub mod answers;
 pub mod api;
 pub mod book;
+pub mod bybit;
 pub mod control;
 pub mod decimal;
 pub mod endpoints;
@@ -24,6 +28,7 @@ pub mod sapi;
 pub mod sapi_table;
 pub mod server;
 pub mod strict;
+pub mod v5;
 pub mod venue;
 
 pub use keys::{Key, Keys, Material, Right, Rights};

@@ -1,8 +1,8 @@
-//! `portcullis-sim`: a simulated Binance on loopback.
+//! `portcullis-sim`: simulated exchanges on loopback.
 
 use portcullis_sim::control;
 use portcullis_sim::server;
-use portcullis_sim::venue::{Options, Venue};
+use portcullis_sim::venue::{Kind, Options, Venue};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use serde_json::json;
 use std::io::{self, Read, Write};
@@ -12,15 +12,16 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 const HELP: &str = "\
-A simulated Binance (spot, USD-M and COIN-M futures) over HTTPS: real signatures, balances, matching, limits and error codes.
+Simulated exchanges over HTTPS: real signatures, balances, matching, limits and error codes.
 
 usage: portcullis-sim --folder DIR [options]
 
-  --listen ADDRESS        where it listens (127.0.0.1:0)
-  --control ADDRESS       where its control API listens, plain HTTP, loopback only (127.0.0.1:0)
+  --venue NAMES           binance, bybit, okx, or several with commas between (binance)
+  --listen ADDRESS        where it listens (127.0.0.1:0); of several, the first
+  --control ADDRESS       where its control API listens, plain HTTP, loopback only (127.0.0.1:0); of several, the first
   --folder DIR            where it writes ca.pem and private keys; made if it is not there
   --seed NUMBER           the same keys, prices and faults each time
-  --json                  one line of JSON instead of text when it is ready
+  --json                  one line of JSON for each exchange instead of text when all are ready
   --end-with-stdin        ends when its standard input closes
   --still                 prices do not move by themselves
   --weight-per-minute N   request weight an address may use in a minute (6000)
@@ -30,6 +31,7 @@ usage: portcullis-sim --folder DIR [options]
   --open-orders N         open orders an account may have on a market (200)
   --tolerated N           requests after the first 429 before a ban, 418 (10)
   --log-requests N        requests that the control API remembers (200000)
+  --limits-times N        Bybit and OKX: so many times the documented rates of requests (1)
 
 example: portcullis-sim --folder /tmp/venue --seed 7 --json
 ";
@@ -40,6 +42,7 @@ struct Arguments {
     folder: PathBuf,
     json: bool,
     end_with_stdin: bool,
+    kinds: Vec<Kind>,
     options: Options,
 }
 
@@ -69,6 +72,7 @@ fn arguments(mut words: impl Iterator<Item = String>) -> Result<Option<Arguments
     let (mut listen, mut control, mut folder) = (local, local, None);
     let (mut json, mut end_with_stdin) = (false, false);
     let mut options = Options::default();
+    let mut kinds = vec![Kind::Binance];
     while let Some(word) = words.next() {
         let mut value = || {
             words
@@ -84,6 +88,15 @@ fn arguments(mut words: impl Iterator<Item = String>) -> Result<Option<Arguments
         }
         match word.as_str() {
             "--help" | "-h" => return Ok(None),
+            "--venue" => {
+                let names = value()?;
+                let of = |name: &str| Kind::ALL.into_iter().find(|k| k.name() == name);
+                let all: Option<Vec<Kind>> = names.split(',').map(of).collect();
+                kinds = all.ok_or_else(|| bad(&names))?;
+                if (1..kinds.len()).any(|i| kinds[..i].contains(&kinds[i])) {
+                    return Err(bad(&names));
+                }
+            }
             "--listen" => listen = parsed!(),
             "--control" => control = parsed!(),
             "--folder" => folder = Some(PathBuf::from(value()?)),
@@ -103,6 +116,7 @@ fn arguments(mut words: impl Iterator<Item = String>) -> Result<Option<Arguments
             "--orders-per-10s" => options.orders_per_10s = parsed!(),
             "--open-orders" => options.open_orders = parsed!(),
             "--tolerated" => options.tolerated = parsed!(),
+            "--limits-times" => options.limits_times = parsed!(),
             "--log-requests" => options.log_requests = parsed!(),
             _ => return Err(format!("`{word}` is not an option")),
         }
@@ -122,6 +136,7 @@ fn arguments(mut words: impl Iterator<Item = String>) -> Result<Option<Arguments
         folder,
         json,
         end_with_stdin,
+        kinds,
         options,
     }))
 }
@@ -130,39 +145,28 @@ fn run(arguments: &Arguments) -> io::Result<()> {
     std::fs::create_dir_all(&arguments.folder)?;
     let folder = arguments.folder.canonicalize()?;
     let tls = certificates(&folder)?;
-    let mut venue = Venue::new(arguments.options.clone(), server::now_us());
-    private_keys(&mut venue, &folder)?;
-    let listener = TcpListener::bind(arguments.listen)?;
-    let control = TcpListener::bind(arguments.control)?;
-    let (at, control_at) = (listener.local_addr()?, control.local_addr()?);
-    let ready = json!({
-        "venue": "binance", "host": "api.binance.com", "url": format!("https://{at}"), "address": at.to_string(),
-        "ca": folder.join("ca.pem"), "control": format!("http://{control_at}"), "accounts": control::accounts(&venue),
-    });
     let mut out = io::stdout().lock();
-    if arguments.json {
-        writeln!(out, "{ready}")?;
-    } else {
-        writeln!(
-            out,
-            "simulated Binance at https://{at} (CA {}), control API at http://{control_at}",
-            folder.join("ca.pem").display()
+    let mut ready = Vec::new();
+    for (index, kind) in arguments.kinds.iter().enumerate() {
+        let options = Options {
+            kind: *kind,
+            ..arguments.options.clone()
+        };
+        let mut venue = Venue::new(options, server::now_us());
+        private_keys(&mut venue, &folder)?;
+        let local = SocketAddr::from(([127, 0, 0, 1], 0));
+        let at = |address| if index == 0 { address } else { local };
+        let listener = TcpListener::bind(at(arguments.listen))?;
+        let control = TcpListener::bind(at(arguments.control))?;
+        say(
+            &mut out,
+            &venue,
+            &folder,
+            &listener,
+            &control,
+            arguments.json,
         )?;
-        for account in ready["accounts"].as_array().into_iter().flatten() {
-            writeln!(out, "account {}", account["name"].as_str().unwrap_or(""))?;
-            for key in account["keys"].as_array().into_iter().flatten() {
-                let word = |name: &str| key[name].as_str().unwrap_or("").to_owned();
-                writeln!(
-                    out,
-                    "  {:5} {:7} {} {}{}",
-                    word("duty"),
-                    word("scheme"),
-                    word("key"),
-                    word("secret"),
-                    word("file")
-                )?;
-            }
-        }
+        ready.push((venue, listener, control));
     }
     out.flush()?;
     drop(out);
@@ -174,7 +178,57 @@ fn run(arguments: &Arguments) -> io::Result<()> {
             std::process::exit(0);
         });
     }
-    server::serve(&mut venue, &tls, listener, control)
+    // Each exchange has a thread of its own; the program ends when one of them fails.
+    let (fails, failed) = std::sync::mpsc::channel();
+    for (mut venue, listener, control) in ready {
+        let (tls, fails) = (Arc::clone(&tls), fails.clone());
+        std::thread::spawn(move || fails.send(server::serve(&mut venue, &tls, listener, control)));
+    }
+    drop(fails);
+    failed.recv().unwrap_or(Ok(()))
+}
+
+/// Says where an exchange is and what keys it has.
+fn say(
+    out: &mut impl Write,
+    venue: &Venue,
+    folder: &Path,
+    listener: &TcpListener,
+    control: &TcpListener,
+    as_json: bool,
+) -> io::Result<()> {
+    let kind = venue.options.kind;
+    let (at, control_at) = (listener.local_addr()?, control.local_addr()?);
+    let ready = json!({
+        "venue": kind.name(), "host": kind.host(), "url": format!("https://{at}"), "address": at.to_string(),
+        "ca": folder.join("ca.pem"), "control": format!("http://{control_at}"), "accounts": control::accounts(venue),
+    });
+    if as_json {
+        return writeln!(out, "{ready}");
+    }
+    writeln!(
+        out,
+        "simulated {} at https://{at} (CA {}), control API at http://{control_at}",
+        kind.name(),
+        folder.join("ca.pem").display()
+    )?;
+    for account in ready["accounts"].as_array().into_iter().flatten() {
+        writeln!(out, "account {}", account["name"].as_str().unwrap_or(""))?;
+        for key in account["keys"].as_array().into_iter().flatten() {
+            let word = |name: &str| key[name].as_str().unwrap_or("").to_owned();
+            writeln!(
+                out,
+                "  {:5} {:7} {} {}{} {}",
+                word("duty"),
+                word("scheme"),
+                word("key"),
+                word("secret"),
+                word("file"),
+                word("passphrase")
+            )?;
+        }
+    }
+    Ok(())
 }
 
 /// A CA, and a certificate by it for the venue's name and for loopback; `ca.pem` in `folder`.
@@ -192,16 +246,18 @@ fn certificates(folder: &Path) -> io::Result<Arc<rustls::ServerConfig>> {
     let ca_cert = ca.self_signed(&ca_key).map_err(fail)?;
     let issuer = rcgen::Issuer::new(ca, ca_key);
     let key = rcgen::KeyPair::generate().map_err(fail)?;
-    let names = [
-        "api.binance.com",
-        "fapi.binance.com",
-        "dapi.binance.com",
-        "ws-api.binance.com",
-        "localhost",
-        "127.0.0.1",
-    ]
-    .map(str::to_owned)
-    .to_vec();
+    let names = Kind::ALL
+        .iter()
+        .map(|kind| kind.host())
+        .chain([
+            "fapi.binance.com",
+            "dapi.binance.com",
+            "ws-api.binance.com",
+            "localhost",
+            "127.0.0.1",
+        ])
+        .map(str::to_owned)
+        .collect::<Vec<_>>();
     let mut leaf = rcgen::CertificateParams::new(names).map_err(fail)?;
     leaf.use_authority_key_identifier_extension = true;
     leaf.extended_key_usages = vec![rcgen::ExtendedKeyUsagePurpose::ServerAuth];
@@ -232,8 +288,17 @@ fn private_keys(venue: &mut Venue, folder: &Path) -> io::Result<()> {
     else {
         return Ok(());
     };
+    let kind = venue.options.kind;
+    let schemes: (&[&str], &[&str]) = match kind {
+        Kind::Binance => (
+            &["read", "trade", "move", "admin", "all"],
+            &["read", "trade", "all"],
+        ),
+        Kind::Bybit => (&[], &["read", "trade", "all"]),
+        Kind::Okx => (&[], &[]),
+    };
     let mut made = Vec::new();
-    for duty in ["read", "trade", "move", "admin", "all"] {
+    for duty in schemes.0.iter().copied() {
         let key = aws_lc_rs::signature::Ed25519KeyPair::generate().map_err(fail)?;
         made.push((
             duty,
@@ -241,7 +306,7 @@ fn private_keys(venue: &mut Venue, folder: &Path) -> io::Result<()> {
             key.to_pkcs8v1().map_err(fail)?.as_ref().to_vec(),
         ));
     }
-    for duty in ["read", "trade", "all"] {
+    for duty in schemes.1.iter().copied() {
         let key =
             aws_lc_rs::rsa::KeyPair::generate(aws_lc_rs::rsa::KeySize::Rsa2048).map_err(fail)?;
         let der: Pkcs8V1Der<'_> = key.as_der().map_err(fail)?;
@@ -251,7 +316,11 @@ fn private_keys(venue: &mut Venue, folder: &Path) -> io::Result<()> {
         let handed = venue
             .hand_private(firm, duty, scheme, &pkcs8)
             .ok_or_else(|| io::Error::other("a key could not be read back"))?;
-        let file = folder.join(format!("firm-{duty}-{scheme}.pem"));
+        let prefix = match kind {
+            Kind::Binance => String::new(),
+            other => format!("{}-", other.name()),
+        };
+        let file = folder.join(format!("{prefix}firm-{duty}-{scheme}.pem"));
         std::fs::write(&file, handed.pem.as_deref().unwrap_or(""))?;
         if let Some(last) = venue.handed.last_mut() {
             last.file = Some(file.display().to_string());

@@ -1,6 +1,7 @@
 //! The markets that exist, with their filters.
 
 use crate::decimal::{D, d, text};
+use crate::venue::Kind;
 use serde_json::{Value, json};
 
 /// A market and its rules.
@@ -140,6 +141,26 @@ pub fn symbols() -> Vec<Symbol> {
             }
             "LUNAUSDT" => one.status = "BREAK",
             _ => {}
+        }
+    }
+    all
+}
+
+/// The markets of a new venue of that kind, under its names.
+#[must_use]
+pub fn symbols_of(kind: Kind) -> Vec<Symbol> {
+    let mut all = symbols();
+    if kind == Kind::Binance {
+        return all;
+    }
+    all.retain(|s| s.base.is_ascii());
+    for one in &mut all {
+        one.algo_orders_max = 30;
+        one.stp_allowed = STP_ANY;
+        if kind == Kind::Okx {
+            one.name = format!("{}-{}", one.base, one.quote);
+        } else {
+            one.stp = "NONE";
         }
     }
     all

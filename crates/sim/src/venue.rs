@@ -17,9 +17,48 @@ use serde_json::{Value, json};
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 
+/// Which exchange it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Kind {
+    /// Binance.
+    #[default]
+    Binance,
+    /// Bybit v5.
+    Bybit,
+    /// OKX v5.
+    Okx,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Binance, Self::Bybit, Self::Okx];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Binance => "binance",
+            Self::Bybit => "bybit",
+            Self::Okx => "okx",
+        }
+    }
+
+    /// Its host.
+    #[must_use]
+    pub fn host(self) -> &'static str {
+        match self {
+            Self::Binance => "api.binance.com",
+            Self::Bybit => "api.bybit.com",
+            Self::Okx => "www.okx.com",
+        }
+    }
+}
+
 /// What a new venue is like.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// Which exchange.
+    pub kind: Kind,
     /// Seed of prices, keys and faults; random keys without.
     pub seed: Option<u64>,
     /// Request weight an address may use in a minute.
@@ -42,11 +81,15 @@ pub struct Options {
     pub log_requests: usize,
     /// Whether prices move by themselves.
     pub moving: bool,
+    /// Bybit and OKX: times the documented rates.
+    pub limits_times: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
         Self {
+            kind: Kind::Binance,
+            limits_times: 1,
             seed: None,
             weight_per_minute: 6_000,
             sapi_weight_per_minute: 12_000,
@@ -133,6 +176,8 @@ pub struct Handed {
     pub key: String,
     /// HMAC: the secret.
     pub secret: Option<String>,
+    /// OKX: what each request says besides.
+    pub passphrase: Option<String>,
     /// Others: the private key, PKCS#8 PEM.
     pub pem: Option<String>,
     /// Where that was written.
@@ -173,6 +218,8 @@ pub struct Venue {
     pub close_idle: bool,
     /// Added to the clock, in microseconds.
     pub clock_offset_us: i64,
+    /// What Bybit and OKX remember.
+    pub v5: crate::v5::State,
     effect_number: u64,
     addresses: HashMap<IpAddr, Address>,
     /// Weight that accounts used in `/sapi`, by account and endpoint: minute and weight.
@@ -185,7 +232,7 @@ impl Venue {
     /// A venue with its accounts: `firm`, `stranger`, `thief`.
     #[must_use]
     pub fn new(options: Options, now_us: u64) -> Self {
-        let mut symbols = market::symbols();
+        let mut symbols = market::symbols_of(options.kind);
         for symbol in &mut symbols {
             symbol.orders_max = options.open_orders;
         }
@@ -215,6 +262,7 @@ impl Venue {
             listen_keys: HashMap::new(),
             close_idle: false,
             clock_offset_us: 0,
+            v5: crate::v5::State::default(),
             effect_number: 0,
             addresses: HashMap::new(),
             account_weights: HashMap::new(),
@@ -265,7 +313,8 @@ impl Venue {
         let Some(stranger) = exchange.accounts.iter().position(|a| a.name == "stranger") else {
             return;
         };
-        let Ok(market) = exchange.market("BTCUSDT") else {
+        let market = |name| exchange.market(name);
+        let Ok(market) = market("BTCUSDT").or_else(|_| market("BTC-USDT")) else {
             return;
         };
         for (side, price, id) in [
@@ -287,8 +336,13 @@ impl Venue {
         let key = sixty_four(self.options.seed, &format!("key {label}"));
         let secret = sixty_four(self.options.seed, &format!("secret {label}"));
         let material = Material::hmac(&secret);
+        let passphrase = (self.options.kind == Kind::Okx).then(|| {
+            let text = sixty_four(self.options.seed, &format!("passphrase {label}"));
+            format!("Pass-{}", text.get(..12).unwrap_or(""))
+        });
         self.hand(
             Handed {
+                passphrase,
                 account,
                 duty: duty.to_owned(),
                 scheme: "hmac",
@@ -322,6 +376,7 @@ impl Venue {
             scheme,
             key,
             secret: None,
+            passphrase: None,
             pem: Some(pem),
             file: None,
         };
@@ -329,7 +384,8 @@ impl Venue {
     }
 
     fn hand(&mut self, handed: Handed, material: Material) -> Handed {
-        let key = Key::new(handed.account, self.next_key, &handed.duty, material);
+        let mut key = Key::new(handed.account, self.next_key, &handed.duty, material);
+        key.passphrase.clone_from(&handed.passphrase);
         self.next_key += 1;
         self.keys.add(&handed.key, key);
         self.handed.push(handed.clone());
@@ -364,6 +420,9 @@ impl Venue {
         body: &[u8],
         now_us: u64,
     ) -> Outcome {
+        if self.options.kind != Kind::Binance {
+            return self.handle_v5(from, method, target, headers, body, now_us);
+        }
         let read = host(headers, target).and_then(|()| strict::read(method, target, headers, body));
         let path = String::from_utf8_lossy(target.split(|b| *b == b'?').next().unwrap_or(target))
             .into_owned();
@@ -399,6 +458,17 @@ impl Venue {
         outcome
     }
 
+    /// A request comes: the time that passed since the last one is made up for. Gives the venue's time.
+    pub(crate) fn begin(&mut self, now_us: u64, futures: bool) -> u64 {
+        let now_us = self.time_us(now_us);
+        self.exchange.now = now_us / 1000;
+        self.makers.advance(&mut self.exchange);
+        self.futures
+            .advance(&self.exchange, self.makers.moving, futures);
+        self.requests += 1;
+        now_us
+    }
+
     /// A request that was taken apart, or could not be.
     fn judged(
         &mut self,
@@ -409,13 +479,8 @@ impl Venue {
         read: Result<strict::Request<'_>, Refusal>,
         now_us: u64,
     ) -> Outcome {
-        let now_us = self.time_us(now_us);
-        self.exchange.now = now_us / 1000;
-        self.makers.advance(&mut self.exchange);
         let futures = path.starts_with("/fapi/") || path.starts_with("/dapi/");
-        self.futures
-            .advance(&self.exchange, self.makers.moving, futures);
-        self.requests += 1;
+        let now_us = self.begin(now_us, futures);
         let known = key_text
             .and_then(|text| self.keys.find(text))
             .map(|k| (k.number, k.account));
@@ -499,6 +564,33 @@ impl Venue {
         };
         entry.status = answer.status;
         self.usage_headers(from, path, endpoint, entry.account, &mut answer);
+        self.finish(entry, answer, fault, |status| {
+            let (code, msg) = if status == 504 || status == 502 {
+                (0, "504 Gateway Time-out")
+            } else {
+                (
+                    -1007,
+                    "Timeout waiting for response from backend server. Send status unknown; execution status unknown.",
+                )
+            };
+            let (body, kind) = Refusal::new(code, msg).body(path);
+            Answer {
+                status,
+                body,
+                kind,
+                headers: Vec::new(),
+            }
+        })
+    }
+
+    /// Writes a request down, and lets go wrong what shall.
+    pub(crate) fn finish(
+        &mut self,
+        entry: Entry,
+        answer: Answer,
+        fault: Option<Act>,
+        unknown: impl Fn(u16) -> Answer,
+    ) -> Outcome {
         match answer.status {
             429 => self.limited[0] += 1,
             418 => self.limited[1] += 1,
@@ -535,26 +627,7 @@ impl Venue {
                 close: true,
                 cut: true,
             },
-            Some(Act::ErrorAfter(status)) => {
-                let (code, msg) = if status == 504 || status == 502 {
-                    (0, "504 Gateway Time-out")
-                } else {
-                    (
-                        -1007,
-                        "Timeout waiting for response from backend server. Send status unknown; execution status unknown.",
-                    )
-                };
-                let (body, kind) = Refusal::new(code, msg).body(path);
-                sent(
-                    Answer {
-                        status,
-                        body,
-                        kind,
-                        headers: Vec::new(),
-                    },
-                    0,
-                )
-            }
+            Some(Act::ErrorAfter(status)) => sent(unknown(status), 0),
         }
     }
 
@@ -769,7 +842,12 @@ impl Venue {
         }
     }
 
-    fn fault(&mut self, method: &str, path: &str, account: Option<usize>) -> Option<Act> {
+    pub(crate) fn fault(
+        &mut self,
+        method: &str,
+        path: &str,
+        account: Option<usize>,
+    ) -> Option<Act> {
         let random = &mut self.random;
         let hit = self.faults.iter_mut().find(|f| {
             f.matches(method, path, account)
@@ -808,23 +886,12 @@ fn host(headers: &[(&str, &[u8])], target: &[u8]) -> Result<(), Refusal> {
         "api-gcp.binance.com",
         "data-api.binance.vision",
     ];
-    let mut hosts = headers
-        .iter()
-        .filter(|(name, _)| name.eq_ignore_ascii_case("host"));
-    let (Some((_, value)), None) = (hosts.next(), hosts.next()) else {
-        return Err(Refusal::new(0, "400 Bad request").status(400));
-    };
-    let text = String::from_utf8_lossy(value).to_ascii_lowercase();
-    let name = match text.split_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-        Some(_) => "",
-        None => &text,
-    };
+    let name = host_name(headers).ok_or_else(|| Refusal::new(0, "400 Bad request").status(400))?;
     let futures = [
         ("fapi.binance.com", b"/fapi/".as_slice()),
         ("dapi.binance.com", b"/dapi/".as_slice()),
     ];
-    if matches!(name, "localhost" | "127.0.0.1") {
+    if is_loopback(&name) {
         return Ok(());
     }
     if let Some((_, prefix)) = futures.iter().find(|(own, _)| *own == name) {
@@ -834,7 +901,7 @@ fn host(headers: &[(&str, &[u8])], target: &[u8]) -> Result<(), Refusal> {
             Err(Refusal::new(0, "404 Not found").status(404))
         };
     }
-    if SPOT.contains(&name) {
+    if SPOT.contains(&name.as_str()) {
         return if futures.iter().any(|(_, p)| target.starts_with(p)) {
             Err(Refusal::new(0, "404 Not found").status(404))
         } else {
@@ -842,6 +909,31 @@ fn host(headers: &[(&str, &[u8])], target: &[u8]) -> Result<(), Refusal> {
         };
     }
     Err(Refusal::new(0, "403 ERROR: The request could not be satisfied.").status(403))
+}
+
+/// The one Host of a request, without its port; nothing where there is none or more than one.
+fn host_name(headers: &[(&str, &[u8])]) -> Option<String> {
+    let mut hosts = headers
+        .iter()
+        .filter(|(name, _)| name.eq_ignore_ascii_case("host"));
+    let (Some((_, value)), None) = (hosts.next(), hosts.next()) else {
+        return None;
+    };
+    let text = String::from_utf8_lossy(value).to_ascii_lowercase();
+    Some(match text.split_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name.to_owned(),
+        Some(_) => String::new(),
+        None => text,
+    })
+}
+
+fn is_loopback(name: &str) -> bool {
+    matches!(name, "localhost" | "127.0.0.1")
+}
+
+/// Whether a request has one Host, of these names or of loopback.
+pub(crate) fn host_is_one_of(headers: &[(&str, &[u8])], names: &[&str]) -> bool {
+    host_name(headers).is_some_and(|name| names.contains(&name.as_str()) || is_loopback(&name))
 }
 
 /// Effects, withdrawals, quotes and listen keys that are remembered; beyond that the oldest effects go, and no more quotes
