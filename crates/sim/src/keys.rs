@@ -119,6 +119,17 @@ impl Key {
         }
     }
 
+    /// Whether `signature` is an HMAC over `payload` in Base64, as some venues write it.
+    #[must_use]
+    pub fn verifies_base64(&self, payload: &[u8], signature: &str) -> bool {
+        match &self.material {
+            Material::Hmac(key) => {
+                unbase64(signature).is_some_and(|tag| hmac::verify(key, payload, &tag).is_ok())
+            }
+            _ => false,
+        }
+    }
+
     /// Whether it is an HMAC key.
     #[must_use]
     pub fn is_hmac(&self) -> bool {

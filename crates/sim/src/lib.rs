@@ -22,6 +22,7 @@ pub mod futures;
 pub mod keys;
 pub mod makers;
 pub mod market;
+pub mod okx;
 mod order_rules;
 pub mod refusal;
 pub mod sapi;

@@ -263,7 +263,7 @@ fn heard(
 
 /// Whose request it is: time, key, signature and address, in the venue's order.
 fn authentic<'a>(venue: &Venue, sent: &Sent<'a>) -> Result<(usize, &'a str), Refusal> {
-    let header = |name| sent.header(name).map_err(|()| params(name));
+    let header = |name| sent.header(name).map_err(|_| params(name));
     let (Some(key), Some(signature), Some(time)) = (
         header("X-BAPI-API-KEY")?,
         header("X-BAPI-SIGN")?,

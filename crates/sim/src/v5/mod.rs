@@ -37,6 +37,10 @@ impl State {
     }
 }
 
+/// A header is there twice, or is no text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BadHeader;
+
 /// A request as it arrived.
 #[derive(Debug, Clone, Copy)]
 pub struct Sent<'a> {
@@ -63,15 +67,15 @@ impl<'a> Sent<'a> {
     ///
     /// # Errors
     /// See above.
-    pub fn header(&self, name: &str) -> Result<Option<&'a str>, ()> {
+    pub fn header(&self, name: &str) -> Result<Option<&'a str>, BadHeader> {
         let mut all = self
             .headers
             .iter()
             .filter(|(n, _)| n.eq_ignore_ascii_case(name));
         match (all.next(), all.next()) {
             (None, _) => Ok(None),
-            (Some((_, value)), None) => std::str::from_utf8(value).map(Some).map_err(drop),
-            _ => Err(()),
+            (Some((_, value)), None) => std::str::from_utf8(value).map(Some).map_err(|_| BadHeader),
+            _ => Err(BadHeader),
         }
     }
 
@@ -219,6 +223,7 @@ impl Venue {
                 Reply::page(403, "Forbidden")
             }
             _ => match self.options.kind {
+                Kind::Okx => crate::okx::answer(self, &sent),
                 _ => crate::bybit::answer(self, &sent),
             },
         };
