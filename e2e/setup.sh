@@ -25,11 +25,12 @@ packages() {
 # The client libraries, as their users install them.
 clients() {
   local venv="$TARGET/clients-venv"
-  if [ ! -e "$venv/ready-2" ]; then
-    echo "installing CCXT, python-binance and pybit into $venv" >&2
+  if [ ! -e "$venv/ready-3" ]; then
+    echo "installing CCXT, python-binance, pybit and python-okx into $venv" >&2
     python3 -m venv "$venv" >&2 &&
-      "$venv/bin/pip" install --quiet --disable-pip-version-check ccxt==4.5.90 python-binance==1.0.37 pybit==5.17.0 >&2 &&
-      touch "$venv/ready-2" || { echo 'error: could not install the client libraries' >&2; return 1; }
+      "$venv/bin/pip" install --quiet --disable-pip-version-check \
+        ccxt==4.5.90 python-binance==1.0.37 pybit==5.17.0 python-okx==0.4.4 >&2 &&
+      touch "$venv/ready-3" || { echo 'error: could not install the client libraries' >&2; return 1; }
   fi
   PORTCULLIS_TEST_PYTHON="$(cd "$venv" && pwd)/bin/python"
   export PORTCULLIS_TEST_PYTHON

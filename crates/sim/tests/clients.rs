@@ -1,4 +1,5 @@
-//! Unmodified CCXT and python-binance trade on the simulated venue (tests/clients.py, tests/futures_clients.py).
+//! Unmodified CCXT and python-binance trade on the simulated Binance (tests/clients.py, tests/futures_clients.py), CCXT and
+//! pybit on the simulated Bybit (tests/on_bybit.py), CCXT and python-okx on the simulated OKX (tests/on_okx.py).
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -9,7 +10,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
-/// Needs Python with both libraries: `PORTCULLIS_TEST_PYTHON` names it, and where it is not set the test says that it was
+/// Needs Python with the libraries: `PORTCULLIS_TEST_PYTHON` names it, and where it is not set the test says that it was
 /// left out (`./test` sets it).
 fn runs(script: &str, arguments: &[&str]) {
     let Ok(python) = std::env::var("PORTCULLIS_TEST_PYTHON") else {
@@ -54,4 +55,14 @@ fn both_libraries_trade() {
 #[test]
 fn both_libraries_trade_futures() {
     runs("futures_clients.py", &["--still"]);
+}
+
+#[test]
+fn ccxt_and_pybit_trade() {
+    runs("on_bybit.py", &["--venue", "bybit"]);
+}
+
+#[test]
+fn ccxt_and_python_okx_trade() {
+    runs("on_okx.py", &["--venue", "okx"]);
 }

@@ -111,9 +111,11 @@ fn exit(
 }
 
 /// What spot orders have in common.
-fn spot_order(venue: &Venue, fields: &Fields) -> Result<(usize, Spot), Refusal> {
+fn spot_order(venue: &Venue, fields: &Fields, conditional: bool) -> Result<(usize, Spot), Refusal> {
     let market = market(venue, fields)?;
-    if text(fields, "tdMode") != Some("cash") {
+    // Conditional orders of CCXT say `cross` on spot markets too.
+    let mode = text(fields, "tdMode");
+    if mode != Some("cash") && !(conditional && mode == Some("cross")) {
         return Err(refuse(
             51010,
             "You can't complete this request under your current account mode.",
@@ -147,7 +149,7 @@ fn spot_order(venue: &Venue, fields: &Fields) -> Result<(usize, Spot), Refusal> 
 }
 
 fn place(venue: &mut Venue, account: usize, fields: &Fields) -> One {
-    let (market, mut order) = spot_order(venue, fields)?;
+    let (market, mut order) = spot_order(venue, fields, false)?;
     let kind = text(fields, "ordType").unwrap_or("");
     let at_market = kind == "market";
     if kind == "optimal_limit_ioc" {
@@ -299,7 +301,7 @@ fn amend(venue: &mut Venue, account: usize, fields: &Fields) -> One {
 }
 
 fn place_algo(venue: &mut Venue, account: usize, fields: &Fields) -> One {
-    let (market, mut order) = spot_order(venue, fields)?;
+    let (market, mut order) = spot_order(venue, fields, true)?;
     let last = venue.exchange.markets[market].last;
     if fields.contains_key("closeFraction") || order.quantity == 0 {
         return Err(parameter("sz"));

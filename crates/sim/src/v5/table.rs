@@ -97,7 +97,7 @@ pub enum Wrong {
 pub struct Manner {
     /// Everything is text: numbers and switches too.
     pub text: bool,
-    /// Null and empty text are as if they were not there.
+    /// Null, empty text and empty lists are as if they were not there.
     pub empty_is_absent: bool,
     /// Unknown fields are refused.
     pub known_only: bool,
@@ -208,8 +208,10 @@ fn fields(text: &'static str, sets: &[(&'static str, Vec<Field>)]) -> Option<Vec
 pub fn check(fields: &[Field], given: &Fields, manner: Manner) -> Result<Fields, Wrong> {
     let mut out = Fields::new();
     for (name, value) in given {
-        let absent = manner.empty_is_absent
-            && (value.is_null() || value.as_str().is_some_and(str::is_empty));
+        let empty = value.is_null()
+            || value.as_str().is_some_and(str::is_empty)
+            || value.as_array().is_some_and(Vec::is_empty);
+        let absent = manner.empty_is_absent && empty;
         let Some(field) = fields.iter().find(|f| f.name == name) else {
             if manner.known_only && !absent {
                 return Err(Wrong::Unknown(name.clone()));
@@ -387,7 +389,7 @@ mod tests {
             (r#"{"px":-1}"#, false, false),
             (r#"{"legs":[{"side":"buy","sz":"1"}]}"#, true, true),
             (r#"{"legs":[{"side":"buy"}]}"#, false, false),
-            (r#"{"legs":[]}"#, false, false),
+            (r#"{"legs":[]}"#, true, false),
             (
                 r#"{"legs":[{"side":"buy","sz":"1","x":"1"}]}"#,
                 false,
