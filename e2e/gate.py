@@ -90,13 +90,15 @@ class Failed(Exception):
 
 
 class Venue:
-    """The simulated Binance, as a process of its own. Its limits are those of a large market maker."""
+    """The simulated Binance, as a process of its own, and other exchanges beside it. Its limits are those of a large market maker."""
 
     LIMITS = ("--weight-per-minute", "600000", "--orders-per-10s", "100000", "--open-orders", "20000",
               "--futures-weight-per-minute", "600000", "--futures-orders-per-10s", "100000")
 
-    def __init__(self, folder, *arguments):
+    def __init__(self, folder, *arguments, others=()):
         self.folder = folder
+        if others:
+            arguments = ("--venue", ",".join(("binance", *others)), "--limits-times", "100", *arguments)
         self.process = subprocess.Popen(
             [program("portcullis-sim"), "--folder", str(folder), "--json", "--end-with-stdin", *self.LIMITS, *arguments],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
@@ -105,6 +107,8 @@ class Venue:
         if not line:
             raise Failed("the simulated exchange did not start")
         self.said = json.loads(line)
+        #: What the others said, by their names.
+        self.others = {other: json.loads(self.process.stdout.readline()) for other in others}
         self.url = self.said["url"]
         self.ca_file = self.said["ca"]
         self.control = self.said["control"]
@@ -119,19 +123,20 @@ class Venue:
             self.process.kill()
             self.process.wait()
 
-    def ask(self, path, body=None, method=None):
-        """The simulator's control page; the exchange itself has none."""
+    def ask(self, path, body=None, method=None, other=None):
+        """The simulator's control page; the exchange itself has none. `other`: another exchange's."""
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self.control + path, data=data, method=method)
+        control = self.others[other]["control"] if other else self.control
+        request = urllib.request.Request(control + path, data=data, method=method)
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:
                 return json.loads(answer.read() or b"null")
         except urllib.error.HTTPError as error:
             raise Failed(f"{path}: {error.read().decode()}") from error
 
-    def key(self, duty, scheme="hmac"):
+    def key(self, duty, scheme="hmac", other=None):
         """The firm's real key of one duty and scheme."""
-        for account in self.said["accounts"]:
+        for account in (self.others[other] if other else self.said)["accounts"]:
             for key in account["keys"]:
                 if account["name"] == "firm" and key["duty"] == duty and key["scheme"].startswith(scheme):
                     return key
@@ -153,12 +158,12 @@ class Venue:
             self.last[symbol] = (known, time.monotonic(), tick)
         return format((known * decimal.Decimal(str(part)) / tick).quantize(decimal.Decimal(1)) * tick, "f")
 
-    def requests(self, **query):
+    def requests(self, other=None, **query):
         """Every request that reached the exchange, in order."""
         found, after = [], 0
         while True:
             more = urllib.parse.urlencode({"after": after, "limit": 10_000, **query})
-            part = self.ask(f"/requests?{more}")["requests"]
+            part = self.ask(f"/requests?{more}", other=other)["requests"]
             found += part
             if len(part) < 10_000:
                 return found
@@ -199,15 +204,13 @@ class Venue:
 
 
 class Gate:
-    """One site and its exchange, from `init` to `stop`. `exchange` and `host`: which, and the host that programs believe they
-    speak to."""
+    """One site and its exchange, from `init` to `stop`. `hosts`: hosts of Binance beside spot. `others`: other exchanges; the firm
+    has an account of the same name at each. `strategies`: names, or pairs of name and account."""
 
-    def __init__(
-        self, say=None, mandates=MANDATES, strategies=("maker", "taker"), up=(), venue=(), keys=("read", "trade"), exchange="binance", host="api.binance.com"
-    ):
+    def __init__(self, say=None, mandates=MANDATES, strategies=("maker", "taker"), up=(), venue=(), keys=("read", "trade"), hosts=(), others=()):
         self.say = say
-        self.exchange = exchange
-        self.host = host
+        self.hosts = hosts
+        self.others = others
         self.mandates = mandates.replace("{rate}", str(MESSAGE_RATE))
         self.strategies = strategies
         self.up_arguments = up
@@ -217,6 +220,7 @@ class Gate:
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="portcullis-"))
         self.site = self.folder / "site"
         self.keys = {}
+        self.accounts = {}
         self.process = None
         self.venue = None
         self.lines = []
@@ -225,9 +229,10 @@ class Gate:
 
     def start(self):
         try:
-            other = () if self.exchange == "binance" else ("--venue", self.exchange)
-            self.venue = Venue(self.folder / "venue", *other, *self.venue_arguments)
-            self.tell(f"a simulated {self.exchange.title()} over TLS", self.venue.url)
+            self.venue = Venue(self.folder / "venue", *self.venue_arguments, others=self.others)
+            self.tell("a simulated Binance over TLS", self.venue.url)
+            for other, said in self.venue.others.items():
+                self.tell(f"a simulated {other.title()} over TLS", said["url"])
             self.make()
             self.up()
         except BaseException:
@@ -235,38 +240,48 @@ class Gate:
             raise
 
     def make(self):
-        made = self.cli("init", "--name", "demo", "--venue", self.exchange, "--credential", str(self.folder / "demo.credential"))
+        made = self.cli("init", "--name", "demo", "--credential", str(self.folder / "demo.credential"))
         self.tell("portcullis init", f"{self.site}, opened by {made['opened_by']}")
         # The WebSocket API is a host of its own, and here the same simulator.
-        sockets = ("--host", "ws-api.binance.com") if self.host == "api.binance.com" else ()
-        self.cli("account", "add", "main", "--venue", self.exchange, "--host", self.host, *sockets)
+        hosts = [part for host in ("api.binance.com", "ws-api.binance.com", *self.hosts) for part in ("--host", host)]
+        self.cli("account", "add", "main", "--venue", "binance", *hosts)
+        for other in self.others:
+            self.cli("account", "add", other, "--venue", other)
         self.edit("site.toml", r'bind = "127.0.0.1:\d+"', 'bind = "127.0.0.1:0"')
         hosts = self.site / "release/hosts.toml"
         der = base64.b64decode("".join(l for l in pathlib.Path(self.venue.ca_file).read_text().splitlines() if "-----" not in l))
-        text = hosts.read_text().replace("public_roots = true", f'address = "{self.address()}"\nroots = ["{der.hex()}"]\npublic_roots = false')
-        text = re.sub(r"weight_per_minute = \d+", "weight_per_minute = 600000", text)
-        text = re.sub(r"orders_per_10s = \d+", "orders_per_10s = 100000", text)
-        hosts.write_text(text)
-        for duty in self.duties:
-            key = self.venue.key(duty)
-            # OKX: the secret, then the passphrase.
-            secret = "\n".join(filter(None, (key["secret"], key.get("passphrase"))))
-            self.cli("account", "key", "add", "main", "--duty", duty, "--scheme", "hmac", "--api-key", key["key"], input=secret)
+        blocks = hosts.read_text().split("[[host]]")
+        for at, block in enumerate(blocks[1:], 1):
+            address = self.address(re.search(r'venue = "(\w+)"', block)[1])
+            block = block.replace("public_roots = true", f'address = "{address}"\nroots = ["{der.hex()}"]\npublic_roots = false')
+            block = re.sub(r"weight_per_minute = \d+", "weight_per_minute = 600000", block)
+            blocks[at] = re.sub(r"orders_per_10s = \d+", "orders_per_10s = 100000", block)
+        hosts.write_text("[[host]]".join(blocks))
+        for account in ("main", *self.others):
+            for duty in self.duties:
+                key = self.venue.key(duty, other=account if account in self.others else None)
+                # OKX: the secret, then the passphrase.
+                secret = "\n".join(filter(None, (key["secret"], key.get("passphrase"))))
+                self.cli("account", "key", "add", account, "--duty", duty, "--scheme", "hmac", "--api-key", key["key"], input=secret)
         self.tell("portcullis account key add", f"keys by duty, sealed: {', '.join(self.duties)}")
-        fetched = self.cli("market", "fetch", self.exchange)
-        self.tell(f"portcullis market fetch {self.exchange}", f"{fetched['markets']} markets")
-        for name in self.strategies:
-            issued = self.cli("strategy", "add", name, "--account", "main", "--sources", "127.0.0.1/32")
+        for venue in ("binance", *self.others):
+            fetched = self.cli("market", "fetch", venue)
+            self.tell(f"portcullis market fetch {venue}", f"{fetched['markets']} markets")
+        for strategy in self.strategies:
+            name, account = (strategy, "main") if isinstance(strategy, str) else strategy
+            issued = self.cli("strategy", "add", name, "--account", account, "--sources", "127.0.0.1/32")
             self.keys[name] = (issued["virtual_key"]["api_key"], issued["virtual_key"]["secret"])
-        self.tell("portcullis strategy add", f"{', '.join(self.strategies)}: a mandate and a virtual key each")
+            self.accounts[name] = account
+        self.tell("portcullis strategy add", f"{', '.join(self.keys)}: a mandate and a virtual key each")
         (self.site / "release/mandates.toml").write_text(self.mandates)
         self.cli("policy", "check")
         applied = self.cli("policy", "apply")
         self.tell("portcullis policy apply", f"release {applied['hash'][:16]}…, entry {applied['entry']}")
 
-    def address(self):
-        """Where the gate finds the venue."""
-        return self.venue.url.removeprefix("https://")
+    def address(self, venue="binance"):
+        """Where the gate finds a venue."""
+        url = self.venue.others[venue]["url"] if venue in self.venue.others else self.venue.url
+        return url.removeprefix("https://")
 
     def up(self):
         begun = time.monotonic()
@@ -299,10 +314,9 @@ class Gate:
         if not ready.wait(60) or self.ready is None:
             raise Failed(f"`portcullis up` did not get ready: {self.lines[-8:]}")
         self.listeners = {listener["host"]: listener["url"] for listener in self.ready["listeners"]}
-        self.url = self.listeners[self.host]
+        self.url = self.listeners["api.binance.com"]
         self.metrics_url = self.ready.get("metrics")
-        if self.host == "api.binance.com":
-            self.serves()
+        self.serves()
         self.tell("portcullis up", f"three rooms behind {self.url}, {time.monotonic() - begun:.1f} s after the start")
 
     def serves(self, seconds=20):
@@ -396,7 +410,8 @@ class Gate:
             "listeners": self.listeners,
             "metrics": self.metrics_url,
             "strategies": [
-                {"name": name, "virtual_key": key, "secret": secret, "account": "main"} for name, (key, secret) in self.keys.items()
+                {"name": name, "virtual_key": key, "secret": secret, "account": self.accounts[name]} for name, (key, secret) in self.keys.items()
             ],
             "venue": self.venue.said,
+            "venues": {"binance": self.venue.said, **self.venue.others},
         }

@@ -28,7 +28,7 @@ class Way:
         self.port = self.listener.getsockname()[1]
 
     @property
-    def address(self):
+    def address(self, venue="binance"):
         return f"127.0.0.1:{self.port}"
 
     def open(self):
@@ -72,8 +72,9 @@ class Way:
 
 
 class GateOverWay(Gate):
-    def address(self):
-        self.way = Way(super().address())
+    def address(self, venue="binance"):
+        if not hasattr(self, "way"):
+            self.way = Way(super().address(venue))
         return self.way.address
 
 
