@@ -1009,12 +1009,13 @@ impl Upstream {
             };
             let orders = job.account.zip(number("x-mbx-order-count-10s"));
             budget.reported(used, orders, self.now_us, self.wall_us);
-            if matches!(head.status, 429 | 418) {
+            let ban = crate::venue::ban_s(&place.facts.venue, head.status);
+            if ban.is_some() || matches!(head.status, 429 | 418) {
                 let target = job.bytes.get(job.target.clone()).unwrap_or_default();
-                let after = number("retry-after").or(window_s(target));
-                place
-                    .budgets
-                    .refused(apart, head.status, after, self.now_us);
+                let after = number("retry-after").or(ban).or(window_s(target));
+                // A ban is of the address, however a venue says it.
+                let status = ban.map_or(head.status, |_| 418);
+                place.budgets.refused(apart, status, after, self.now_us);
                 let host = connection.host;
                 self.asked_to_wait(host, apart, head.status, turn);
             }

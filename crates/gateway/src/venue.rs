@@ -35,6 +35,12 @@ pub fn summarize_event(endpoint: u16, event: &[u8]) -> Vec<Report> {
     portcullis_venues::summarize_event(endpoint, event)
 }
 
+/// How long the venue bans an address by an answer of this status, in its own way.
+#[must_use]
+pub fn ban_s(venue: &str, status: u16) -> Option<u64> {
+    portcullis_venues::dialect::of(venue)?.ban_s(status)
+}
+
 /// What is spoken on a WebSocket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Speaks {

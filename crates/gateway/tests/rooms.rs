@@ -763,6 +763,32 @@ fn a_ban_outlives_the_egress_that_was_told() {
 }
 
 #[test]
+fn a_venues_own_way_to_ban_an_address_is_understood() {
+    let venue = venue(|_, line, _| match line.contains("first") {
+        true => Does::Answers(answer_with(403, "", b"access too frequent")),
+        false => Does::Answers(answer("{}")),
+    });
+    for (name, holds) in [("bybit", true), ("binance", false)] {
+        let mut hosts = venue.hosts();
+        hosts.hosts[0].venue = name.to_owned();
+        let gate = Gate::new(&hosts);
+        let ask = |seq: u64, target: &[u8]| {
+            let mut send = send(id(seq), "GET", target, b"");
+            send.lane = Lane::Operator;
+            gate.with_egress.put(kind::SEND, &send);
+            gate.with_egress.outcome()
+        };
+        assert_eq!(ask(1, b"/v5/first").status, 403);
+        // Of whatever endpoint: the address is banned.
+        for (seq, target) in [(2, &b"/v5/again"[..]), (3, b"/v5/market/again")] {
+            let outcome = ask(seq, target);
+            let is_held = outcome.why.as_deref() == Some("venue_asked_to_wait");
+            assert_eq!(is_held, holds, "{name}");
+        }
+    }
+}
+
+#[test]
 fn the_weight_that_was_used_outlives_egress() {
     let venue =
         venue(|_, _, _| Does::Answers(answer_with(200, "x-mbx-used-weight-1m: 5000\r\n", b"{}")));

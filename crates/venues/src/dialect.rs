@@ -204,6 +204,13 @@ pub trait Dialect: fmt::Debug + Send + Sync {
         None
     }
 
+    /// How many seconds an address has to be silent after an answer of this status, by which the venue bans it: where it does
+    /// not say so itself, and not as 418.
+    fn ban_s(&self, status: u16) -> Option<u64> {
+        let _ = status;
+        None
+    }
+
     /// A virtual key's public text, in the shape that the venue's client libraries accept.
     fn virtual_key(&self, random: &[u8; 64]) -> String {
         crate::signature::letters_and_digits(random)

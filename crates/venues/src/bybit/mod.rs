@@ -127,6 +127,11 @@ impl Dialect for Bybit {
         listing::read(listing, answer)
     }
 
+    /// "Access too frequent", and nothing of JSON: it goes on for as long as the address goes on.
+    fn ban_s(&self, status: u16) -> Option<u64> {
+        (status == 403).then_some(600)
+    }
+
     fn refusals(&self) -> &'static [RefusalCode; 11] {
         &REFUSALS
     }
