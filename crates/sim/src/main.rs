@@ -25,8 +25,8 @@ usage: portcullis-sim --folder DIR [options]
   --end-with-stdin        ends when its standard input closes
   --still                 prices do not move by themselves
   --weight-per-minute N   request weight an address may use in a minute (6000)
-  --futures-weight-per-minute N  the same at each of fapi and dapi (2400)
-  --futures-orders-per-10s N     new orders an account may send to fapi in ten seconds (300; four times that in a minute)
+  --futures-weight-per-minute N  the same at fapi and dapi together (2400)
+  --futures-orders-per-10s N     new orders an account may send to futures in ten seconds (300; four times that in a minute)
   --orders-per-10s N      unfilled new orders an account may place in ten seconds (100)
   --open-orders N         open orders an account may have on a market (200)
   --tolerated N           requests after the first 429 before a ban, 418 (10)

@@ -65,7 +65,7 @@ pub struct Options {
     pub weight_per_minute: u64,
     /// The same for `/sapi`.
     pub sapi_weight_per_minute: u64,
-    /// The same for `/fapi`, and for `/dapi`.
+    /// The same for `/fapi` and `/dapi` together.
     pub futures_weight_per_minute: u64,
     /// Unfilled new orders an account may place in ten seconds.
     pub orders_per_10s: u64,
@@ -73,7 +73,7 @@ pub struct Options {
     pub orders_per_day: u64,
     /// Requests an address may still send after its first 429 before it is banned.
     pub tolerated: u64,
-    /// New orders an account may send to `/fapi` in ten seconds and in a minute; `/dapi` has the second alone.
+    /// New orders an account may send to futures in ten seconds and in a minute.
     pub futures_orders: [u64; 2],
     /// Open orders an account may have on a market (`MAX_NUM_ORDERS`).
     pub open_orders: usize,
@@ -154,8 +154,8 @@ struct Address {
     used: u64,
     /// By endpoint: each has a limit of its own there.
     sapi_used: HashMap<&'static str, u64>,
-    /// By service of futures.
-    futures_used: [u64; 2],
+    /// At both kinds of futures together.
+    futures_used: u64,
     /// What the control API used up, at every endpoint.
     sapi_used_up: u64,
     refused: u64,
@@ -242,7 +242,7 @@ impl Venue {
         let makers = Makers::new(&mut exchange, seed, options.moving);
         let mut futures = Futures::new(&exchange, seed, options.moving);
         futures.house(Service::Usd).order_limits = options.futures_orders;
-        futures.house(Service::Coin).order_limits[1] = options.futures_orders[1];
+        futures.house(Service::Coin).order_limits = options.futures_orders;
         for market in futures.houses.iter_mut().flat_map(|h| &mut h.markets) {
             market.contract.orders_max = options.open_orders;
         }
@@ -704,13 +704,10 @@ impl Venue {
             };
         }
         let weight = u64::from(weight);
-        let (used, limit) = if let Some(service) = Service::of(path) {
-            let used = address.futures_used.get_mut(service.index());
-            let used = used.map_or(0, |used| {
-                *used += weight;
-                *used
-            });
-            (used, self.options.futures_weight_per_minute)
+        let (used, limit) = if Service::of(path).is_some() {
+            address.futures_used += weight;
+            let limit = self.options.futures_weight_per_minute;
+            (address.futures_used, limit)
         } else if path.starts_with("/sapi") {
             let path = request.map_or("", |(endpoint, _)| endpoint.path);
             let used = address.sapi_used.entry(path).or_default();
@@ -762,9 +759,7 @@ impl Venue {
         }
         address.used += weight;
         address.sapi_used_up += weight;
-        for used in &mut address.futures_used {
-            *used += weight;
-        }
+        address.futures_used += weight;
     }
 
     /// Lifts bans and forgets what was used.
@@ -792,9 +787,8 @@ impl Venue {
         answer: &mut Answer,
     ) {
         if let Some(address) = self.addresses.get(&from) {
-            if let Some(service) = Service::of(path) {
-                let used = address.futures_used.get(service.index()).copied();
-                let used = used.unwrap_or(0).to_string();
+            if Service::of(path).is_some() {
+                let used = address.futures_used.to_string();
                 answer.headers.push(("x-mbx-used-weight-1m", used));
             } else if path.starts_with("/sapi") {
                 let path = endpoint.map_or("", |e| e.path);
@@ -816,8 +810,8 @@ impl Venue {
             && endpoint.orders + endpoint.minute_orders > 0
             && endpoint.security != Security::Public
         {
-            if let Some(service) = Service::of(path) {
-                let house = &self.futures.houses[service.index()];
+            if Service::of(path).is_some() {
+                let house = &self.futures.houses[Service::Usd.index()];
                 let counts = house.accounts.get(account).map(|a| a.order_counts);
                 let [tens, minute] = counts.unwrap_or_default();
                 let names = ["x-mbx-order-count-10s", "x-mbx-order-count-1m"];

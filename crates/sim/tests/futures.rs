@@ -516,43 +516,43 @@ fn what_is_refused_and_how() {
         (
             "POST",
             "/dapi/v1/order",
-            "symbol=BTCUSD_PERP&side=BUY&type=LIMIT&timeInForce=GTD&quantity=1&price=64000&goodTillDate=1790009000000",
-            -1104,
+            "symbol=BTCUSD_PERP&side=BUY&type=LIMIT&timeInForce=GTD&quantity=1&price=64000&goodTillDate=1790000500000",
+            -5040,
         ),
         (
             "POST",
             "/dapi/v1/order",
             "symbol=BTCUSD_PERP&side=SELL&type=STOP_MARKET&quantity=1",
-            -1102,
+            -4120,
         ),
         (
             "POST",
-            "/dapi/v1/order",
-            "symbol=BTCUSD_PERP&side=SELL&type=STOP_MARKET&quantity=1&stopPrice=66000",
+            "/dapi/v1/algoOrder",
+            "algoType=CONDITIONAL&symbol=BTCUSD_PERP&side=SELL&type=STOP_MARKET&quantity=1&triggerPrice=66000",
             -2021,
         ),
         (
             "POST",
-            "/dapi/v1/order",
-            "symbol=BTCUSD_PERP&side=SELL&type=STOP_MARKET&quantity=1&closePosition=true&stopPrice=60000",
+            "/dapi/v1/algoOrder",
+            "algoType=CONDITIONAL&symbol=BTCUSD_PERP&side=SELL&type=STOP_MARKET&quantity=1&closePosition=true&triggerPrice=60000",
             -4137,
         ),
         (
             "POST",
-            "/dapi/v1/order",
-            "symbol=BTCUSD_PERP&side=SELL&type=STOP_MARKET&reduceOnly=true&closePosition=true&stopPrice=60000",
+            "/dapi/v1/algoOrder",
+            "algoType=CONDITIONAL&symbol=BTCUSD_PERP&side=SELL&type=STOP_MARKET&reduceOnly=true&closePosition=true&triggerPrice=60000",
             -1106,
         ),
         (
             "POST",
-            "/dapi/v1/order",
-            "symbol=BTCUSD_PERP&side=SELL&type=TRAILING_STOP_MARKET&quantity=1&callbackRate=11",
+            "/dapi/v1/algoOrder",
+            "algoType=CONDITIONAL&symbol=BTCUSD_PERP&side=SELL&type=TRAILING_STOP_MARKET&quantity=1&callbackRate=11",
             -2007,
         ),
         (
             "POST",
-            "/dapi/v1/order",
-            "symbol=BTCUSD_PERP&side=SELL&type=TRAILING_STOP_MARKET&quantity=1&callbackRate=1&activationPrice=60000",
+            "/dapi/v1/algoOrder",
+            "algoType=CONDITIONAL&symbol=BTCUSD_PERP&side=SELL&type=TRAILING_STOP_MARKET&quantity=1&callbackRate=1&activatePrice=60000",
             -2021,
         ),
         (
@@ -663,10 +663,17 @@ fn rights_and_limits() {
     let three = c.outcome("POST", "/fapi/v1/order", LIMIT).answer.unwrap();
     assert_eq!(three.status, 429);
     assert!(three.body.contains("-1015"), "{}", three.body);
-    // COIN-M counts apart, and by the minute alone.
+    // COIN-M counts with it.
+    let other = c.outcome("POST", "/dapi/v1/order", COIN).answer.unwrap();
+    assert_eq!(other.status, 429);
+    c.now_us += 10_000_000;
     let other = c.outcome("POST", "/dapi/v1/order", COIN);
-    assert_eq!(header(&other, "x-mbx-order-count-10s"), None);
-    assert_eq!(header(&other, "x-mbx-order-count-1m").as_deref(), Some("1"));
+    assert_eq!(
+        header(&other, "x-mbx-order-count-10s").as_deref(),
+        Some("1")
+    );
+    assert_eq!(header(&other, "x-mbx-order-count-1m").as_deref(), Some("3"));
+    assert_eq!(header(&other, "x-mbx-used-weight-1m").as_deref(), Some("5"));
     for _ in 0..7 {
         c.outcome("GET", "/fapi/v2/account", "");
     }
@@ -679,7 +686,7 @@ fn rights_and_limits() {
         })
         .collect();
     assert_eq!(statuses, [429, 418]);
-    // An address is banned as a whole.
+    // And so does the weight.
     assert_eq!(
         c.outcome("GET", "/dapi/v1/account", "")
             .answer
@@ -943,6 +950,38 @@ fn hedge_mode() {
         "/fapi/v1/positionSide/dual",
         "dualSidePosition=false",
     );
+    // Both kinds have one mode.
+    c.ok(
+        "POST",
+        "/fapi/v1/positionSide/dual",
+        "dualSidePosition=true",
+    );
+    assert_eq!(
+        c.ok("GET", "/dapi/v1/positionSide/dual", "")["dualSidePosition"],
+        true
+    );
+    assert_eq!(c.send("POST", "/dapi/v1/order", COIN)["code"], -4061);
+    c.ok(
+        "POST",
+        "/dapi/v1/order",
+        &format!("{COIN}&positionSide=LONG"),
+    );
+    let back = c.send(
+        "POST",
+        "/fapi/v1/positionSide/dual",
+        "dualSidePosition=false",
+    );
+    assert_eq!(back["code"], -4067);
+    c.ok("DELETE", "/dapi/v1/allOpenOrders", "symbol=BTCUSD_PERP");
+    c.ok(
+        "POST",
+        "/dapi/v1/positionSide/dual",
+        "dualSidePosition=false",
+    );
+    assert_eq!(
+        c.ok("GET", "/fapi/v1/positionSide/dual", "")["dualSidePosition"],
+        false
+    );
 }
 
 #[test]
@@ -1116,30 +1155,32 @@ fn conditional_orders() {
             .unwrap()
             .is_empty()
     );
-    // COIN-M takes them as orders too.
+    // COIN-M alike; a stop with a limit becomes a limit order.
     c.ok(
         "POST",
         "/dapi/v1/order",
         "symbol=BTCUSD_PERP&side=BUY&type=MARKET&quantity=10",
     );
-    let stop = c.ok("POST", "/dapi/v1/order", "symbol=BTCUSD_PERP&side=SELL&type=STOP&timeInForce=GTC&quantity=10&price=60500&stopPrice=63500&reduceOnly=true");
-    assert_eq!(
-        (stop["type"].as_str(), stop["status"].as_str()),
-        (Some("STOP"), Some("NEW"))
-    );
+    let stop = "algoType=CONDITIONAL&symbol=BTCUSD_PERP&side=SELL&type=STOP&timeInForce=GTC&quantity=10&price=63000&triggerPrice=63500&reduceOnly=true";
+    let stop = c.ok("POST", "/dapi/v1/algoOrder", stop);
     c.price("BTCUSDT", "63400");
     let woken = c.ok(
         "GET",
-        "/dapi/v1/order",
-        &format!("symbol=BTCUSD_PERP&orderId={}", stop["orderId"]),
+        "/dapi/v1/algoOrder",
+        &format!("algoId={}", stop["algoId"]),
     );
     assert_eq!(
-        (
-            woken["type"].as_str(),
-            woken["origType"].as_str(),
-            woken["status"].as_str()
-        ),
-        (Some("LIMIT"), Some("STOP"), Some("FILLED"))
+        (woken["algoStatus"].as_str(), woken["actualType"].as_str()),
+        (Some("FINISHED"), Some("LIMIT"))
+    );
+    let became = format!(
+        "symbol=BTCUSD_PERP&orderId={}",
+        woken["actualOrderId"].as_str().unwrap()
+    );
+    let became = c.ok("GET", "/dapi/v1/order", &became);
+    assert_eq!(
+        (became["origType"].as_str(), became["status"].as_str()),
+        (Some("STOP"), Some("FILLED"))
     );
     let trail = c.ok("POST", "/dapi/v1/algoOrder", "algoType=CONDITIONAL&symbol=BTCUSD_PERP&side=BUY&type=TRAILING_STOP_MARKET&quantity=10&callbackRate=1.5&activatePrice=63000");
     assert_eq!(

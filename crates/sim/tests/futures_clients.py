@@ -213,8 +213,9 @@ def python_binance():
     order = client.futures_coin_create_order(symbol="BTCUSD_PERP", side="BUY", type="LIMIT", timeInForce="GTC", quantity=3, price=64000)
     assert client.futures_coin_get_order(symbol="BTCUSD_PERP", orderId=order["orderId"])["status"] == "NEW"
     assert client.futures_coin_cancel_order(symbol="BTCUSD_PERP", orderId=order["orderId"])["status"] == "CANCELED"
-    stop = client.futures_coin_create_order(symbol="BTCUSD_PERP", side="SELL", type="STOP_MARKET", quantity=3, stopPrice=60000)
-    assert stop["type"] == "STOP_MARKET"
+    # Since 2026-06-30 they have a call of their own here too, which this library does not know yet.
+    raises(BinanceAPIException, lambda: client.futures_coin_create_order(
+        symbol="BTCUSD_PERP", side="SELL", type="STOP_MARKET", quantity=3, stopPrice=60000), "-4120")
     client.futures_coin_cancel_all_open_orders(symbol="BTCUSD_PERP")
     assert client.futures_coin_account()["assets"] and client.futures_coin_position_information(marginAsset="BTC")
 

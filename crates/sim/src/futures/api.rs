@@ -35,10 +35,7 @@ pub fn answer(venue: &mut Venue, service: Service, asked: &Understood) -> Result
     if asked.path.ends_with("/listenKey") {
         return listen_key(venue, service, account, asked).map(|value| value.to_string());
     }
-    let (weight_limit, house) = (
-        venue.options.futures_weight_per_minute,
-        &mut venue.futures.houses[service.index()],
-    );
+    let weight_limit = venue.options.futures_weight_per_minute;
     if let Some(endpoint) = asked.endpoint()
         && endpoint.orders + endpoint.minute_orders > 0
     {
@@ -46,6 +43,9 @@ pub fn answer(venue: &mut Venue, service: Service, asked: &Understood) -> Result
             u64::from(endpoint.orders),
             u64::from(endpoint.minute_orders),
         ];
+        // Both kinds count as one.
+        let house = venue.futures.house(Service::Usd);
+        house.open_account(account);
         house
             .count_orders(account, counts)
             .map_err(|(limit, window)| {
@@ -55,14 +55,46 @@ pub fn answer(venue: &mut Venue, service: Service, asked: &Understood) -> Result
                 Refusal::new(-1015, msg).status(429)
             })?;
     }
+    if (asked.method, asked.path.ends_with("/positionSide/dual")) == ("POST", true) {
+        return position_mode(venue, account, asked).map(|value| value.to_string());
+    }
     let mut call = Call {
         service,
-        house,
+        house: &mut venue.futures.houses[service.index()],
         assets: &venue.exchange.assets,
         asked,
         account,
     };
     call.answer(weight_limit).map(|value| value.to_string())
+}
+
+/// Both kinds have one position mode: it changes at both, or at none.
+fn position_mode(venue: &mut Venue, account: usize, asked: &Understood) -> Done {
+    let hedge = asked.get("dualSidePosition") == Some("true");
+    for house in &mut venue.futures.houses {
+        house.open_account(account);
+    }
+    let may = venue
+        .futures
+        .houses
+        .iter()
+        .try_for_each(|house| house.may_set_hedge(account, hedge));
+    may.map_err(|deny| match deny {
+        Deny::Same => Refusal::new(-4059, "No need to change position side."),
+        Deny::OpenOrders => Refusal::new(
+            -4067,
+            "Position side cannot be changed if there exists open orders.",
+        ),
+        Deny::HasPosition => Refusal::new(
+            -4068,
+            "Position side cannot be changed if there exists position.",
+        ),
+        other => refusal(other),
+    })?;
+    for house in &mut venue.futures.houses {
+        house.set_hedge(account, hedge).map_err(refusal)?;
+    }
+    Ok(json!({"code": 200, "msg": "success"}))
 }
 
 fn listen_key(venue: &mut Venue, service: Service, account: usize, asked: &Understood) -> Done {
@@ -137,7 +169,7 @@ impl<'a> Call<'a> {
             ("GET", "insuranceBalance") => self.insurance(),
             ("POST", "order") => self.place_one(&self.asked.params.clone())?,
             ("POST", "order/test") => {
-                let read = orders::read(self.service, self.house, self.account, &self.asked.params, false)?;
+                let read = orders::read(self.house, self.account, &self.asked.params, false)?;
                 self.house.test(self.account, read.contract, &read.new).map_err(refusal)?;
                 json!({})
             }
@@ -220,16 +252,6 @@ impl<'a> Call<'a> {
                     })?;
                 json!({"code": 200, "msg": "success"})
             }
-            ("POST", "positionSide/dual") => {
-                let hedge = self.asked.get("dualSidePosition") == Some("true");
-                self.house.set_hedge(self.account, hedge).map_err(|deny| match deny {
-                    Deny::Same => Refusal::new(-4059, "No need to change position side."),
-                    Deny::OpenOrders => Refusal::new(-4067, "Position side cannot be changed if there exists open orders."),
-                    Deny::HasPosition => Refusal::new(-4068, "Position side cannot be changed if there exists position."),
-                    other => refusal(other),
-                })?;
-                json!({"code": 200, "msg": "success"})
-            }
             ("GET", "positionSide/dual") => {
                 json!({"dualSidePosition": self.house.accounts[self.account].hedge})
             }
@@ -250,7 +272,7 @@ impl<'a> Call<'a> {
             ("GET", "positionMargin/history") => self.margin_history()?,
             ("GET", "positionRisk") => self.positions(version)?,
             ("GET", "account") => self.account(version),
-            ("GET", "balance") => self.balances(version),
+            ("GET", "balance") => self.balances(),
             ("GET", "income") => self.income()?,
             ("GET", "leverageBracket") => self.brackets(version)?,
             ("GET", "commissionRate") => {
@@ -420,9 +442,7 @@ impl<'a> Call<'a> {
             json!({"rateLimitType": "REQUEST_WEIGHT", "interval": "MINUTE", "intervalNum": 1, "limit": weight_limit}),
             json!({"rateLimitType": "ORDERS", "interval": "MINUTE", "intervalNum": 1, "limit": limits[1]}),
         ];
-        if usd {
-            rates.push(json!({"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10, "limit": limits[0]}));
-        }
+        rates.push(json!({"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10, "limit": limits[0]}));
         let symbols: Vec<Value> = self
             .house
             .markets
@@ -451,17 +471,16 @@ impl<'a> Call<'a> {
                     "triggerProtect": fixed(c.protect, 4), "liquidationFee": fixed(c.liquidation_fee, 6), "marketTakeBound": short(house::TAKE_BOUND),
                     "filters": filters,
                     "orderTypes": ["LIMIT", "MARKET", "STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET"],
+                    "timeInForce": ["GTC", "IOC", "FOK", "GTX", "GTD", "RPI"],
                 });
                 if usd {
                     value["status"] = json!(status);
                     value["settlePlan"] = json!(0);
                     value["maxMoveOrderLimit"] = json!(house::AMENDS_MAX);
-                    value["timeInForce"] = json!(["GTC", "IOC", "FOK", "GTX", "GTD", "RPI"]);
                 } else {
                     value["contractStatus"] = json!(status);
                     value["contractSize"] = json!(shown(money(c.size)) / ONE);
                     value["equalQtyPrecision"] = json!(4);
-                    value["timeInForce"] = json!(["GTC", "IOC", "FOK", "GTX"]);
                 }
                 value
             })
@@ -660,7 +679,7 @@ impl<'a> Call<'a> {
         let next = (self.house.now / house::FUNDING_MS + 1) * house::FUNDING_MS;
         let mut value = json!({
             "symbol": at.contract.name, "markPrice": text(at.mark), "indexPrice": text(at.index), "estimatedSettlePrice": text(at.index),
-            "lastFundingRate": signed(at.rate), "interestRate": "0.00010000", "nextFundingTime": next, "time": self.house.now,
+            "lastFundingRate": text(at.rate), "interestRate": "0.00010000", "nextFundingTime": next, "time": self.house.now,
         });
         if self.service == Service::Coin {
             value["pair"] = json!(at.contract.pair);
@@ -672,16 +691,12 @@ impl<'a> Call<'a> {
         let only = self.filter()?;
         let (limit, within) = (self.limit(100, 1000)?, self.times(36_500)?);
         let mut all: Vec<(u64, Value)> = Vec::new();
-        for (m, at) in self
-            .house
-            .markets
-            .iter()
-            .enumerate()
-            .filter(|(m, _)| only(*m))
-        {
-            debug_assert!(only(m));
+        for (m, at) in self.house.markets.iter().enumerate() {
+            if !only(m) {
+                continue;
+            }
             for (time, rate, mark) in at.fundings.iter().filter(|(time, _, _)| within(*time)) {
-                all.push((*time, json!({"symbol": at.contract.name, "fundingRate": signed(*rate), "fundingTime": time, "markPrice": text(*mark)})));
+                all.push((*time, json!({"symbol": at.contract.name, "fundingRate": text(*rate), "fundingTime": time, "markPrice": text(*mark)})));
             }
         }
         all.sort_by_key(|(time, _)| *time);
@@ -738,7 +753,7 @@ impl<'a> Call<'a> {
             .map(|fund| {
                 fund.wallets
                     .iter()
-                    .map(|(a, v)| json!({"asset": self.assets[*a], "marginBalance": signed(shown(*v)), "updateTime": self.house.now}))
+                    .map(|(a, v)| json!({"asset": self.assets[*a], "marginBalance": text(shown(*v)), "updateTime": self.house.now}))
                     .collect()
             })
             .unwrap_or_default();
@@ -746,7 +761,7 @@ impl<'a> Call<'a> {
     }
 
     fn place_one(&mut self, params: &Params) -> Done {
-        let read = orders::read(self.service, self.house, self.account, params, false)?;
+        let read = orders::read(self.house, self.account, params, false)?;
         let id = self
             .house
             .place(self.account, read.contract, read.new)
@@ -788,7 +803,6 @@ impl<'a> Call<'a> {
         let id = order.id;
         let quantity = match orders::amount(params, "quantity") {
             Some(quantity) => quantity,
-            None if self.service == Service::Coin && params.contains_key("price") => order.quantity,
             None => return Err(Refusal::mandatory("quantity")),
         };
         let matched = params
@@ -803,7 +817,6 @@ impl<'a> Call<'a> {
                 .get(level - 1)
                 .map(|(price, _)| *price)
                 .ok_or_else(|| refusal(Deny::NoDepth))?,
-            (None, None) if self.service == Service::Coin => order.price,
             (None, None) => return Err(Refusal::mandatory("price")),
         };
         self.house
@@ -935,13 +948,7 @@ impl<'a> Call<'a> {
     }
 
     fn place_algo(&mut self) -> Done {
-        let read = orders::read(
-            self.service,
-            self.house,
-            self.account,
-            &self.asked.params,
-            true,
-        )?;
+        let read = orders::read(self.house, self.account, &self.asked.params, true)?;
         let client = self.asked.get("clientAlgoId").map(str::to_owned);
         let id = self
             .house
@@ -1047,9 +1054,9 @@ impl<'a> Call<'a> {
             );
         }
         let worth = json!(text(shown(order.value)));
+        map.insert("goodTillDate".to_owned(), json!(till(new.life)));
         if self.service == Service::Usd {
             map.insert("cumQuote".to_owned(), worth);
-            map.insert("goodTillDate".to_owned(), json!(till(new.life)));
         } else {
             map.insert("cumBase".to_owned(), worth);
             let pair = &self.house.markets[m].contract.pair;
@@ -1115,7 +1122,7 @@ impl<'a> Call<'a> {
                 let c = &self.house.markets[t.contract].contract;
                 let mut value = json!({
                     "symbol": c.name, "id": t.id, "orderId": t.order, "side": t.side.word(), "price": self.price(t.contract, t.price),
-                    "qty": self.quantity(t.contract, t.quantity), "realizedPnl": signed(shown(t.realized)), "commission": text(shown(t.fee)),
+                    "qty": self.quantity(t.contract, t.quantity), "realizedPnl": text(shown(t.realized)), "commission": text(shown(t.fee)),
                     "commissionAsset": self.assets[c.margin], "time": t.time, "positionSide": leg_word(t.leg),
                     "buyer": t.side == Side::Buy, "maker": t.maker,
                 });
@@ -1253,11 +1260,11 @@ impl<'a> Call<'a> {
         } else {
             0
         };
-        let notional = signed(shown(worth) * p.quantity.signum());
+        let notional = text(shown(worth) * p.quantity.signum());
         let mut value = json!({
             "symbol": c.name, "positionAmt": self.quantity(m, p.quantity), "entryPrice": price(p.entry(c)), "breakEvenPrice": price(p.entry(c)),
-            "markPrice": text(at.mark), "unRealizedProfit": signed(shown(profit)), "liquidationPrice": liquidation.map_or("0".to_owned(), price),
-            "isolatedMargin": signed(shown(isolated)), "positionSide": leg_word(leg), "isolatedWallet": text(shown(p.isolated)), "updateTime": p.updated,
+            "markPrice": text(at.mark), "unRealizedProfit": text(shown(profit)), "liquidationPrice": liquidation.map_or("0".to_owned(), price),
+            "isolatedMargin": text(shown(isolated)), "positionSide": leg_word(leg), "isolatedWallet": text(shown(p.isolated)), "updateTime": p.updated,
         });
         if version == "v3/" {
             let exposure = self.house.exposure(self.account, m, None);
@@ -1325,7 +1332,7 @@ impl<'a> Call<'a> {
             ("availableBalance", sums.available),
             ("maxWithdrawAmount", spare),
         ] {
-            value[name] = json!(signed(shown(amount)));
+            value[name] = json!(text(shown(amount)));
         }
         (sums, value)
     }
@@ -1399,7 +1406,7 @@ impl<'a> Call<'a> {
                 ("availableBalance", total.available),
                 ("maxWithdrawAmount", total.available.min(total.cross)),
             ] {
-                value[name] = json!(signed(shown(amount)));
+                value[name] = json!(text(shown(amount)));
             }
         }
         value
@@ -1421,17 +1428,17 @@ impl<'a> Call<'a> {
         let profit = p.profit(c, at.mark);
         let mut value = json!({
             "symbol": c.name, "positionSide": leg_word(leg), "positionAmt": self.quantity(m, p.quantity),
-            "unrealizedProfit": signed(shown(profit)), "initialMargin": text(shown(initial + orders)),
+            "unrealizedProfit": text(shown(profit)), "initialMargin": text(shown(initial + orders)),
             "maintMargin": text(shown(c.maintenance(worth))), "updateTime": p.updated,
         });
-        let notional = signed(shown(worth) * p.quantity.signum());
+        let notional = text(shown(worth) * p.quantity.signum());
         if usd && version == "v3/" {
             let isolated = if setting.isolated {
                 p.isolated + profit
             } else {
                 0
             };
-            value["isolatedMargin"] = json!(signed(shown(isolated)));
+            value["isolatedMargin"] = json!(text(shown(isolated)));
             value["isolatedWallet"] = json!(text(shown(p.isolated)));
             value["notional"] = json!(notional);
             return value;
@@ -1456,7 +1463,7 @@ impl<'a> Call<'a> {
         value
     }
 
-    fn balances(&self, version: &str) -> Value {
+    fn balances(&self) -> Value {
         let usd = self.service == Service::Usd;
         self.listed()
             .into_iter()
@@ -1471,7 +1478,6 @@ impl<'a> Call<'a> {
                 } else {
                     value["withdrawAvailable"] = fields["maxWithdrawAmount"].clone();
                 }
-                debug_assert!(!version.is_empty());
                 value
             })
             .collect()
@@ -1490,7 +1496,7 @@ impl<'a> Call<'a> {
             .filter(|i| i.contract.map_or(!symbol, &only))
             .map(|i| {
                 let contract = i.contract.map_or("", |c| self.house.markets[c].contract.name.as_str());
-                json!({"symbol": contract, "incomeType": i.kind, "income": signed(shown(i.amount)), "asset": self.assets[i.asset],
+                json!({"symbol": contract, "incomeType": i.kind, "income": text(shown(i.amount)), "asset": self.assets[i.asset],
                        "info": i.kind, "time": i.time, "tranId": i.id, "tradeId": i.trade.map_or(String::new(), |t| t.to_string())})
             })
             .collect();
@@ -1613,10 +1619,6 @@ fn working(new: &NewOrder) -> &'static str {
     } else {
         "CONTRACT_PRICE"
     }
-}
-
-fn signed(units: D) -> String {
-    text(units)
 }
 
 /// A JSON number, where the venue writes one.

@@ -6,7 +6,7 @@
 //! fees and the insurance fund is what was paid in less what was paid out. [`House::total`] counts it, and a property test
 //! over random histories holds it to the last unit. The fund is account [`FUND`]: it takes over what a liquidation leaves.
 
-use super::position::{Contract, M, Position, money, part, share, shown};
+use super::position::{Contract, M, Position, money, part, share};
 use crate::book::{Book, Resting, Side, Status};
 use crate::decimal::{D, ONE};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -47,8 +47,6 @@ pub enum Deny {
     PriceLow(D),
     /// The quantity is not above zero.
     QuantityZero,
-    /// Below the smallest.
-    QuantityMin,
     /// Above the largest.
     QuantityMax,
     /// Worth too little; the bound.
@@ -495,8 +493,6 @@ pub struct House {
     pub algos: BTreeMap<u64, Algo>,
     /// What an asset is worth where all back all; nothing for those that back nothing.
     pub rates: BTreeMap<usize, D>,
-    /// Conditional orders are taken as orders too, beside those with numbers of their own.
-    pub stops_as_orders: bool,
     /// New orders in ten seconds and in a minute, at most.
     pub order_limits: [u64; 2],
     names: HashMap<String, usize>,
@@ -564,7 +560,6 @@ impl House {
             paid_in: BTreeMap::new(),
             algos: BTreeMap::new(),
             rates: BTreeMap::new(),
-            stops_as_orders: false,
             order_limits: [300, 1200],
             names,
             next: 1_000_000_000,
@@ -878,8 +873,6 @@ impl House {
             Err(Deny::QuantityZero)
         } else if quantity % c.step != 0 {
             Err(Deny::Precision)
-        } else if quantity < c.step {
-            Err(Deny::QuantityMin)
         } else if quantity > c.quantity_max || market && quantity > c.market_quantity_max {
             Err(Deny::QuantityMax)
         } else {
@@ -2099,11 +2092,11 @@ impl House {
                 .any(|id| self.algos.get(id).is_some_and(|a| a.status == "NEW"))
     }
 
-    /// Hedge mode or not.
+    /// Whether the position mode may change.
     ///
     /// # Errors
     /// Why not.
-    pub fn set_hedge(&mut self, account: usize, hedge: bool) -> Result<(), Deny> {
+    pub fn may_set_hedge(&self, account: usize, hedge: bool) -> Result<(), Deny> {
         if self.accounts[account].hedge == hedge {
             return Err(Deny::Same);
         }
@@ -2113,6 +2106,15 @@ impl House {
         if !self.accounts[account].positions.is_empty() {
             return Err(Deny::HasPosition);
         }
+        Ok(())
+    }
+
+    /// Hedge mode or not.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn set_hedge(&mut self, account: usize, hedge: bool) -> Result<(), Deny> {
+        self.may_set_hedge(account, hedge)?;
         self.accounts[account].hedge = hedge;
         Ok(())
     }
@@ -2218,7 +2220,7 @@ impl House {
         Some(quantity)
     }
 
-    /// Counts new orders; false: more than allowed, with the limit and which window.
+    /// Counts new orders in ten seconds and in a minute.
     ///
     /// # Errors
     /// The limit that was reached: its number and window.
@@ -2311,10 +2313,4 @@ pub fn plain(side: Side, price: Option<D>, quantity: D) -> NewOrder {
         client_id: None,
         stp: "NONE",
     }
-}
-
-/// What a wallet shows of an amount.
-#[must_use]
-pub fn wallet(amount: M) -> D {
-    shown(amount)
 }

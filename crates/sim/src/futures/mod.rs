@@ -96,8 +96,6 @@ impl Futures {
                 .collect::<Vec<_>>()
         });
         let mut houses = [usd, coin].map(|all| House::new(all, exchange.now));
-        houses[1].order_limits = [u64::MAX / 2, 1200];
-        houses[1].stops_as_orders = true;
         for house in &mut houses {
             house.open_account(CROWD);
         }

@@ -1,7 +1,6 @@
 //! Orders of futures as requests ask for them: which parameters a type needs and which it may not have, JSON of batches, and
 //! the refusals that the house gives, in the venue's words.
 
-use super::Service;
 use super::house::{Deny, House, Leg, Life, NewOrder, Trigger};
 use crate::book::Side;
 use crate::decimal::{D, ONE, d, parse, short};
@@ -49,7 +48,6 @@ pub fn refusal(deny: Deny) -> Refusal {
             format!("Limit price can't be lower than {}.", short(bound)),
         ),
         Deny::QuantityZero => (-4003, "Quantity less than or equal to zero.".into()),
-        Deny::QuantityMin => (-4004, "Quantity less than min quantity.".into()),
         Deny::QuantityMax => (-4005, "Quantity greater than max quantity.".into()),
         Deny::Value(bound) => (
             -4164,
@@ -195,13 +193,7 @@ const KINDS: [&str; 7] = [
 ///
 /// # Errors
 /// The venue's refusal.
-pub fn read(
-    service: Service,
-    house: &House,
-    account: usize,
-    params: &Params,
-    algo: bool,
-) -> Result<Read, Refusal> {
+pub fn read(house: &House, account: usize, params: &Params, algo: bool) -> Result<Read, Refusal> {
     let has = |name: &str| params.contains_key(name);
     let number = |name: &str| params.get(name).and_then(|t| parse(t).ok());
     let truth = |name: &str| params.get(name).is_some_and(|t| t == "true");
@@ -211,7 +203,7 @@ pub fn read(
     let side = side(params)?;
     let kind = word(params, "type", &KINDS);
     let waits = !matches!(kind, "LIMIT" | "MARKET");
-    if waits && !algo && service == Service::Usd {
+    if waits && !algo {
         return Err(Refusal::new(
             -4120,
             "Order type not supported for this endpoint. Please use the Algo Order API endpoints instead.",
@@ -482,7 +474,7 @@ impl Json<'_> {
     }
 }
 
-/// Another price for an order that follows the book.
+/// A decimal among parameters.
 #[must_use]
 pub fn amount(params: &Params, name: &str) -> Option<D> {
     params.get(name).and_then(|t| parse(t).ok())
