@@ -200,8 +200,12 @@ impl Resolver {
                     .iter()
                     .filter_map(|(_, id)| id.and_then(OrderId::number))
             };
-            let together = numbered().count() >= TOGETHER_MIN;
-            if let Some(from) = numbered().min().filter(|_| together) {
+            let from = numbered().min().filter(|number| {
+                numbered().count() >= TOGETHER_MIN
+                    && lists_from(state, account, market, symbol, *number)
+            });
+            let together = from.is_some();
+            if let Some(from) = from {
                 wanted.insert(Ask::Orders {
                     account,
                     market,
@@ -361,11 +365,30 @@ impl Resolver {
 #[cfg(test)]
 mod quotes;
 
+/// Whether the account's venue can be asked for orders from a number on; if not, each is asked for by itself.
+fn lists_from(
+    state: &State,
+    account: AccountId,
+    market: MarketKind,
+    symbol: &Symbol,
+    number: u64,
+) -> bool {
+    let question = Question::OrdersFrom {
+        symbol,
+        number,
+        limit: TOGETHER_MAX,
+    };
+    state.accounts.get(&account).is_none_or(|account| {
+        portcullis_venues::dialect::of(account.venue.as_str())
+            .is_some_and(|dialect| dialect.ask(market, &question).is_some())
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use portcullis_model::action::Side;
-    use portcullis_model::id::{EntryId, StrategyId};
+    use portcullis_model::id::{EntryId, Name, StrategyId};
     use portcullis_model::number::{Amount, Quantity};
     use portcullis_model::report::OrderReport;
     use portcullis_model::state::Effect;
@@ -552,6 +575,31 @@ mod tests {
         let ask = together(&resolver.due(&state, later)).unwrap();
         resolver.answered(&ask, &state, &full, false, later);
         assert!(together(&resolver.due(&state, later.plus_us(999_999))).is_none());
+    }
+
+    #[test]
+    fn a_venue_whose_lists_begin_with_the_newest_is_asked_for_each_order() {
+        let mut state = state(9, OrderStatus::Open);
+        let account = Effect::AccountAdded {
+            name: Name::new("a").unwrap(),
+            venue: Name::new("okx").unwrap(),
+        };
+        state.apply(EntryId(1), NOW, &[account]);
+        for n in [7, 4, 2, 5] {
+            let number = OrderNumber {
+                entry: EntryId(n),
+                leg: 0,
+            };
+            let effects = state.doubted(&[Report::Refused { code: 51_400 }], &[(0, number)]);
+            state.apply(EntryId(state.entries), NOW, &effects);
+        }
+        let due = Resolver::default().due(&state, NOW);
+        let numbers: Vec<_> = due
+            .iter()
+            .filter_map(Ask::order)
+            .map(|it| it.entry.0)
+            .collect();
+        assert_eq!(numbers, [2, 4, 5, 7]);
     }
 
     #[test]

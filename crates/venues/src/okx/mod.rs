@@ -7,6 +7,7 @@
 mod instrument;
 mod orders;
 mod present;
+mod questions;
 mod refusals;
 mod summary;
 mod time;
@@ -20,6 +21,7 @@ use crate::dialect::Dialect;
 use crate::error::DecodeError;
 use crate::prepare::{Body, Ready, Unsigned};
 use crate::present::Presented;
+use crate::question::{InWords, Question};
 use crate::refusals::RefusalCode;
 use crate::request::RawRequest;
 use crate::signature::{Credential, HmacText, Signature};
@@ -162,6 +164,10 @@ impl Dialect for Okx {
         out: &mut Vec<Report>,
     ) -> Option<()> {
         summary::summarize(rule, asked, status, body, out)
+    }
+
+    fn ask(&self, kind: MarketKind, question: &Question<'_>) -> Option<InWords> {
+        questions::ask(kind, question)
     }
 
     /// A UUID of its fourth kind, as the venue's keys are.
