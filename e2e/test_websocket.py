@@ -3,9 +3,11 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import unittest
+import urllib.request
 
 from gate import Gate
 
@@ -49,6 +51,14 @@ class WebSocket(unittest.TestCase):
         steps = self.both("ccxt", self.gate.url, "open", "canceled")
         # 0.9 of a bitcoin is far above what the maker's mandate lets one order be worth.
         self.assertEqual(steps["too large"], "InvalidOrder")
+
+    def test_ccxt_pro_sees_its_own_fills(self):
+        steps = self.steps("ccxt-watch", self.gate.url)
+        self.assertEqual(steps["filled"]["seen"], "closed")
+        # The signer was told by the stream too.
+        with urllib.request.urlopen(self.gate.metrics_url, timeout=10) as page:
+            told = re.search(r"^portcullis_signer_events_total (\d+)", page.read().decode(), re.MULTILINE)
+        self.assertGreater(int(told[1]), 0)
 
     def test_python_binance(self):
         steps = self.both("python-binance", self.gate.listeners["ws-api.binance.com"], "NEW", "CANCELED")

@@ -1,6 +1,6 @@
 """A trading program as its author wrote it for Binance's WebSocket API, with another URL and key.
 
-usage: websocket_programs.py ccxt|python-binance URL KEY SECRET PRICE WEBSOCKET-URL. Prints one line of JSON for each answer.
+usage: websocket_programs.py ccxt|ccxt-watch|python-binance URL KEY SECRET PRICE WEBSOCKET-URL. Prints one line of JSON for each answer.
 """
 
 import asyncio
@@ -39,6 +39,32 @@ async def ccxt_pro(url, key, secret, price, socket):
         await made.close()
 
 
+async def ccxt_watch(url, key, secret, price, socket):
+    """Sees its own orders come and fill, without asking."""
+    import ccxt.pro
+
+    made = ccxt.pro.binance({"apiKey": key, "secret": secret, "options": {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False}})
+    made.urls["api"] = {
+        name: value.replace("https://api.binance.com", url) if isinstance(value, str) else value for name, value in made.urls["api"].items()
+    }
+    made.urls["api"]["ws"] = {**made.urls["api"]["ws"], "ws-api": {"spot": socket}}
+    made.options["watchOrders"] = {"fetchPositionsSnapshot": False}
+    try:
+        await made.load_markets()
+        watching = asyncio.ensure_future(made.watch_orders("BTC/USDT"))
+        await asyncio.sleep(1.5)  # subscribed, before there is something to see
+        order = await made.create_order_ws("BTC/USDT", "market", "buy", 0.001)
+        seen = {}
+        while seen.get(order["id"]) != "closed":
+            for one in await asyncio.wait_for(watching, 20):
+                seen[one["id"]] = one["status"]
+            watching = asyncio.ensure_future(made.watch_orders("BTC/USDT"))
+        watching.cancel()
+        say("filled", {"id": order["id"], "seen": seen[order["id"]]})
+    finally:
+        await made.close()
+
+
 async def python_binance(url, key, secret, price, socket):
     from binance import AsyncClient
     from binance.exceptions import BinanceAPIException
@@ -68,7 +94,7 @@ async def python_binance(url, key, secret, price, socket):
 
 def main():
     library, url, key, secret, price, socket = sys.argv[1:7]
-    program = {"ccxt": ccxt_pro, "python-binance": python_binance}[library]
+    program = {"ccxt": ccxt_pro, "ccxt-watch": ccxt_watch, "python-binance": python_binance}[library]
     asyncio.run(program(url, key, secret, float(price), socket))
 
 

@@ -32,6 +32,8 @@ enum Does {
     Closes,
     /// Ends the connection without a word.
     Vanishes,
+    /// Answers, and does so a moment later.
+    SaysAndVanishes(String),
 }
 
 type Script = dyn Fn(usize, &Value) -> Does + Send + Sync;
@@ -102,6 +104,11 @@ fn serve<S: Read + Write>(
                 socket.flush()?;
             }
             Does::Vanishes => return Ok(()),
+            Does::SaysAndVanishes(text) => {
+                socket.send(Message::text(text))?;
+                std::thread::sleep(Duration::from_millis(50));
+                return Ok(());
+            }
         }
     }
 }
@@ -398,7 +405,7 @@ fn what_was_under_way_when_the_venue_went_is_never_sent_again() {
         let gate = passing(&venue);
         let mut program = gate.program();
         say(&mut program, "1", "keep");
-        assert_eq!(gate.connections.recv_timeout(PATIENCE).unwrap() > 0, true);
+        assert!(gate.connections.recv_timeout(PATIENCE).unwrap() > 0);
         say(&mut program, "2", "keep");
         say(&mut program, "3", "last");
         for _ in 0..3 {
@@ -699,23 +706,45 @@ fn a_stream_tells_the_signer_first_and_then_its_own_program() {
 fn a_stream_that_the_venue_ends_ends_its_programs_connection_alone() {
     let venue = venue(|_, request| match request["method"].as_str().unwrap() {
         "userDataStream.subscribe.signature" => {
-            Does::Says(answer(request, &json!({"subscriptionId": 0})))
+            Does::SaysAndVanishes(answer(request, &json!({"subscriptionId": 0})))
         }
         _ => Does::Says(answer(request, &json!({}))),
     });
+    let gate = passing(&venue);
+    let (mut one, mut other) = (gate.program(), gate.program());
+    say(&mut other, "1", "order.place");
+    hear(&mut other);
+    say(&mut one, "1", "userDataStream.subscribe.signature");
+    assert!(hear(&mut one).starts_with(r#"{"id":1,"status":200"#));
+    assert_eq!(closed(&mut one), 1001);
+    assert!(gate.told.recv_timeout(PATIENCE).unwrap().ended);
+    say(&mut other, "2", "order.place");
+    assert!(hear(&mut other).starts_with(r#"{"id":2,"status":200"#));
+}
+
+#[test]
+fn streams_end_with_the_egress_that_had_them() {
+    let venue = venue(|_, request| Does::Says(answer(request, &json!({"subscriptionId": 0}))));
     let mut gate = passing(&venue);
     let (mut one, mut other) = (gate.program(), gate.program());
     say(&mut one, "1", "userDataStream.subscribe.signature");
     hear(&mut one);
-    say(&mut other, "1", "order.place");
-    hear(&mut other);
-    // The rooms are linked anew: to ingress, egress is another one.
     let egress = common::start_egress(Vec::new());
     common::between(&gate.gate.0, &egress, 7);
     assert_eq!(closed(&mut one), 1001);
     gate.gate.1 = egress;
-    say(&mut other, "2", "session.logon");
-    assert!(hear(&mut other).starts_with(r#"{"id":2,"status":200"#));
+    gate.gate.1.metrics();
+    // The other's connection is served as soon as the new one has greeted.
+    let mut text = String::new();
+    for number in 0..200 {
+        say(&mut other, &number.to_string(), "session.logon");
+        text = hear(&mut other);
+        if text.contains(r#""status":200"#) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    panic!("{text}");
 }
 
 #[test]

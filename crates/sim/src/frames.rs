@@ -9,8 +9,13 @@ use std::fmt::Write as _;
 /// Where a WebSocket is opened.
 pub const TARGET: &str = "/ws-api/v3";
 
+/// Opens a user data stream.
+const SUBSCRIBE: &str = "userDataStream.subscribe.signature";
+
 /// Every method, and the call that it is.
-const METHODS: [(&str, &str, &str); 48] = [
+const METHODS: [(&str, &str, &str); 49] = [
+    // Who may read the account may watch it.
+    (SUBSCRIBE, "GET", "/api/v3/account"),
     ("ping", "GET", "/api/v3/ping"),
     ("time", "GET", "/api/v3/time"),
     ("exchangeInfo", "GET", "/api/v3/exchangeInfo"),
@@ -94,6 +99,8 @@ pub struct Frame {
     pub signature: Option<String>,
     /// What is signed: all parameters but the signature, by name.
     pub payload: String,
+    /// It opens a user data stream.
+    pub subscribes: bool,
     /// Whether the answer shows how much of the limits is used.
     pub shows_limits: bool,
 }
@@ -108,6 +115,7 @@ pub fn read(text: &str) -> Frame {
         key: None,
         signature: None,
         payload: String::new(),
+        subscribes: false,
         shows_limits: true,
     };
     let Ok(object) = serde_json::from_str::<Object>(text) else {
@@ -127,6 +135,7 @@ pub fn read(text: &str) -> Frame {
         return frame;
     };
     let method = method.strip_prefix("v3/").unwrap_or(&method);
+    frame.subscribes = method == SUBSCRIBE;
     let known = METHODS.iter().find(|(name, _, _)| *name == method);
     frame.call = known.map_or_else(
         || {

@@ -29,6 +29,7 @@ pub mod sapi;
 pub mod sapi_table;
 pub mod server;
 pub mod strict;
+pub mod user_stream;
 pub mod v5;
 pub mod venue;
 

@@ -4,6 +4,7 @@ use crate::api::Answer;
 use crate::control;
 use crate::frames;
 use crate::strict::{BODY_BYTES_MAX, TARGET_BYTES_MAX};
+use crate::user_stream::Watch;
 use crate::venue::{Outcome, Venue};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
@@ -40,6 +41,8 @@ struct Connection {
     closing: bool,
     /// It has changed to WebSocket.
     socket: Option<Box<WebSocketContext>>,
+    /// Whose events it gets, by the number of the subscription.
+    streams: Vec<Watch>,
 }
 
 /// What a WebSocket reads and writes: bytes that have come, and bytes that are to go.
@@ -153,6 +156,7 @@ pub fn serve(
                             delayed: Vec::new(),
                             closing: false,
                             socket: None,
+                            streams: Vec::new(),
                         },
                     );
                 }
@@ -172,6 +176,12 @@ pub fn serve(
         if std::mem::take(&mut venue.close_idle) {
             connections
                 .retain(|_, c| c.control || c.busy || c.socket.is_some() || !c.input.is_empty());
+        }
+        for connection in connections.values_mut() {
+            if !connection.streams.is_empty() {
+                connection.tell(venue);
+                connection.flush();
+            }
         }
         let now = Instant::now();
         while let Some(Reverse((at, token))) = timers.peek().copied() {
@@ -354,7 +364,12 @@ fn hear(
                 break;
             }
         };
-        let outcome = venue.frame(connection.from, &text, now_us());
+        let outcome = venue.frame(connection.from, &text, connection.streams.len(), now_us());
+        if let Some(account) = venue.subscribed.take() {
+            connection
+                .streams
+                .push(Watch::new(&venue.exchange, account));
+        }
         connection.closing |= outcome.close;
         let Some(answer) = outcome.answer.filter(|_| !outcome.cut) else {
             continue;
@@ -520,6 +535,28 @@ impl Connection {
                 }
             }
         }
+    }
+
+    /// Tells what happened to the accounts that it watches.
+    fn tell(&mut self, venue: &Venue) {
+        let Some(socket) = &mut self.socket else {
+            return;
+        };
+        let mut pipe = Pipe {
+            input: &mut Vec::new(),
+            output: Vec::new(),
+        };
+        for (number, watch) in self.streams.iter_mut().enumerate() {
+            for event in watch.events(&venue.exchange) {
+                let text = serde_json::json!({ "subscriptionId": number, "event": event });
+                self.closing |= socket
+                    .write(&mut pipe, Message::text(text.to_string()))
+                    .and_then(|()| socket.flush(&mut pipe))
+                    .is_err();
+            }
+        }
+        let output = pipe.output;
+        self.send(&output);
     }
 
     fn send(&mut self, bytes: &[u8]) {

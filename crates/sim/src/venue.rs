@@ -216,6 +216,8 @@ pub struct Venue {
     pub listen_keys: HashMap<String, usize>,
     /// Connections that wait for a request are to be ended, once.
     pub close_idle: bool,
+    /// The account whose stream the last frame opened.
+    pub subscribed: Option<usize>,
     /// Added to the clock, in microseconds.
     pub clock_offset_us: i64,
     /// What Bybit and OKX remember.
@@ -261,6 +263,7 @@ impl Venue {
             quotes: HashMap::new(),
             listen_keys: HashMap::new(),
             close_idle: false,
+            subscribed: None,
             clock_offset_us: 0,
             v5: crate::v5::State::default(),
             effect_number: 0,
@@ -434,7 +437,8 @@ impl Venue {
     }
 
     /// One frame of the WebSocket API; the answer is a frame.
-    pub fn frame(&mut self, from: IpAddr, text: &str, now_us: u64) -> Outcome {
+    /// `stream`: the number of a stream that it may open; then [`Venue::subscribed`] says whose.
+    pub fn frame(&mut self, from: IpAddr, text: &str, stream: usize, now_us: u64) -> Outcome {
         let frame = frames::read(text);
         let (method, path) = match &frame.call {
             Ok((method, path)) => (*method, *path),
@@ -453,6 +457,11 @@ impl Venue {
         };
         let mut outcome = self.judged(from, method, path, frame.key.as_deref(), read, now_us);
         if let Some(answer) = &mut outcome.answer {
+            if frame.subscribes && answer.status == 200 {
+                let key = frame.key.as_deref().and_then(|text| self.keys.find(text));
+                self.subscribed = key.map(|key| key.account);
+                answer.body = json!({ "subscriptionId": stream }).to_string();
+            }
             answer.body = frame.answer(answer.status, &answer.body, &answer.headers);
         }
         outcome
