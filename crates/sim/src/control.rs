@@ -77,7 +77,7 @@ fn act(
                 return Err(format!("`price` must be a multiple of {} above 0", text(tick)));
             }
             venue.makers.set_price(&mut venue.exchange, market, price);
-            venue.futures.follow(&venue.exchange);
+            venue.backed(|venue| venue.futures.follow(&venue.exchange));
             Ok(json!({"last": text(venue.exchange.markets[market].last)}))
         }
         ("POST", "/market") => {

@@ -242,7 +242,7 @@ impl Venue {
         exchange.order_limits = [options.orders_per_10s, options.orders_per_day];
         let seed = options.seed.unwrap_or(1);
         let makers = Makers::new(&mut exchange, seed, options.moving);
-        let mut futures = Futures::new(&exchange, seed, options.moving);
+        let mut futures = Futures::new(&exchange, options.kind, seed, options.moving);
         futures.house(Service::Usd).order_limits = options.futures_orders;
         futures.house(Service::Coin).order_limits = options.futures_orders;
         for market in futures.houses.iter_mut().flat_map(|h| &mut h.markets) {
@@ -297,7 +297,10 @@ impl Venue {
                 (Service::Coin, "BTC", "2"),
                 (Service::Coin, "ETH", "20"),
             ] {
-                if let Some(asset) = venue.exchange.asset(asset) {
+                // Elsewhere one wallet backs everything.
+                if venue.options.kind == Kind::Binance
+                    && let Some(asset) = venue.exchange.asset(asset)
+                {
                     let house = venue.futures.house(service);
                     house.pay_in(account, asset, d(amount));
                 }
@@ -472,8 +475,16 @@ impl Venue {
         let now_us = self.time_us(now_us);
         self.exchange.now = now_us / 1000;
         self.makers.advance(&mut self.exchange);
-        self.futures
-            .advance(&self.exchange, self.makers.moving, futures);
+        let step = |venue: &mut Self| {
+            venue
+                .futures
+                .advance(&venue.exchange, venue.makers.moving, futures);
+        };
+        if self.options.kind == Kind::Binance {
+            step(self);
+        } else {
+            self.backed(step);
+        }
         self.requests += 1;
         now_us
     }

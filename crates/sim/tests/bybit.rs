@@ -453,6 +453,156 @@ fn orders_live_as_they_should() {
     }
 }
 
+/// Everything of an asset: on spot, and behind contracts.
+fn whole(venue: &Venue, asset: usize) -> i128 {
+    let houses = venue.futures.houses.iter().map(|h| h.total(asset));
+    portcullis_sim::futures::position::money(venue.exchange.total(asset)) + houses.sum::<i128>()
+}
+
+#[test]
+fn contracts_share_the_wallet_with_spot() {
+    let mut c = client("all");
+    let order = |more: Value| {
+        let mut order = json!({"category": "linear", "symbol": "BTCUSDT", "side": "Buy", "orderType": "Market", "qty": "1"});
+        for (name, value) in more.as_object().unwrap() {
+            order[name] = value.clone();
+        }
+        order
+    };
+    let position = |c: &mut Client, symbol: &str| {
+        let list = c.list(
+            "/v5/position/list",
+            &format!("category=linear&symbol={symbol}"),
+        );
+        list[0].clone()
+    };
+    let free = |c: &mut Client| {
+        let wallet = c.list("/v5/account/wallet-balance", "accountType=UNIFIED");
+        wallet[0]["totalAvailableBalance"]
+            .as_str()
+            .unwrap()
+            .parse::<f64>()
+            .unwrap()
+    };
+    let before = free(&mut c);
+    for (body, code) in [
+        (order(json!({"symbol": "NONE"})), 10001),
+        (order(json!({"symbol": "LUNAUSDT"})), 110_074),
+        (order(json!({"reduceOnly": true})), 110_017),
+        (order(json!({"positionIdx": 1})), 10001),
+        (order(json!({"orderType": "Limit"})), 10001),
+        (
+            order(json!({"orderType": "Limit", "price": "650000"})),
+            110_003,
+        ),
+        (
+            order(json!({"orderType": "Limit", "price": "65000.01"})),
+            10001,
+        ),
+        (order(json!({"qty": "0.0001"})), 10001),
+        (order(json!({"takeProfit": "60000"})), 10001),
+        (order(json!({"stopLoss": "70000"})), 10001),
+        (order(json!({"marketUnit": "quoteCoin"})), 10001),
+        (
+            order(json!({"orderType": "Limit", "price": "64000", "qty": "1000"})),
+            110_007,
+        ),
+    ] {
+        c.now_us += 200_000;
+        assert_eq!(c.post(CREATE, &body)["retCode"], code, "{body}");
+    }
+    assert!((free(&mut c) - before).abs() < 1.0);
+    // A position holds a twentieth of its worth, from the wallet that spot uses.
+    c.now_us += 1_000_000;
+    c.ok(
+        CREATE,
+        &order(json!({"takeProfit": "70000", "stopLoss": "60000"})),
+    );
+    let held = position(&mut c, "BTCUSDT");
+    assert_eq!(
+        (&held["side"], &held["size"], &held["leverage"]),
+        (&json!("Buy"), &json!("1"), &json!("20"))
+    );
+    assert_eq!(
+        (&held["takeProfit"], &held["stopLoss"]),
+        (&json!("70000"), &json!("60000"))
+    );
+    assert!((before - free(&mut c) - 3_250.0).abs() < 100.0);
+    let spot = json!({"category": "spot", "symbol": "BTCUSDT", "side": "Buy", "orderType": "Limit", "qty": "15.37", "price": "65000"});
+    assert_eq!(c.post(CREATE, &spot)["retCode"], 170_131);
+    // What only reduces reduces; the rest of it is not there.
+    c.ok(
+        CREATE,
+        &order(json!({"side": "Sell", "qty": "0.4", "reduceOnly": true})),
+    );
+    assert_eq!(position(&mut c, "BTCUSDT")["size"], "0.6");
+    assert_eq!(
+        c.post(
+            "/v5/position/switch-mode",
+            &json!({"category": "linear", "coin": "USDT", "mode": 3})
+        )["retCode"],
+        110_028
+    );
+    // The price falls: the stop closes all, and the exits are gone.
+    let price = portcullis_sim::decimal::d("59990");
+    let Venue {
+        makers, exchange, ..
+    } = &mut c.venue;
+    makers.set_price(exchange, 0, price);
+    c.now_us += 1_000_000;
+    let held = position(&mut c, "BTCUSDT");
+    assert_eq!(
+        (&held["size"], &held["stopLoss"]),
+        (&json!("0"), &json!(""))
+    );
+    let lost = before - free(&mut c);
+    assert!(lost > 2_900.0, "{lost}");
+    // Hedge mode: two positions, each named.
+    let open = c.list("/v5/order/realtime", "category=linear&settleCoin=USDT");
+    for one in &open {
+        c.ok(
+            "/v5/order/cancel",
+            &json!({"category": "linear", "symbol": "BTCUSDT", "orderId": one["orderId"]}),
+        );
+    }
+    c.ok(
+        "/v5/position/switch-mode",
+        &json!({"category": "linear", "coin": "USDT", "mode": 3}),
+    );
+    assert_eq!(
+        c.post(
+            "/v5/position/switch-mode",
+            &json!({"category": "linear", "coin": "USDT", "mode": 3})
+        )["retCode"],
+        110_025
+    );
+    assert_eq!(c.post(CREATE, &order(json!({})))["retCode"], 10001);
+    c.ok(CREATE, &order(json!({"positionIdx": 1})));
+    c.ok(
+        CREATE,
+        &order(json!({"positionIdx": 2, "side": "Sell", "qty": "0.5"})),
+    );
+    let both = c.list("/v5/position/list", "category=linear&settleCoin=USDT");
+    let sizes: Vec<(&str, &str)> = both
+        .iter()
+        .map(|p| (p["side"].as_str().unwrap(), p["size"].as_str().unwrap()))
+        .collect();
+    assert_eq!(sizes, [("Buy", "1"), ("Sell", "0.5")]);
+    let batch = json!({"category": "linear", "request": [
+        {"symbol": "BTCUSDT", "side": "Sell", "orderType": "Market", "qty": "1", "positionIdx": 1, "reduceOnly": true},
+        {"symbol": "BTCUSDT", "side": "Buy", "orderType": "Market", "qty": "0.5", "positionIdx": 2, "reduceOnly": true},
+    ]});
+    c.ok("/v5/order/create-batch", &batch);
+    assert!(
+        c.list("/v5/position/list", "category=linear&settleCoin=USDT")
+            .is_empty()
+    );
+    for asset in 0..c.venue.exchange.assets.len() {
+        let fresh = Venue::new(c.venue.options.clone(), NOW_US);
+        assert_eq!(whole(&c.venue, asset), whole(&fresh, asset));
+    }
+}
+
 #[test]
 fn rates_are_counted_by_call_and_category() {
     let mut c = client("all");

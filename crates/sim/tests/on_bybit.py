@@ -212,6 +212,46 @@ def faults_and_limits():
     raises(ccxt.RateLimitExceeded, lambda: [fast.private_get_v5_account_fee_rate({"category": "spot"}) for _ in range(20)], "10006")
 
 
-for step in [ccxt_spot, ccxt_exits, pybit_trades, rights, value_moves, faults_and_limits]:
+def contracts():
+    client = through_ccxt(key("firm", "trade"))
+    client.load_markets()
+    symbol = "BTC/USDT:USDT"
+    assert client.markets[symbol]["linear"] and client.markets["BTC/USD:BTC"]["inverse"]
+    assert client.fetch_ticker(symbol)["bid"] and client.fetch_order_book(symbol, 5)["asks"] and client.fetch_ohlcv(symbol, "1m", limit=5)
+    assert client.fetch_funding_rate(symbol)["fundingRate"]
+    client.set_leverage(10, symbol)
+    before = client.fetch_balance({"type": "unified"})["USDT"]["total"]
+    opened = client.create_order(symbol, "market", "buy", 0.01)
+    done = client.fetch_order(opened["id"], symbol, params={"acknowledged": True})
+    assert (done["status"], done["filled"]) == ("closed", 0.01), done
+    [position] = client.fetch_positions([symbol])
+    assert (position["side"], position["contracts"], position["leverage"]) == ("long", 0.01, 10), position
+    rests = client.create_order(symbol, "limit", "sell", 0.01, 67000, {"reduceOnly": True, "clientOrderId": "exit-1"})
+    [open_order] = client.fetch_open_orders(symbol)
+    assert (open_order["id"], open_order["reduceOnly"], open_order["clientOrderId"]) == (rests["id"], True, "exit-1")
+    client.edit_order(rests["id"], symbol, "limit", "sell", 0.01, 67100)
+    assert client.fetch_open_orders(symbol)[0]["price"] == 67100
+    client.cancel_order(rests["id"], symbol)
+    raises(ccxt.OrderNotFound, lambda: client.cancel_order(rests["id"], symbol), "110001")
+    through = through_pybit(key("firm", "trade"))
+    through.set_trading_stop(category="linear", symbol="BTCUSDT", tpslMode="Full", positionIdx=0, takeProfit="70000", stopLoss="60000")
+    held = through.get_positions(category="linear", symbol="BTCUSDT")["result"]["list"][0]
+    assert (held["takeProfit"], held["stopLoss"]) == ("70000", "60000"), held
+    control("/price", {"symbol": "BTCUSDT", "price": "59900"})
+    assert client.fetch_positions([symbol]) == [] or client.fetch_positions([symbol])[0]["contracts"] in (0, None)
+    control("/price", {"symbol": "BTCUSDT", "price": "65000"})
+    assert client.fetch_balance({"type": "unified"})["USDT"]["total"] < before - 40
+    assert [t["side"] for t in client.fetch_my_trades(symbol)][-1] == "sell"
+    raises(ccxt.InsufficientFunds, lambda: client.create_order(symbol, "limit", "buy", 500, 63000), "110007")
+    raises(InvalidRequestError, lambda: through.set_trading_stop(
+        category="linear", symbol="BTCUSDT", tpslMode="Full", positionIdx=0, takeProfit="70000"), "zero position")
+    raises(InvalidRequestError, lambda: through.set_leverage(category="linear", symbol="BTCUSDT", buyLeverage="10", sellLeverage="10"), "110043")
+    inverse = through.place_order(category="inverse", symbol="BTCUSD", side="Sell", orderType="Market", qty="100")["result"]["orderId"]
+    assert through.get_executions(category="inverse", orderId=inverse)["result"]["list"][0]["execQty"] == "100"
+    through.place_order(category="inverse", symbol="BTCUSD", side="Buy", orderType="Market", qty="0", reduceOnly=True, closeOnTrigger=True)
+    assert through.get_positions(category="inverse", symbol="BTCUSD")["result"]["list"][0]["size"] == "0"
+
+
+for step in [ccxt_spot, ccxt_exits, contracts, pybit_trades, rights, value_moves, faults_and_limits]:
     step()
     print(step.__name__, "done", flush=True)

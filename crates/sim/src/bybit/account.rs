@@ -125,28 +125,35 @@ fn wallet(venue: &Venue, account: usize, asked: &Asked<'_>) -> Done {
     let wanted: Option<Vec<&str>> = asked.text("coin").map(|t| t.split(',').collect());
     let mut list = Vec::new();
     let (mut total, mut free_total) = (0, 0);
-    for (index, balance) in venue.exchange.accounts[account].spot.iter().enumerate() {
+    let (mut profit, mut initial, mut maintenance) = (0, 0, 0);
+    for index in 0..venue.exchange.assets.len() {
         let name = venue.exchange.assets[index].as_str();
-        let whole = balance.free + balance.locked;
-        let value = mul(whole, dollars(venue, index));
-        total += value;
-        free_total += mul(balance.free, dollars(venue, index));
+        let worth = venue.worth(account, index);
+        let (whole, equity) = (worth.wallet(), worth.wallet() + worth.profit);
+        let price = dollars(venue, index);
+        total += mul(whole, price);
+        free_total += mul(worth.free, price);
+        profit += mul(worth.profit, price);
+        initial += mul(worth.positions + worth.orders, price);
+        maintenance += mul(worth.maintenance, price);
         let named = wanted.as_ref().is_some_and(|w| w.contains(&name));
         if !named && (wanted.is_some() || whole == 0) {
             continue;
         }
         list.push(json!({
-            "coin": name, "equity": shown(whole), "usdValue": shown(value), "walletBalance": shown(whole), "locked": shown(balance.locked),
-            "spotHedgingQty": "0", "borrowAmount": "0", "accruedInterest": "0", "totalOrderIM": "0", "totalPositionIM": "0",
-            "totalPositionMM": "0", "unrealisedPnl": "0", "cumRealisedPnl": "0", "bonus": "0", "marginCollateral": true,
-            "collateralSwitch": true, "colRes": "0", "spotBorrow": "0", "free": "", "availableToWithdraw": "", "availableToBorrow": "",
+            "coin": name, "equity": shown(equity), "usdValue": shown(mul(equity, price)), "walletBalance": shown(whole), "locked": shown(worth.locked),
+            "spotHedgingQty": "0", "borrowAmount": "0", "accruedInterest": "0", "totalOrderIM": shown(worth.orders),
+            "totalPositionIM": shown(worth.positions), "totalPositionMM": shown(worth.maintenance), "unrealisedPnl": shown(worth.profit),
+            "cumRealisedPnl": "0", "bonus": "0", "marginCollateral": true, "collateralSwitch": true, "colRes": "0", "spotBorrow": "0",
+            "free": "", "availableToWithdraw": "", "availableToBorrow": "",
         }));
     }
     Ok(json!({"list": [{
         "accountType": "UNIFIED", "accountLTV": "0", "accountIMRate": "0", "accountMMRate": "0", "accountIMRateByMp": "0",
         "accountMMRateByMp": "0", "totalInitialMarginByMp": "0", "totalMaintenanceMarginByMp": "0",
-        "totalEquity": shown(total), "totalWalletBalance": shown(total), "totalMarginBalance": shown(total),
-        "totalAvailableBalance": shown(free_total), "totalPerpUPL": "0", "totalInitialMargin": "0", "totalMaintenanceMargin": "0",
+        "totalEquity": shown(total + profit), "totalWalletBalance": shown(total), "totalMarginBalance": shown(total + profit),
+        "totalAvailableBalance": shown(free_total), "totalPerpUPL": shown(profit),
+        "totalInitialMargin": shown(initial), "totalMaintenanceMargin": shown(maintenance),
         "coin": list,
     }]}))
 }
@@ -154,15 +161,16 @@ fn wallet(venue: &Venue, account: usize, asked: &Asked<'_>) -> Done {
 fn fees(venue: &Venue, asked: &Asked<'_>) -> Done {
     let category = asked.text("category").unwrap_or("");
     let named = asked.text("symbol");
-    let rate = shown(COMMISSION);
-    let list: Vec<Value> = venue
-        .exchange
-        .markets
-        .iter()
-        .filter(|_| category == "spot")
-        .filter(|m| named.is_none_or(|n| m.symbol.name == n))
-        .map(|m| json!({"symbol": m.symbol.name, "takerFeeRate": rate, "makerFeeRate": rate}))
-        .collect();
+    let list: Vec<Value> = if category == "spot" {
+        let rate = shown(COMMISSION);
+        let markets = venue.exchange.markets.iter();
+        markets
+            .filter(|m| named.is_none_or(|n| m.symbol.name == n))
+            .map(|m| json!({"symbol": m.symbol.name, "takerFeeRate": rate, "makerFeeRate": rate}))
+            .collect()
+    } else {
+        super::contracts::fees(venue, category, named)
+    };
     if named.is_some() && list.is_empty() {
         return Err(refuse(10001, "params error: symbol invalid"));
     }

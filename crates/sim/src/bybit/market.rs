@@ -16,7 +16,7 @@ pub(super) fn answer(venue: &Venue, path: &str, asked: &Asked<'_>) -> Done {
         );
     }
     if category != "spot" {
-        return contracts(path, category);
+        return super::contracts::public(venue, path, category, asked);
     }
     let named = asked.text("symbol");
     let markets: Vec<usize> = match named {
@@ -113,17 +113,6 @@ pub(super) fn answer(venue: &Venue, path: &str, asked: &Asked<'_>) -> Done {
         }
         _ => return Err(refuse(10016, "Server error.")),
     })
-}
-
-/// Contracts: none yet.
-fn contracts(path: &str, category: &str) -> Done {
-    match path {
-        "/v5/market/instruments-info" => {
-            Ok(json!({"category": category, "list": [], "nextPageCursor": ""}))
-        }
-        "/v5/market/tickers" => Ok(json!({"category": category, "list": []})),
-        _ => Err(refuse(10001, "Not supported symbols")),
-    }
 }
 
 /// Candles, newest first. They are made up; only their form is real.

@@ -19,15 +19,21 @@ pub(super) fn answer(venue: &mut Venue, path: &str, asked: &Asked<'_>) -> Done {
         return Err(refuse(10001, "params error: category invalid"));
     }
     if category != "spot" {
-        return contracts(path);
+        return super::contracts::answer(venue, account, path, category, asked);
     }
     match path {
         "/v5/order/create" => place(venue, account, &asked.fields),
         "/v5/order/amend" => amend(venue, account, &asked.fields),
         "/v5/order/cancel" => cancel(venue, account, &asked.fields),
-        "/v5/order/create-batch" => batch(venue, account, asked, place),
-        "/v5/order/amend-batch" => batch(venue, account, asked, amend),
-        "/v5/order/cancel-batch" => batch(venue, account, asked, cancel),
+        "/v5/order/create-batch" => {
+            batch(asked, "spot", SPOT_BATCH_MAX, |f| place(venue, account, f))
+        }
+        "/v5/order/amend-batch" => {
+            batch(asked, "spot", SPOT_BATCH_MAX, |f| amend(venue, account, f))
+        }
+        "/v5/order/cancel-batch" => {
+            batch(asked, "spot", SPOT_BATCH_MAX, |f| cancel(venue, account, f))
+        }
         "/v5/order/cancel-all" => {
             let market = match asked.text("symbol") {
                 None => None,
@@ -58,16 +64,6 @@ pub(super) fn answer(venue: &mut Venue, path: &str, asked: &Asked<'_>) -> Done {
     }
 }
 
-/// Contracts: none yet.
-fn contracts(path: &str) -> Done {
-    match path {
-        "/v5/position/list" | "/v5/order/realtime" | "/v5/order/history" | "/v5/execution/list" => {
-            Ok(json!({"list": [], "nextPageCursor": ""}))
-        }
-        _ => Err(refuse(10001, "params error: symbol invalid")),
-    }
-}
-
 fn market(venue: &Venue, name: &str) -> Result<usize, Refusal> {
     venue
         .exchange
@@ -81,22 +77,25 @@ fn named(venue: &Venue, market: usize, id: u64) -> Option<Value> {
 }
 
 /// Each of a batch for itself: what became of it stands beside it.
-fn batch(
-    venue: &mut Venue,
-    account: usize,
+pub(super) fn batch(
     asked: &Asked<'_>,
-    act: fn(&mut Venue, usize, &Fields) -> Done,
+    category: &str,
+    max: usize,
+    mut act: impl FnMut(&Fields) -> Done,
 ) -> Done {
     let all = asked.fields.get("request").and_then(Value::as_array);
     let all = all.ok_or_else(|| params("request"))?;
-    if all.len() > SPOT_BATCH_MAX {
-        return Err(refuse(10001, "The number of orders cannot exceed 10."));
+    if all.len() > max {
+        return Err(refuse(
+            10001,
+            format!("The number of orders cannot exceed {max}."),
+        ));
     }
     let (mut list, mut told) = (Vec::new(), Vec::new());
     for one in all {
         let empty = Fields::new();
         let fields = one.as_object().unwrap_or(&empty);
-        let done = act(venue, account, fields);
+        let done = act(fields);
         let (code, msg) = match &done {
             Ok(_) => (0, "OK"),
             Err(refusal) => (refusal.code, refusal.msg.as_str()),
@@ -114,7 +113,7 @@ fn batch(
             id("orderLinkId")
         };
         list.push(json!({
-            "category": "spot", "symbol": text(fields, "symbol").unwrap_or(""), "orderId": id("orderId"), "orderLinkId": link,
+            "category": category, "symbol": text(fields, "symbol").unwrap_or(""), "orderId": id("orderId"), "orderLinkId": link,
             "createAt": if done.is_ok() { asked.now.to_string() } else { String::new() },
         }));
     }

@@ -13,6 +13,7 @@ use crate::book::Side;
 use crate::decimal::{D, ONE, d, div};
 use crate::exchange::{CROWD, Exchange, MAKERS};
 use crate::makers::{Random, STEP_MS};
+use crate::venue::Kind;
 use house::House;
 use position::{Bracket, Contract, brackets, money};
 use std::collections::HashMap;
@@ -88,8 +89,22 @@ const LEVELS: i128 = 20;
 impl Futures {
     /// Opens, with quotes.
     #[must_use]
-    pub fn new(exchange: &Exchange, seed: u64, moving: bool) -> Self {
-        let (usd, coin) = (usd_contracts(exchange), coin_contracts(exchange));
+    pub fn new(exchange: &Exchange, kind: Kind, seed: u64, moving: bool) -> Self {
+        let (usd, mut coin) = (usd_contracts(exchange), coin_contracts(exchange));
+        if kind == Kind::Bybit {
+            // Inverse contracts of one dollar each there.
+            for contract in &mut coin {
+                contract.name.clone_from(&contract.pair);
+                for amount in [
+                    &mut contract.quantity_max,
+                    &mut contract.market_quantity_max,
+                    &mut contract.maker_size,
+                ] {
+                    *amount = *amount / ONE * contract.size;
+                }
+                contract.size = ONE;
+            }
+        }
         let spot = [&usd, &coin].map(|all| {
             all.iter()
                 .map(|c| exchange.market(&format!("{}USDT", c.base)).unwrap_or(0))

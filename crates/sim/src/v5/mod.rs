@@ -2,6 +2,7 @@
 //! of calls, rates in rolling windows, and orders on the one matching core. Each venue's own words are in `bybit` and `okx`.
 
 pub mod json;
+pub mod perps;
 pub mod rates;
 pub mod spot;
 pub mod table;
@@ -247,6 +248,13 @@ impl Venue {
         for account in due {
             self.v5.deadlines.remove(&account);
             spot::cancel_all(&mut self.exchange, account, |_| true, None);
+            for service in perps::SERVICES {
+                self.in_house(service, account, |house| {
+                    for contract in 0..house.markets.len() {
+                        house.cancel_all(account, contract);
+                    }
+                });
+            }
         }
     }
 
