@@ -1,6 +1,7 @@
 //! What the gate asks a venue for itself: its time, reference prices, the fate of orders. A dialect says it in the venue's
 //! words; the request is then decoded, judged and built like any program's.
 
+use crate::form::encode_into;
 use portcullis_model::action::{ClientOrderId, Symbol};
 use portcullis_model::id::OrderId;
 
@@ -35,4 +36,16 @@ pub struct InWords {
     pub host: &'static str,
     pub target: String,
     pub headers: Vec<(&'static str, &'static str)>,
+}
+
+/// Path and query.
+pub(crate) fn target(path: &str, fields: &[(&str, &str)]) -> String {
+    let mut target = path.to_owned();
+    for (at, (name, value)) in fields.iter().enumerate() {
+        target.push(if at == 0 { '?' } else { '&' });
+        target.push_str(name);
+        target.push('=');
+        encode_into(&mut target, value);
+    }
+    target
 }

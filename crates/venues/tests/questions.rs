@@ -90,12 +90,15 @@ fn every_question_is_a_reviewed_read_of_its_own_kind_of_market() {
                     .unwrap_or_else(|error| panic!("{}: {error}", words.target));
                 assert!(actions.list.iter().all(|action| action.kind().is_read()));
                 let rule = catalog.endpoint(actions.endpoint).unwrap();
-                assert_eq!(rule.answer, *answer, "{}", words.target);
+                // Bybit has one call for one order and for many.
+                let fits = rule.answer == *answer
+                    || (rule.answer, *answer) == (Answer::OpenOrders, Answer::Order);
+                assert!(fits, "{}", words.target);
                 let service = catalog.service_of(rule).unwrap();
                 assert_eq!(service.venue(), dialect.venue());
                 asked += 1;
             }
         }
     }
-    assert!(asked >= 49, "{asked}");
+    assert!(asked >= 67, "{asked}");
 }

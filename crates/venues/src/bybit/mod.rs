@@ -8,6 +8,7 @@
 mod listing;
 mod orders;
 mod present;
+mod questions;
 mod refusals;
 mod summary;
 
@@ -21,6 +22,7 @@ use crate::error::DecodeError;
 use crate::listing::{Listed, Listing};
 use crate::prepare::{Body, Ready, Unsigned};
 use crate::present::Presented;
+use crate::question::{InWords, Question};
 use crate::refusals::RefusalCode;
 use crate::request::RawRequest;
 use crate::signature::{Credential, HmacText, Signature};
@@ -77,6 +79,10 @@ impl Dialect for Bybit {
         symbol: Symbol,
     ) -> Result<Vec<Order>, DecodeError> {
         orders::orders(rule, named, market, symbol)
+    }
+
+    fn ask(&self, kind: MarketKind, question: &Question<'_>) -> Option<InWords> {
+        questions::ask(kind, question)
     }
 
     fn body(&self) -> Body {
