@@ -18,6 +18,7 @@ use rustls_pki_types::PrivatePkcs8KeyDer;
 use rustls_pki_types::pem::PemObject;
 use serde_json::json;
 use std::fs;
+use std::io::IsTerminal;
 
 #[derive(clap::Subcommand)]
 pub enum Account {
@@ -54,7 +55,7 @@ pub enum Key {
   portcullis account key add main --duty trade --api-key 9Fd… \\
     --scheme ed25519 < private.pem
 
-The secret comes from standard input, or the terminal without echo: HMAC as text, Ed25519 and RSA as a private key in PEM (PKCS#8). With --passphrase-stdin the first line is the site's passphrase and the rest the secret. Give an account one key for each duty: with one for all, what only reads is signed by a key that can trade.")]
+The secret comes from standard input, or the terminal without echo: HMAC as text, Ed25519 and RSA as a private key in PEM (PKCS#8). At a venue whose keys have a passphrase (OKX) it is the second line, and sealed with the secret. With --passphrase-stdin the first line is the site's passphrase and the rest the secret. Give an account one key for each duty: with one for all, what only reads is signed by a key that can trade.")]
     Add {
         account: String,
         #[arg(long, value_enum)]
@@ -251,10 +252,16 @@ fn key_add(
         DutyName::Admin => Duty::Admin,
     };
     let state = ledger::fold(&site.log(), None)?;
-    if state.account(&account).is_none() {
-        return Err(Fail::refused(format!("there is no account `{account}`"))
-            .hint("`portcullis account list` shows them, `portcullis account add` adds one"));
-    }
+    let venue = state
+        .account(&account)
+        .and_then(|id| state.accounts.get(&id))
+        .map(|account| &account.venue)
+        .ok_or_else(|| {
+            Fail::refused(format!("there is no account `{account}`"))
+                .hint("`portcullis account list` shows them, `portcullis account add` adds one")
+        })?;
+    let with_passphrase = portcullis_venues::dialect::of(venue.as_str())
+        .is_some_and(portcullis_venues::Dialect::has_passphrase);
     let passphrase = seal::passphrase(&site, context.given)?;
     if let Some(passphrase) = passphrase
         .as_ref()
@@ -263,8 +270,13 @@ fn key_add(
         seal::try_passphrase(&site, passphrase)
             .map_err(|fail| operator::explain_seal(fail, &site))?;
     }
-    let secret = terminal::secret_of_stdin("secret of the key")?;
-    checked(scheme, &secret)?;
+    let mut secret = terminal::secret_of_stdin("secret of the key")?;
+    if with_passphrase && std::io::stdin().is_terminal() {
+        let beside = terminal::secret_of_stdin("passphrase of the key, as the venue has it")?;
+        secret.push(b'\n');
+        secret.extend_from_slice(&beside);
+    }
+    checked(scheme, with_passphrase, &secret)?;
     let sealed = free_name(&site, &account, duty);
     seal::seal(
         &site.settings.unseal,
@@ -341,13 +353,27 @@ fn key_add(
 }
 
 /// A secret that the signer could not use is refused before it is sealed. Nothing of it is shown.
-fn checked(scheme: Scheme, secret: &Secret) -> Result<(), Fail> {
+fn checked(scheme: Scheme, with_passphrase: bool, secret: &Secret) -> Result<(), Fail> {
+    if with_passphrase && scheme != Scheme::HmacSha256 {
+        return Err(Fail::refused(format!(
+            "the venue has no keys of scheme {}",
+            scheme_name(scheme)
+        )));
+    }
     match scheme {
         Scheme::HmacSha256 => {
-            let plain = !secret.is_empty() && secret.iter().all(u8::is_ascii_graphic);
+            let mut lines = secret.split(|byte| *byte == b'\n');
+            let is_secret = |line: &[u8]| !line.is_empty() && line.iter().all(u8::is_ascii_graphic);
+            let is_passphrase =
+                |line: &[u8]| !line.is_empty() && line.iter().all(|b| (b' '..=b'~').contains(b));
+            let plain = lines.next().is_some_and(is_secret)
+                && (!with_passphrase || lines.next().is_some_and(is_passphrase))
+                && lines.next().is_none();
             plain.then_some(()).ok_or_else(|| {
-                Fail::refused("that is no HMAC secret")
-                    .hint("give the secret's text as the venue shows it, on one line")
+                Fail::refused("that is no HMAC secret").hint(match with_passphrase {
+                    true => "give the secret's text as the venue shows it, and in a second line the key's passphrase",
+                    false => "give the secret's text as the venue shows it, on one line",
+                })
             })
         }
         Scheme::Ed25519 | Scheme::RsaSha256 => {

@@ -15,7 +15,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
 use portcullis_model::Map;
 use portcullis_model::action::Scheme;
 use portcullis_model::id::{EntryId, KeyId};
-use portcullis_venues::{Ready, Signature, Unsigned};
+use portcullis_venues::{Credential, Ready, Signature, Unsigned};
 use std::fmt;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -40,8 +40,7 @@ impl Key {
         let malformed = KeyError::Malformed(scheme);
         match scheme {
             Scheme::HmacSha256 => {
-                // People's editors end a file with a line end; no venue's secret does.
-                let text = secret.trim_ascii();
+                let (text, _) = parts(secret).ok_or(malformed)?;
                 match text.is_empty() {
                     true => Err(malformed),
                     false => Ok(Self::Hmac(Box::new(hmac::Key::new(
@@ -62,9 +61,34 @@ impl Key {
     }
 }
 
-/// Whether a secret is a key of this scheme.
-pub fn is_key(scheme: Scheme, secret: &[u8]) -> Result<(), KeyError> {
-    Key::read(scheme, secret).map(drop)
+/// An HMAC secret's text, and in a second line the passphrase of venues that have one. People's editors end a file with a
+/// line end; no venue's secret does, nor has it one within.
+fn parts(secret: &[u8]) -> Option<(&[u8], Option<&str>)> {
+    let mut lines = secret.trim_ascii().split(|byte| *byte == b'\n');
+    let text = lines.next()?.trim_ascii_end();
+    let passphrase = match lines.next() {
+        None => None,
+        Some(line) => {
+            let line = std::str::from_utf8(line.trim_ascii_end()).ok()?;
+            let is_plain = !line.is_empty() && line.bytes().all(|b| (b' '..=b'~').contains(&b));
+            Some(line).filter(|_| is_plain).map(Some)?
+        }
+    };
+    lines.next().is_none().then_some((text, passphrase))
+}
+
+/// Whether a secret is a key of this scheme, at a venue that has a passphrase beside it or has none.
+pub fn is_key(scheme: Scheme, with_passphrase: bool, secret: &[u8]) -> Result<(), KeyError> {
+    Key::read(scheme, secret)?;
+    let passphrase = match scheme {
+        Scheme::HmacSha256 => parts(secret).and_then(|(_, passphrase)| passphrase),
+        Scheme::Ed25519 | Scheme::RsaSha256 => None,
+    };
+    match (with_passphrase, passphrase) {
+        (true, None) => Err(KeyError::NoPassphrase),
+        (false, Some(_)) => Err(KeyError::Malformed(scheme)),
+        (true, Some(_)) | (false, None) => Ok(()),
+    }
 }
 
 /// An approved request: what to sign, with which key, and what the caller needs afterwards.
@@ -99,9 +123,16 @@ struct Job<M> {
     key: Arc<RsaKeyPair>,
 }
 
+/// What is public of a key, its passphrase where the venue has one, and the key.
+struct Opened {
+    api_key: String,
+    passphrase: Option<Zeroizing<String>>,
+    key: Key,
+}
+
 /// Opened keys, by id.
 pub struct Keyring<M> {
-    keys: Map<KeyId, (String, Key)>,
+    keys: Map<KeyId, Opened>,
     jobs: Option<SyncSender<Job<M>>>,
     done: Receiver<Signing<M>>,
     slow: usize,
@@ -114,6 +145,8 @@ pub struct Keyring<M> {
 pub enum KeyError {
     /// Not of the form that its scheme wants.
     Malformed(Scheme),
+    /// The venue wants one beside the secret.
+    NoPassphrase,
     /// Sealed, or removed.
     NotOpen(KeyId),
     /// Too many slow signatures are under way.
@@ -125,7 +158,12 @@ pub enum KeyError {
 impl fmt::Display for KeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Malformed(Scheme::HmacSha256) => f.write_str("the secret is empty"),
+            Self::Malformed(Scheme::HmacSha256) => {
+                f.write_str("the secret is empty, or has more lines than the venue's keys have")
+            }
+            Self::NoPassphrase => f.write_str(
+                "the venue's keys have a passphrase; give the secret in the first line and the passphrase in the second",
+            ),
             Self::Malformed(Scheme::Ed25519) => f.write_str(
                 "the secret is no Ed25519 private key; give PKCS#8 in PEM (`-----BEGIN PRIVATE KEY-----`)",
             ),
@@ -161,7 +199,7 @@ impl<M: Send + 'static> Keyring<M> {
         self.wake = wake;
     }
 
-    /// Takes a key in. HMAC: the secret's text; the others: PKCS#8, in PEM or DER.
+    /// Takes a key in. HMAC: the secret's text, with the passphrase in a second line where there is one; the others: PKCS#8, in PEM or DER.
     pub fn open(
         &mut self,
         id: KeyId,
@@ -173,7 +211,16 @@ impl<M: Send + 'static> Keyring<M> {
         if matches!(key, Key::Rsa(_)) {
             self.start_helpers()?;
         }
-        self.keys.insert(id, (api_key.to_owned(), key));
+        let passphrase = match scheme {
+            Scheme::HmacSha256 => parts(secret).and_then(|(_, passphrase)| passphrase),
+            Scheme::Ed25519 | Scheme::RsaSha256 => None,
+        };
+        let opened = Opened {
+            api_key: api_key.to_owned(),
+            passphrase: passphrase.map(|text| Zeroizing::new(text.to_owned())),
+            key,
+        };
+        self.keys.insert(id, opened);
         Ok(())
     }
 
@@ -196,7 +243,9 @@ impl<M: Send + 'static> Keyring<M> {
     #[must_use]
     pub fn has_room(&self, id: KeyId) -> bool {
         match self.keys.get(&id) {
-            Some((_, Key::Rsa(_))) => self.slow < SLOW_MAX,
+            Some(Opened {
+                key: Key::Rsa(_), ..
+            }) => self.slow < SLOW_MAX,
             Some(_) => true,
             None => false,
         }
@@ -206,7 +255,12 @@ impl<M: Send + 'static> Keyring<M> {
     pub fn sign(&mut self, recorded: Recorded<Approved<M>>) -> Signing<M> {
         let entry = recorded.entry();
         let id = recorded.approved().key;
-        let Some((api_key, key)) = self.keys.get(&id) else {
+        let Some(Opened {
+            api_key,
+            passphrase,
+            key,
+        }) = self.keys.get(&id)
+        else {
             return Signing::Failed(recorded.into_approved().meta, entry, KeyError::NotOpen(id));
         };
         let message = recorded.approved().unsigned.message(api_key);
@@ -240,7 +294,11 @@ impl<M: Send + 'static> Keyring<M> {
                 };
             }
         };
-        finish(recorded, api_key, signature)
+        let credential = Credential {
+            api_key,
+            passphrase: passphrase.as_ref().map(|text| text.as_str()),
+        };
+        finish(recorded, credential, signature)
     }
 
     /// A slow signature that is done, if there is one. Never waits.
@@ -305,7 +363,7 @@ fn help<M>(todo: &Mutex<Receiver<Job<M>>>, finished: &Sender<Signing<M>>, wake: 
             .key
             .sign(&RSA_PKCS1_SHA256, &random, &message, &mut bytes);
         let signature = made.ok().map(|()| Signature::RsaSha256(bytes));
-        let done = finish(job.recorded, &job.api_key, signature);
+        let done = finish(job.recorded, job.api_key.as_str().into(), signature);
         if finished.send(done).is_err() {
             return;
         }
@@ -315,7 +373,7 @@ fn help<M>(todo: &Mutex<Receiver<Job<M>>>, finished: &Sender<Signing<M>>, wake: 
 
 fn finish<M>(
     recorded: Recorded<Approved<M>>,
-    api_key: &str,
+    credential: Credential<'_>,
     signature: Option<Signature>,
 ) -> Signing<M> {
     let entry = recorded.entry();
@@ -323,7 +381,7 @@ fn finish<M>(
     match signature {
         Some(signature) => Signing::Done(Signed {
             entry,
-            ready: unsigned.finish(api_key.into(), &signature),
+            ready: unsigned.finish(credential, &signature),
             meta,
         }),
         None => Signing::Failed(meta, entry, KeyError::Failed),
@@ -341,6 +399,28 @@ fn private_key(secret: &[u8]) -> Zeroizing<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_passphrase_is_the_second_line_where_the_venue_has_one() {
+        let hmac = Scheme::HmacSha256;
+        let malformed = Err(KeyError::Malformed(hmac));
+        for (secret, without, with) in [
+            (&b"secret"[..], Ok(()), Err(KeyError::NoPassphrase)),
+            (b"secret\n", Ok(()), Err(KeyError::NoPassphrase)),
+            (b"secret\nmy phrase\n", malformed, Ok(())),
+            (b"secret\r\nmy phrase\r\n", malformed, Ok(())),
+            (b"secret\na\nb", malformed, malformed),
+            (b"secret\n\x07", malformed, malformed),
+            (b"\n", malformed, malformed),
+        ] {
+            assert_eq!(is_key(hmac, false, secret), without, "{secret:?}");
+            assert_eq!(is_key(hmac, true, secret), with, "{secret:?}");
+        }
+        assert_eq!(
+            parts(b"secret\nmy phrase\n"),
+            Some((&b"secret"[..], Some("my phrase")))
+        );
+    }
 
     #[test]
     fn what_is_no_key_is_refused_without_a_word_of_it() {

@@ -43,6 +43,11 @@ pub trait Dialect: fmt::Debug + Send + Sync {
     /// case, and none passes unnamed.
     fn scheme_fields(&self) -> &'static [&'static str];
 
+    /// A real key has a passphrase beside its secret.
+    fn has_passphrase(&self) -> bool {
+        false
+    }
+
     /// The header, in lower case, that carries the program's key: lanes take turns by it before anything is verified.
     fn key_header(&self) -> &'static str;
 

@@ -52,6 +52,10 @@ impl Dialect for Okx {
         &[]
     }
 
+    fn has_passphrase(&self) -> bool {
+        true
+    }
+
     fn key_header(&self) -> &'static str {
         "ok-access-key"
     }
