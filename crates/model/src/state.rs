@@ -732,11 +732,34 @@ struct VenueKey {
     account: AccountId,
     market: MarketKind,
     algo: bool,
+    /// Empty of a conditional order: the venue finds it by its number alone.
     symbol: Symbol,
     id: OrderId,
 }
 
-/// An order by what a request or an answer calls it.
+impl VenueKey {
+    fn new(
+        account: AccountId,
+        market: MarketKind,
+        algo: bool,
+        symbol: &Symbol,
+        id: OrderId,
+    ) -> Self {
+        Self {
+            account,
+            market,
+            algo,
+            symbol: if algo {
+                Symbol::from("")
+            } else {
+                symbol.clone()
+            },
+            id,
+        }
+    }
+}
+
+/// An order by what a request or an answer calls it. A conditional one may be called without its market.
 #[derive(Debug, Clone, Copy)]
 pub struct Called<'a> {
     pub market: MarketKind,
@@ -769,13 +792,7 @@ impl OpenOrder {
     }
 
     fn venue_key(&self, algo: bool, id: OrderId) -> VenueKey {
-        VenueKey {
-            account: self.account,
-            market: self.market,
-            algo,
-            symbol: self.symbol.clone(),
-            id,
-        }
+        VenueKey::new(self.account, self.market, algo, &self.symbol, id)
     }
 
     /// What the venue calls it, and what it became.
@@ -1299,13 +1316,7 @@ impl State {
             client,
         } = called;
         let by_id = order_id.and_then(|id| {
-            let key = VenueKey {
-                account,
-                market,
-                algo,
-                symbol: symbol.clone(),
-                id,
-            };
+            let key = VenueKey::new(account, market, algo, symbol, id);
             self.by_order_id.get(&key).copied()
         });
         let by_client = || {
@@ -1327,7 +1338,10 @@ impl State {
                 .filter(|number| order_of(*number).is_some_and(|order| order.order_id.is_none())),
             (None, _) => by_client(),
         }
-        .filter(|number| order_of(*number).is_some_and(|order| order.symbol == *symbol))
+        .filter(|number| {
+            let anywhere = algo && symbol.as_str().is_empty();
+            order_of(*number).is_some_and(|order| anywhere || order.symbol == *symbol)
+        })
     }
 
     /// The open order of an account that goes by a program's id.

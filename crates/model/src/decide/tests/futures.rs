@@ -544,3 +544,46 @@ proptest! {
         prop_assert!((gained * scale - exact).abs() <= 2 * scale, "{gained}");
     }
 }
+
+#[test]
+fn a_conditional_order_is_found_by_its_number_or_its_name_alone() {
+    let release = futures();
+    let mut state = site();
+    let stop = Order {
+        order_type: OrderType::StopLoss,
+        price: None,
+        time_in_force: None,
+        stop_price: Some("55000".parse().unwrap()),
+        reduce_only: true,
+        algo: true,
+        client_order_id: Some("stop".into()),
+        ..order(USDM, Side::Sell, "0.1", None)
+    };
+    let entry = enter(&release, &mut state, stop);
+    fill(&mut state, entry, 5, "stop", "0", "55000");
+    let find = |symbol: &str, algo: bool, number: Option<u64>, client: Option<&str>| {
+        let (symbol, client) = (symbol.into(), client.map(|id| id.into()));
+        let called = Called {
+            market: USDM.0,
+            symbol: &symbol,
+            algo,
+            order_id: number.map(OrderId::from),
+            client: client.as_ref(),
+        };
+        state.find(ACCOUNT, called)
+    };
+    let known = Some(OrderNumber { entry, leg: 0 });
+    assert_eq!(find(USDM.1, true, Some(5), None), known);
+    assert_eq!(find("", true, Some(5), None), known);
+    assert_eq!(find("", true, None, Some("stop")), known);
+    for other in [
+        find("ETHUSDT", true, Some(5), None),
+        find("", true, Some(6), None),
+        find("", true, None, Some("other")),
+        find("", false, Some(5), None),
+        find(USDM.1, false, Some(5), None),
+        find("", false, None, Some("stop")),
+    ] {
+        assert_eq!(other, None);
+    }
+}
