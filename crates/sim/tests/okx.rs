@@ -502,6 +502,98 @@ fn orders_live_as_they_should() {
     }
 }
 
+/// Everything of an asset: on spot, and behind swaps.
+fn whole(venue: &Venue, asset: usize) -> i128 {
+    let houses = venue.futures.houses.iter().map(|h| h.total(asset));
+    portcullis_sim::futures::position::money(venue.exchange.total(asset)) + houses.sum::<i128>()
+}
+
+#[test]
+fn swaps_share_the_wallet_with_spot() {
+    let mut c = client("all");
+    let swap =
+        r#"{"instId":"BTC-USDT-SWAP","tdMode":"cross","side":"buy","ordType":"market","sz":"100"}"#;
+    let with = |from: &str, to: &str| {
+        assert!(swap.contains(from), "{from}");
+        swap.replace(from, to)
+    };
+    let free = |c: &mut Client| {
+        let details = c.get("/api/v5/account/balance?ccy=USDT")[0]["details"][0].clone();
+        details["availBal"]
+            .as_str()
+            .unwrap()
+            .parse::<f64>()
+            .unwrap()
+    };
+    let before = free(&mut c);
+    for (body, code) in [
+        (with("cross", "cash"), "51000"),
+        (with("BTC-USDT-SWAP", "LUNA-USDT-SWAP"), "51022"),
+        (with("BTC-USDT-SWAP", "NONE-USDT-SWAP"), "51001"),
+        (with(r#""sz":"100""#, r#""sz":"0""#), "51020"),
+        (with(r#""market""#, r#""limit""#), "50014"),
+        (with(r#""market""#, r#""limit","px":"64000.01""#), "51000"),
+        (with(r#""market""#, r#""limit","px":"650000""#), "51006"),
+        (
+            with(r#""market""#, r#""limit","px":"66000","posSide":"long""#),
+            "51000",
+        ),
+        (with("}", r#","reduceOnly":true}"#), "51169"),
+        (
+            with(
+                r#""market","sz":"100""#,
+                r#""limit","px":"64000","sz":"100000""#,
+            ),
+            "51008",
+        ),
+    ] {
+        assert_eq!(c.code(PLACE, &body), code, "{body}");
+    }
+    assert!((free(&mut c) - before).abs() < 1.0);
+    // A hundred contracts are one coin; the position holds a twentieth of its worth.
+    assert_eq!(c.code(PLACE, swap), "0");
+    let held = c.get("/api/v5/account/positions?instType=SWAP");
+    assert_eq!(
+        (held.len(), &held[0]["pos"], &held[0]["posSide"]),
+        (1, &json!("100"), &json!("net"))
+    );
+    assert!((before - free(&mut c) - 3_250.0).abs() < 100.0);
+    // A sale of more than there is turns it, unless it may only reduce.
+    let sell = with("buy", "sell").replace("100", "300");
+    assert_eq!(
+        c.code(PLACE, &sell.replace('}', r#","reduceOnly":"true"}"#)),
+        "0"
+    );
+    assert!(c.get("/api/v5/account/positions?instType=SWAP").is_empty());
+    let fills = c.get("/api/v5/trade/fills?instType=SWAP&instId=BTC-USDT-SWAP");
+    let sold: f64 = fills
+        .iter()
+        .filter(|f| f["side"] == "sell")
+        .map(|f| f["fillSz"].as_str().unwrap().parse::<f64>().unwrap())
+        .sum();
+    assert!((sold - 100.0).abs() < 1e-9, "{sold}");
+    assert_eq!(
+        c.code(
+            "/api/v5/trade/close-position",
+            r#"{"instId":"BTC-USDT-SWAP","mgnMode":"cross"}"#
+        ),
+        "51023"
+    );
+    // What the venue cancels when its time has come are orders of swaps too.
+    let rests = with(r#""market""#, r#""limit","px":"64000""#);
+    assert_eq!(c.code(PLACE, &rests), "0");
+    c.ok("/api/v5/trade/cancel-all-after", &json!({"timeOut": "10"}));
+    c.later += 10_000;
+    assert!(
+        c.get("/api/v5/trade/orders-pending?instType=SWAP")
+            .is_empty()
+    );
+    for asset in 0..c.venue.exchange.assets.len() {
+        let fresh = Venue::new(c.venue.options.clone(), NOW_US);
+        assert_eq!(whole(&c.venue, asset), whole(&fresh, asset));
+    }
+}
+
 #[test]
 fn rates() {
     let mut c = client("all");

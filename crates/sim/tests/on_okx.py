@@ -194,6 +194,50 @@ def faults_and_limits():
     raises(ccxt.RateLimitExceeded, lambda: [fast.private_get_account_config() for _ in range(20)], "50011")
 
 
-for step in [ccxt_spot, ccxt_exits, python_okx, rights, value_moves, faults_and_limits]:
+def swaps():
+    client = through_ccxt(key("firm", "trade"))
+    client.load_markets()
+    symbol = "BTC/USDT:USDT"
+    assert (client.markets[symbol]["contractSize"], client.markets["BTC/USD:BTC"]["contractSize"]) == (0.01, 100)
+    assert client.fetch_ticker(symbol)["bid"] and client.fetch_order_book(symbol, 5)["asks"] and client.fetch_ohlcv(symbol, "1m", limit=5)
+    assert client.fetch_funding_rate(symbol)["fundingRate"]
+    client.set_leverage(10, symbol, {"marginMode": "cross"})
+    before = client.fetch_balance()["USDT"]["total"]
+    opened = client.create_order(symbol, "market", "buy", 1)
+    done = client.fetch_order(opened["id"], symbol)
+    assert (done["status"], done["filled"]) == ("closed", 1), done
+    [position] = client.fetch_positions([symbol])
+    assert (position["side"], position["contracts"], position["leverage"]) == ("long", 1, 10), position
+    rests = client.create_order(symbol, "limit", "sell", 1, 67000, {"reduceOnly": True, "clientOrderId": "exit1"})
+    [open_order] = client.fetch_open_orders(symbol)
+    assert (open_order["id"], open_order["reduceOnly"], open_order["clientOrderId"]) == (rests["id"], True, "exit1")
+    client.edit_order(rests["id"], symbol, "limit", "sell", 1, 67100)
+    assert client.fetch_open_orders(symbol)[0]["price"] == 67100
+    client.cancel_order(rests["id"], symbol)
+    raises(ccxt.OrderNotFound, lambda: client.cancel_order(rests["id"], symbol), "51400")
+    raises(ccxt.InsufficientFunds, lambda: client.create_order(symbol, "limit", "buy", 50000, 63000), "51008")
+    client.close_position(symbol, params={"marginMode": "cross"})
+    assert client.fetch_positions([symbol]) == []
+    assert [t["side"] for t in client.fetch_my_trades(symbol)][-1] == "sell"
+    attached = client.create_order(symbol, "market", "buy", 1, None, {"stopLoss": {"triggerPrice": 60000, "type": "market"}})
+    assert client.fetch_order(attached["id"], symbol)["status"] == "closed"
+    control("/price", {"symbol": "BTC-USDT", "price": "59900"})
+    assert client.fetch_positions([symbol]) == []
+    control("/price", {"symbol": "BTC-USDT", "price": "65000"})
+    assert client.fetch_balance()["USDT"]["total"] < before - 40
+    account = through_okx(okx.Account.AccountAPI, key("firm", "trade"))
+    assert account.set_position_mode(posMode="long_short_mode")["code"] == "0"
+    trade = through_okx(okx.Trade.TradeAPI, key("firm", "trade"))
+    one = dict(instId="BTC-USD-SWAP", tdMode="cross", ordType="market", sz="1")
+    short = trade.place_order(side="sell", posSide="short", **one)
+    assert short["code"] == "0", short
+    [held] = account.get_positions(instType="SWAP")["data"]
+    assert (held["posSide"], held["pos"]) == ("short", "1"), held
+    assert trade.place_order(side="buy", posSide="net", **one)["data"][0]["sCode"] == "51000"
+    assert trade.close_positions(instId="BTC-USD-SWAP", mgnMode="cross", posSide="short")["code"] == "0"
+    assert account.set_position_mode(posMode="net_mode")["code"] == "0"
+
+
+for step in [ccxt_spot, ccxt_exits, swaps, python_okx, rights, value_moves, faults_and_limits]:
     step()
     print(step.__name__, "done", flush=True)

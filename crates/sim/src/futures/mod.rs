@@ -90,7 +90,33 @@ impl Futures {
     /// Opens, with quotes.
     #[must_use]
     pub fn new(exchange: &Exchange, kind: Kind, seed: u64, moving: bool) -> Self {
-        let (usd, mut coin) = (usd_contracts(exchange), coin_contracts(exchange));
+        let (mut usd, mut coin) = (usd_contracts(exchange), coin_contracts(exchange));
+        if kind == Kind::Okx {
+            // Contracts of a part of the base there, in whole numbers.
+            for contract in &mut usd {
+                let size = match contract.base.as_str() {
+                    "BTC" => ONE / 100,
+                    "ETH" => ONE / 10,
+                    "DOGE" => 1000 * ONE,
+                    "XRP" => 100 * ONE,
+                    _ => ONE,
+                };
+                for amount in [
+                    &mut contract.quantity_max,
+                    &mut contract.market_quantity_max,
+                    &mut contract.maker_size,
+                ] {
+                    *amount = div(*amount, size) / ONE * ONE;
+                }
+                contract.size = size;
+                contract.step = ONE;
+                contract.quantity_places = 0;
+                contract.value_min = 0;
+            }
+            for contract in usd.iter_mut().chain(&mut coin) {
+                contract.name = format!("{}-{}-SWAP", contract.base, contract.quote);
+            }
+        }
         if kind == Kind::Bybit {
             // Inverse contracts of one dollar each there.
             for contract in &mut coin {
@@ -107,7 +133,7 @@ impl Futures {
         }
         let spot = [&usd, &coin].map(|all| {
             all.iter()
-                .map(|c| exchange.market(&format!("{}USDT", c.base)).unwrap_or(0))
+                .map(|c| spot_market(exchange, &c.base).unwrap_or(0))
                 .collect::<Vec<_>>()
         });
         let mut houses = [usd, coin].map(|all| House::new(all, exchange.now));
@@ -154,11 +180,7 @@ impl Futures {
 
     /// Marks and quotes go where the spot prices are.
     pub fn follow(&mut self, exchange: &Exchange) {
-        let price = |base: &str| {
-            exchange
-                .market(&format!("{base}USDT"))
-                .map_or(0, |m| exchange.markets[m].mid)
-        };
+        let price = |base: &str| spot_market(exchange, base).map_or(0, |m| exchange.markets[m].mid);
         for (name, rate) in [
             ("USDT", ONE),
             ("USDC", ONE),
@@ -228,6 +250,12 @@ impl Futures {
     }
 }
 
+/// The spot market that the contracts of a base follow, under whatever name.
+fn spot_market(exchange: &Exchange, base: &str) -> Option<usize> {
+    let mut markets = exchange.markets.iter();
+    markets.position(|m| m.symbol.base == base && m.symbol.quote == "USDT")
+}
+
 fn usd_brackets() -> Vec<Bracket> {
     brackets(&[
         (125, 300_000, d("0.004")),
@@ -280,7 +308,7 @@ fn usd_contracts(exchange: &Exchange) -> Vec<Contract> {
     ]
     .iter()
     .filter_map(|(base, quote, tick, step, value_min)| {
-        let spot = exchange.market(&format!("{base}USDT")).ok()?;
+        let spot = spot_market(exchange, base)?;
         let price = exchange.markets[spot].symbol.price;
         let (tick, step) = (d(tick), d(step));
         let name = format!("{base}{quote}");
@@ -328,7 +356,7 @@ fn coin_contracts(exchange: &Exchange) -> Vec<Contract> {
     ]
     .iter()
     .filter_map(|(base, size, tick, unit)| {
-        let spot = exchange.market(&format!("{base}USDT")).ok()?;
+        let spot = spot_market(exchange, base)?;
         let price = exchange.markets[spot].symbol.price;
         let (size, tick) = (d(size), d(tick));
         Some(Contract {

@@ -1,7 +1,6 @@
 //! Balances, transfers, withdrawals, settings.
 
-use super::market::no_instrument;
-use super::{Asked, Done, decimal, parameter, refuse, shown, trades};
+use super::{Asked, Done, contracts, decimal, parameter, refuse, shown, trades};
 use crate::decimal::{D, ONE, mul, text};
 use crate::exchange::{COMMISSION, FEES};
 use crate::keys::Right;
@@ -14,10 +13,13 @@ const FUNDING: &str = "FUNDING";
 
 pub(super) fn answer(venue: &mut Venue, path: &str, asked: &Asked<'_>) -> Done {
     let account = asked.account()?;
+    for service in crate::v5::perps::SERVICES {
+        venue.futures.house(service).open_account(account);
+    }
     match path {
         "/api/v5/account/balance" => Ok(vec![balance(venue, account, asked)]),
         "/api/v5/account/config" => config(venue, asked),
-        "/api/v5/account/positions" => Ok(Vec::new()),
+        "/api/v5/account/positions" => Ok(contracts::positions(venue, account, asked)),
         "/api/v5/account/trade-fee" => {
             let rate = format!("-{}", shown(COMMISSION));
             Ok(vec![json!({
@@ -25,8 +27,13 @@ pub(super) fn answer(venue: &mut Venue, path: &str, asked: &Asked<'_>) -> Done {
                 "makerUSDC": rate, "taker": rate, "takerU": "", "takerUSDC": rate, "ruleType": "normal", "ts": asked.now.to_string(),
             })])
         }
-        "/api/v5/account/leverage-info" | "/api/v5/account/set-leverage" => Err(no_instrument()),
-        "/api/v5/account/set-position-mode" => Ok(vec![json!({"posMode": asked.text("posMode")})]),
+        "/api/v5/account/leverage-info" => contracts::leverage(venue, account, asked, false),
+        "/api/v5/account/set-leverage" => contracts::leverage(venue, account, asked, true),
+        "/api/v5/account/set-position-mode" => {
+            let hedge = asked.text("posMode") == Some("long_short_mode");
+            contracts::set_mode(venue, account, hedge)?;
+            Ok(vec![json!({"posMode": asked.text("posMode")})])
+        }
         "/api/v5/asset/currencies" => Ok(currencies(venue, asked)),
         "/api/v5/asset/balances" => {
             let wanted = list(asked);
@@ -98,26 +105,31 @@ fn balance(venue: &Venue, account: usize, asked: &Asked<'_>) -> Value {
     let wanted = list(asked);
     let now = asked.now.to_string();
     let (mut total, mut frozen, mut details) = (0, 0, Vec::new());
-    for (index, balance) in venue.exchange.accounts[account].spot.iter().enumerate() {
+    let mut profit = 0;
+    for index in 0..venue.exchange.assets.len() {
         let name = &venue.exchange.assets[index];
-        let whole = balance.free + balance.locked;
+        let worth = venue.worth(account, index);
+        let whole = worth.wallet();
+        let equity = whole + worth.profit;
+        let held = whole - worth.free;
         let price = dollars(venue, index);
-        total += mul(whole, price);
-        frozen += mul(balance.locked, price);
+        total += mul(equity, price);
+        frozen += mul(worth.locked + worth.orders, price);
+        profit += mul(worth.profit, price);
         if whole == 0 || !wanted.is_empty() && !wanted.contains(name) {
             continue;
         }
         details.push(json!({
-            "ccy": name, "eq": shown(whole), "cashBal": shown(whole), "uTime": now, "isoEq": "0", "availEq": shown(balance.free),
-            "disEq": shown(mul(whole, price)), "fixedBal": "0", "availBal": shown(balance.free), "frozenBal": shown(balance.locked),
-            "ordFrozen": shown(balance.locked), "liab": "", "upl": "0", "uplLiab": "", "crossLiab": "", "isoLiab": "", "mgnRatio": "", "interest": "",
+            "ccy": name, "eq": shown(equity), "cashBal": shown(whole), "uTime": now, "isoEq": "0", "availEq": shown(worth.free),
+            "disEq": shown(mul(whole, price)), "fixedBal": "0", "availBal": shown(worth.free), "frozenBal": shown(held),
+            "ordFrozen": shown(worth.locked + worth.orders), "liab": "", "upl": shown(worth.profit), "uplLiab": "", "crossLiab": "", "isoLiab": "", "mgnRatio": "", "interest": "",
             "twap": "0", "maxLoan": "", "eqUsd": shown(mul(whole, price)), "notionalLever": "0", "stgyEq": "0", "isoUpl": "0", "imr": "0", "mmr": "0",
             "spotInUseAmt": "", "borrowFroz": "", "rewardBal": "0",
         }));
     }
     json!({
         "uTime": now, "totalEq": shown(total), "isoEq": "0", "adjEq": "", "availEq": "", "ordFroz": shown(frozen), "imr": "", "mmr": "", "borrowFroz": "",
-        "mgnRatio": "", "notionalUsd": "", "upl": "", "details": details,
+        "mgnRatio": "", "notionalUsd": "", "upl": shown(profit), "details": details,
     })
 }
 
@@ -137,12 +149,13 @@ fn config(venue: &Venue, asked: &Asked<'_>) -> Done {
         perm.push("withdraw");
     }
     let ips: Vec<String> = key.ips.iter().map(ToString::to_string).collect();
+    let hedge = venue.futures.houses[0].accounts[account].hedge;
     let owner = &venue.exchange.accounts[account];
     let main = owner
         .parent
         .map_or(owner.uid, |p| venue.exchange.accounts[p].uid);
     Ok(vec![json!({
-        "uid": owner.uid.to_string(), "mainUid": main.to_string(), "acctLv": "2", "acctStpMode": "cancel_maker", "posMode": "net_mode", "autoLoan": false,
+        "uid": owner.uid.to_string(), "mainUid": main.to_string(), "acctLv": "2", "acctStpMode": "cancel_maker", "posMode": if hedge { "long_short_mode" } else { "net_mode" }, "autoLoan": false,
         "greeksType": "PA", "level": "Lv1", "levelTmp": "", "ctIsoMode": "automatic", "mgnIsoMode": "automatic", "spotOffsetType": "",
         "roleType": "0", "traderInsts": [], "spotRoleType": "0", "spotTraderInsts": [], "opAuth": "0", "kycLv": "3", "label": key.duty,
         "ip": ips.join(","), "perm": perm.join(","), "liquidationGear": "-1", "enableSpotBorrow": false, "spotBorrowAutoRepay": false,

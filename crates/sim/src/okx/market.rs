@@ -1,9 +1,9 @@
 //! Public data.
 
-use super::{Asked, Done, refuse, shown};
+use super::{Asked, Done, contracts, refuse, shown};
 use crate::api::candle;
 use crate::book::Side;
-use crate::decimal::mul;
+use crate::decimal::{D, mul};
 use crate::exchange::Market;
 use crate::refusal::Refusal;
 use crate::venue::Venue;
@@ -11,9 +11,22 @@ use serde_json::{Value, json};
 
 pub(super) fn answer(venue: &Venue, path: &str, asked: &Asked<'_>) -> Done {
     let now = asked.now.to_string();
+    if let Some(at) = asked
+        .text("instId")
+        .and_then(|name| contracts::of(venue, name))
+        && !matches!(
+            path,
+            "/api/v5/public/instruments" | "/api/v5/public/mark-price"
+        )
+    {
+        return contracts::public(venue, path, at, asked);
+    }
     match path {
         "/api/v5/public/time" => Ok(vec![json!({"ts": now})]),
         "/api/v5/public/instruments" => instruments(venue, asked),
+        "/api/v5/market/tickers" if asked.text("instType") == Some("SWAP") => {
+            Ok(contracts::tickers(venue, &now))
+        }
         "/api/v5/market/tickers" => Ok(venue
             .exchange
             .markets
@@ -49,7 +62,10 @@ pub(super) fn answer(venue: &Venue, path: &str, asked: &Asked<'_>) -> Done {
                 })
                 .collect())
         }
-        "/api/v5/public/mark-price" => Ok(Vec::new()),
+        "/api/v5/public/mark-price" => Ok(match asked.text("instType") {
+            Some("SWAP") => contracts::marks(venue, asked.text("instId"), asked.now),
+            _ => Vec::new(),
+        }),
         "/api/v5/public/funding-rate" => Err(no_instrument()),
         _ => Err(refuse(50026, "System error. Try again later.")),
     }
@@ -89,6 +105,11 @@ fn instruments(venue: &Venue, asked: &Asked<'_>) -> Done {
             })
         })
         .collect();
+    let all = if asked.text("instType") == Some("SWAP") {
+        contracts::instruments(venue, wanted)
+    } else {
+        all
+    };
     if wanted.is_some() && all.is_empty() {
         return Err(no_instrument());
     }
@@ -106,9 +127,17 @@ fn ticker(at: &Market, now: &str) -> Value {
     })
 }
 
-/// Candles, newest first: those before `after` and behind `before`. They are made up; only their form is real.
 fn candles(venue: &Venue, asked: &Asked<'_>) -> Done {
     let at = market(venue, asked)?;
+    candle_list(
+        asked,
+        [at.symbol.price, at.symbol.tick, at.last],
+        at.symbol.maker_size,
+    )
+}
+
+/// Candles, newest first: those before `after` and behind `before`. They are made up; only their form is real.
+pub(super) fn candle_list(asked: &Asked<'_>, prices: [D; 3], size: D) -> Done {
     let minutes: u64 = match asked.text("bar").unwrap_or("1m") {
         "3m" => 3,
         "5m" => 5,
@@ -132,12 +161,11 @@ fn candles(venue: &Venue, asked: &Asked<'_>) -> Done {
         .int("before")
         .map_or(0, |before| before / width + 1)
         .max((last + 1).saturating_sub(limit));
-    let prices = [at.symbol.price, at.symbol.tick, at.last];
     Ok((first..=last)
         .rev()
         .map(|one| {
             let [open, high, low, close] = candle(prices, one, slot);
-            let volume = at.symbol.maker_size * 10;
+            let volume = size * 10;
             let value = shown(mul(volume, open));
             json!([
                 (one * width).to_string(),

@@ -4,6 +4,7 @@
 //! takes strictly: an unknown field on a call that changes something is refused.
 
 mod account;
+mod contracts;
 mod market;
 mod trade;
 

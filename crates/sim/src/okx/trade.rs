@@ -1,7 +1,7 @@
 //! Orders and fills.
 
 use super::market::no_instrument;
-use super::{Asked, Done, decimal, flag, parameter, refuse, shown, spot_refusal, text};
+use super::{Asked, Done, contracts, decimal, flag, parameter, refuse, shown, spot_refusal, text};
 use crate::book::{Life, Order, Side, Status, Type};
 use crate::decimal::{D, div};
 use crate::refusal::Refusal;
@@ -19,6 +19,9 @@ type One = Result<Value, Refusal>;
 
 pub(super) fn answer(venue: &mut Venue, call: &Call, path: &str, asked: &Asked<'_>) -> Done {
     let account = asked.account()?;
+    for service in crate::v5::perps::SERVICES {
+        venue.futures.house(service).open_account(account);
+    }
     let act: fn(&mut Venue, usize, &Fields) -> One = match path {
         "/api/v5/trade/order" if call.method == "GET" => return order(venue, account, asked),
         "/api/v5/trade/orders-pending" => return orders(venue, account, asked, true),
@@ -30,7 +33,7 @@ pub(super) fn answer(venue: &mut Venue, call: &Call, path: &str, asked: &Asked<'
         }
         "/api/v5/trade/orders-algo-pending" => return algos(venue, account, asked),
         "/api/v5/trade/cancel-all-after" => return dead_man(venue, account, asked),
-        "/api/v5/trade/close-position" => return Err(no_instrument()),
+        "/api/v5/trade/close-position" => return contracts::close(venue, account, asked),
         "/api/v5/trade/order" | "/api/v5/trade/batch-orders" => place,
         "/api/v5/trade/cancel-order" | "/api/v5/trade/cancel-batch-orders" => cancel,
         "/api/v5/trade/amend-order" | "/api/v5/trade/amend-batch-orders" => amend,
@@ -88,7 +91,7 @@ fn side(fields: &Fields) -> Side {
 }
 
 /// A price that wakes an order and the order's own; `-1` is at market.
-fn exit(
+pub(super) fn exit(
     fields: &Fields,
     trigger: &'static str,
     price: &'static str,
@@ -149,6 +152,9 @@ fn spot_order(venue: &Venue, fields: &Fields, conditional: bool) -> Result<(usiz
 }
 
 fn place(venue: &mut Venue, account: usize, fields: &Fields) -> One {
+    if let Some(at) = contracts::of(venue, text(fields, "instId").unwrap_or("")) {
+        return contracts::place(venue, account, at, fields);
+    }
     let (market, mut order) = spot_order(venue, fields, false)?;
     let kind = text(fields, "ordType").unwrap_or("");
     let at_market = kind == "market";
@@ -253,6 +259,9 @@ fn hidden(order: &Order) -> bool {
 }
 
 fn cancel(venue: &mut Venue, account: usize, fields: &Fields) -> One {
+    if let Some(at) = contracts::of(venue, text(fields, "instId").unwrap_or("")) {
+        return contracts::cancel(venue, account, at, fields);
+    }
     let (market, id) = match find(venue, account, fields)? {
         Some((market, order)) if order.status.open() => (market, order.id),
         _ => return Err(spot_refusal(Why::Unknown)),
@@ -265,6 +274,9 @@ fn cancel(venue: &mut Venue, account: usize, fields: &Fields) -> One {
 }
 
 fn amend(venue: &mut Venue, account: usize, fields: &Fields) -> One {
+    if let Some(at) = contracts::of(venue, text(fields, "instId").unwrap_or("")) {
+        return contracts::amend(venue, account, at, fields);
+    }
     let (market, id) = match find(venue, account, fields)? {
         None => {
             return Err(refuse(
@@ -458,6 +470,11 @@ fn state(order: &Order) -> &'static str {
 }
 
 fn order(venue: &Venue, account: usize, asked: &Asked<'_>) -> Done {
+    if let Some(at) = contracts::of(venue, asked.text("instId").unwrap_or("")) {
+        let found = contracts::find(venue, account, at, &asked.fields)?;
+        let found = found.map(|order| vec![contracts::shown_order(venue, at, order)]);
+        return found.ok_or_else(|| refuse(51603, "Order does not exist"));
+    }
     match find(venue, account, &asked.fields)? {
         Some((market, order)) => Ok(vec![shown_order(venue, market, order)]),
         None => Err(refuse(51603, "Order does not exist")),
@@ -508,6 +525,16 @@ fn orders(venue: &Venue, account: usize, asked: &Asked<'_>, open: bool) -> Done 
                     spot::number(index, order.id),
                     shown_order(venue, index, order),
                 ));
+            }
+        }
+    }
+    if matches!(asked.text("instType"), None | Some("SWAP")) {
+        for (time, id, kind, value) in contracts::orders(venue, account, open) {
+            if only.is_none_or(|n| value["instId"] == n)
+                && kinds.is_none_or(|k| k.split(',').any(|one| one == kind))
+                && asked.text("state").is_none_or(|s| value["state"] == s)
+            {
+                all.push((time, id, value));
             }
         }
     }
@@ -601,6 +628,13 @@ fn fills(venue: &Venue, account: usize, asked: &Asked<'_>) -> Done {
                 "fee": format!("-{}", shown(trade.commission)), "ts": trade.time.to_string(), "fillTime": trade.time.to_string(), "feeRate": "-0.001",
                 "tradeQuoteCcy": at.symbol.quote,
             })));
+        }
+    }
+    if matches!(asked.text("instType"), None | Some("SWAP")) {
+        for (time, id, value) in contracts::fills(venue, account, asked.text("ordId")) {
+            if only.is_none_or(|n| value["instId"] == n) && (begin..=end).contains(&time) {
+                all.push((time, id, value));
+            }
         }
     }
     all.sort_by_key(|(time, id, _)| std::cmp::Reverse((*time, *id)));

@@ -20,7 +20,9 @@ pub enum Form {
     Name,
     /// A decimal in quotes, zero or more.
     Decimal,
-    /// The same, above or below zero.
+    /// The same, or a whole number without quotes, as some client sends it.
+    Loose,
+    /// A decimal in quotes, above or below zero.
     Signed,
     /// A whole number.
     Int,
@@ -177,6 +179,7 @@ fn fields(text: &'static str, sets: &[(&'static str, Vec<Field>)]) -> Option<Vec
             "text" => Form::Text,
             "name" => Form::Name,
             "decimal" => Form::Decimal,
+            "loose" => Form::Loose,
             "signed" => Form::Signed,
             "int" => Form::Int,
             "bool" => Form::Bool,
@@ -250,6 +253,10 @@ fn form(field: &Field, value: &Value, manner: Manner) -> Result<Value, Wrong> {
             when((1..=60).contains(&text.len()) && text.bytes().all(legal))
         }
         Form::Decimal => when(decimal::parse(text()?).is_ok()),
+        Form::Loose => match value.as_u64() {
+            Some(number) => Ok(Value::from(number.to_string())),
+            None => when(decimal::parse(text()?).is_ok()),
+        },
         Form::Signed => {
             let text = text()?;
             when(decimal::parse(text.strip_prefix('-').unwrap_or(text)).is_ok())
