@@ -9,6 +9,7 @@ use crate::site::Site;
 use portcullis_model::action::MarketKind;
 use portcullis_model::release::{Authority, Judgement, Market as Facts, Release};
 use portcullis_model::{action, id, table};
+use portcullis_venues::Catalog;
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fs;
@@ -88,10 +89,13 @@ fn ask(
         .collect();
     let mut markets = BTreeMap::new();
     let mut asked = false;
+    let catalog = Catalog::builtin().map_err(|why| Fail::untold(why.to_string()))?;
     for listing in dialect.listings() {
+        // By any of its names: a venue's regions have their own.
+        let service = catalog.service(listing.host);
         let host = release.hosts.hosts.iter().find(|host| {
             host.venue == venue
-                && host.name == listing.host
+                && service.is_some_and(|service| service.serves(&host.name))
                 && wanted.is_none_or(|wanted| host.name == wanted)
         });
         let Some(host) = host else {

@@ -128,6 +128,55 @@ fn bybit_by_category() {
     assert!(read("bybit", &name, &page("inverse", linear, "")).is_err());
 }
 
+#[test]
+fn okx_by_kind_of_instrument() {
+    let answer = |items: &str| format!(r#"{{"code":"0","msg":"","data":[{items}]}}"#);
+    let path = "/api/v5/public/instruments?instType=";
+    let pair = r#"{"alias":"","baseCcy":"BTC","category":"1","ctMult":"","ctType":"","ctVal":"","ctValCcy":"","instId":"BTC-USDT","instType":"SPOT",
+        "lotSz":"0.00000001","minSz":"0.00001","quoteCcy":"USDT","settleCcy":"","state":"live","tickSz":"0.1","uly":""}"#;
+    check(
+        "okx",
+        &format!("{path}SPOT"),
+        &answer(&format!(
+            "{pair},{}",
+            pair.replace(r#""live""#, r#""preopen""#)
+        )),
+        r#"[{"symbol":"BTC-USDT","base":"BTC","quote":"USDT","tick":"0.1","step":"0.00000001"}]"#,
+    );
+    let linear = r#"{"baseCcy":"","ctMult":"1","ctType":"linear","ctVal":"0.01","ctValCcy":"BTC","instFamily":"BTC-USDT","instId":"BTC-USDT-SWAP","instType":"SWAP",
+        "lotSz":"0.01","minSz":"0.01","quoteCcy":"","settleCcy":"USDT","state":"live","tickSz":"0.1","uly":"BTC-USDT"}"#;
+    let inverse = r#"{"ctMult":"1","ctType":"inverse","ctVal":"100","ctValCcy":"USD","instId":"BTC-USD-SWAP","instType":"SWAP","lotSz":"0.1","settleCcy":"BTC","state":"live","tickSz":"0.1"}"#;
+    // Announced, with nothing but its name; and settled in dollars of the account, whatever their coin.
+    let odd = r#"{"instId":"ETH-USD_UM-SWAP","instType":"SWAP","state":"preopen"},
+        {"ctMult":"1","ctType":"linear","ctVal":"0.01","ctValCcy":"BTC","instId":"BTC-USD_UM-SWAP","instType":"SWAP","lotSz":"1","settleCcy":"USD","state":"live","tickSz":"0.1"}"#;
+    check(
+        "okx",
+        &format!("{path}SWAP"),
+        &answer(&format!("{linear},{inverse},{odd}")),
+        r#"[{"symbol":"BTC-USDT-SWAP","base":"BTC","quote":"USDT","kind":"usd_futures","tick":"0.1","step":"0.01","contract_size":"0.01"},{"symbol":"BTC-USD-SWAP","base":"BTC","quote":"USD","kind":"coin_futures","tick":"0.1","step":"0.1","contract_size":"100","inverse":true}]"#,
+    );
+    let dated = inverse
+        .replace("-SWAP", "-261225")
+        .replace("SWAP", "FUTURES");
+    check(
+        "okx",
+        &format!("{path}FUTURES"),
+        &answer(&dated.replace(r#""ctMult":"1""#, r#""ctMult":"0.1""#)),
+        r#"[{"symbol":"BTC-USD-261225","base":"BTC","quote":"USD","kind":"coin_futures","tick":"0.1","step":"0.1","contract_size":"10","inverse":true}]"#,
+    );
+    // A contract of no size, another kind of instrument, and an answer that is none.
+    let swaps = format!("{path}SWAP");
+    for bad in [
+        linear.replace(r#""ctVal":"0.01""#, r#""ctVal":"""#),
+        linear.replace(r#""ctMult":"1""#, r#""ctMult":"0""#),
+        pair.to_owned(),
+        linear.replace("BTC-USDT-SWAP", "BTC-USDT"),
+    ] {
+        assert!(read("okx", &swaps, &answer(&bad)).is_err(), "{bad}");
+    }
+    assert!(read("okx", &swaps, r#"{"code":"50011","msg":"","data":[]}"#).is_err());
+}
+
 /// Every list is a public call of the catalog.
 #[test]
 fn lists_are_public_calls() {
@@ -156,6 +205,7 @@ fn an_answer_that_lies_about_its_form_is_refused() {
     ] {
         assert!(read("binance", "/api/", bad).is_err(), "{bad}");
         assert!(read("bybit", "/v5/", bad).is_err(), "{bad}");
+        assert!(read("okx", "/api/v5/", bad).is_err(), "{bad}");
     }
 }
 
@@ -172,6 +222,11 @@ fn no_answer_breaks_it() {
             "bybit",
             "/v5/",
             r#"{"result":{"category":"spot","list":[{"symbol":"AB","status":"Trading","baseCoin":"A","quoteCoin":"B","priceFilter":{"tickSize":"0.1"}}],"nextPageCursor":"a%3D"}}"#,
+        ),
+        (
+            "okx",
+            "/api/v5/",
+            r#"{"code":"0","data":[{"instType":"SPOT","instId":"A-B","baseCcy":"A","quoteCcy":"B","state":"live","tickSz":"0.1"}]}"#,
         ),
     ];
     let mut seed = 1u64;

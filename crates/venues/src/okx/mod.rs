@@ -5,6 +5,7 @@
 //! is of the demo is refused from programs and owned by the site, and a deadline (`expTime`) is the gate's own.
 
 mod instrument;
+mod listing;
 mod orders;
 mod present;
 mod questions;
@@ -19,6 +20,7 @@ use crate::actions::{Named, text};
 use crate::catalog::{Catalog, Endpoint, Meaning, Service};
 use crate::dialect::Dialect;
 use crate::error::DecodeError;
+use crate::listing::{Listed, Listing};
 use crate::prepare::{Body, Ready, Unsigned};
 use crate::present::Presented;
 use crate::question::{InWords, Question};
@@ -149,6 +151,14 @@ impl Dialect for Okx {
     /// All of them.
     fn counts_apart(&self, _: &[u8]) -> bool {
         true
+    }
+
+    fn listings(&self) -> &'static [Listing] {
+        &listing::LISTINGS
+    }
+
+    fn listed(&self, listing: &Listing, answer: &[u8]) -> Result<Listed, String> {
+        listing::read(listing, answer)
     }
 
     fn refusals(&self) -> &'static [RefusalCode; 11] {
