@@ -11,7 +11,8 @@ import subprocess
 import sys
 import time
 
-from gate import Gate, program
+import places
+from gate import MANDATES, Gate, program
 
 HERE = pathlib.Path(__file__).parent
 
@@ -37,11 +38,11 @@ class Shown:
             print(f"      {line}", file=self.out, flush=True)
 
 
-def run_program(shown, gate, name, strategy, more=()):
-    """One client program to its end; gives its lines."""
+def run_program(shown, gate, name, strategy, more=(), before=()):
+    """One client program to its end; gives its lines. `more` and `before`: arguments beside URL, key and secret."""
     key, secret = gate.keys[strategy]
     done = subprocess.run(
-        [sys.executable, HERE / f"{name}.py", gate.url, key, secret, *map(str, more)],
+        [sys.executable, HERE / f"{name}.py", *before, gate.url, key, secret, *map(str, more)],
         capture_output=True, text=True, timeout=100, check=False,
     )
     lines = [json.loads(line) for line in done.stdout.splitlines()]
@@ -86,6 +87,30 @@ def entry_of(message):
     _, found, rest = message.partition("(entry ")
     number = rest.partition(")")[0]
     return int(number) if found and number.isdigit() else None
+
+
+def elsewhere(shown, gate):
+    """An order at each of the other places, and by WebSocket."""
+    shown.title("The same gate before futures and other exchanges: CCXT there")
+    for strategy, name, host, made, symbol, _, _ in places.PLACES:
+        key, secret = gate.keys[strategy]
+        try:
+            client = made(gate.listeners[host], {"apiKey": key, "secret": secret})
+            last = client.fetch_ticker(symbol)["last"]
+            order = client.create_order(symbol, "limit", "buy", 0.005, float(client.price_to_precision(symbol, last * 0.97)))
+            is_open = order["id"] in [o["id"] for o in client.fetch_open_orders(symbol)]
+            client.cancel_order(order["id"], symbol)
+            shown.line(name, f"{symbol} order {order['id']} placed, {'open' if is_open else 'NOT open'}, cancelled", is_open)
+        except Exception as error:  # whatever the library raises is shown
+            shown.line(name, f"{type(error).__name__}: {error}"[:300], False)
+    shown.title("By WebSocket: CCXT Pro")
+    socket = gate.listeners["ws-api.binance.com"].replace("http", "ws", 1) + "/ws-api/v3"
+    lines = run_program(shown, gate, "websocket_programs", "maker", (gate.price("BTCUSDT", 0.98), socket), before=("ccxt",))
+    for line in lines:
+        answer = line["answer"]
+        shown.line(line["step"], answer if isinstance(answer, str) else json.dumps(answer))
+    if len(lines) != 5:
+        shown.line("every step", f"{len(lines)} of 5 answered", False)
 
 
 def thief(shown, gate):
@@ -185,10 +210,13 @@ def main():
     shown = Shown(options.json)
     begun = time.monotonic()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
-    gate = Gate(say=shown)
+    gate = Gate(
+        say=shown, mandates=MANDATES + places.MANDATES, strategies=("maker", "taker", *places.STRATEGIES), hosts=places.HOSTS, others=places.OTHERS
+    )
     try:
         gate.start()
         clients(shown, gate)
+        elsewhere(shown, gate)
         refused = thief(shown, gate)
         halts(shown, gate)
         proof(shown, gate, refused)

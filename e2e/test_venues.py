@@ -1,0 +1,116 @@
+"""Other markets and venues through the gate: unmodified CCXT trades, a thief with the program's host gets nothing, a halt holds."""
+
+import unittest
+
+import ccxt
+import places
+from gate import MANDATES, Gate
+
+GATE = None
+
+
+def setUpModule():
+    global GATE
+    GATE = Gate(mandates=MANDATES + places.MANDATES, strategies=("maker", *places.STRATEGIES), hosts=places.HOSTS, others=places.OTHERS)
+    GATE.start()
+
+
+def tearDownModule():
+    GATE.stop()
+
+
+class Elsewhere:
+    """What holds everywhere. A subclass says where."""
+
+    place = None
+    #: Of the symbol's own unit: about three hundred dollars.
+    amount = 0.005
+
+    @property
+    def gate(self):
+        return GATE
+
+    def setUp(self):
+        self.strategy, _, self.host, self.made, self.symbol, self.other, self.record = self.place
+
+    def program(self, end=""):
+        """CCXT as its users make it; only the URL and the key differ."""
+        key, secret = self.gate.keys[self.strategy + end]
+        return self.made(GATE.listeners[self.host], {"apiKey": key, "secret": secret})
+
+    def price(self, program, part):
+        return float(program.price_to_precision(self.symbol, program.fetch_ticker(self.symbol)["last"] * part))
+
+    def test_orders_go_round(self):
+        program = self.program()
+        self.assertIn(self.symbol, program.load_markets())
+        self.assertTrue(program.fetch_balance()["total"])
+        order = program.create_order(self.symbol, "limit", "buy", self.amount, self.price(program, 0.97))
+        self.assertIn(order["id"], [o["id"] for o in program.fetch_open_orders(self.symbol)])
+        self.assertEqual(program.fetch_open_order(order["id"], self.symbol)["status"] if program.has.get("fetchOpenOrder") else "open", "open")
+        program.cancel_order(order["id"], self.symbol)
+        self.assertNotIn(order["id"], [o["id"] for o in program.fetch_open_orders(self.symbol)])
+        bought = self.buy(program)
+        trades = [t for t in program.fetch_my_trades(self.symbol) if t["order"] == bought["id"]]
+        self.assertTrue(trades)
+        entries = [e for e in self.gate.log() if "PlaceOrder" in str(e) and "pproved" in str(e)]
+        self.assertTrue(entries)
+        self.gate.settle()
+        self.assertIn("verified", self.gate.cli("log", "verify", text=True))
+
+    def buy(self, program):
+        return program.create_order(self.symbol, "market", "buy", self.amount)
+
+    def test_a_thief_gets_nothing(self):
+        thief = self.program("-taker")
+        thief.load_markets()
+        before = self.changes()
+        price = self.price(thief, 0.99)
+        for name, act, kinds in (
+            ("withdraw", lambda: thief.withdraw("USDT", 100, "0x" + "ab" * 20, params={"network": "ERC20"}), ccxt.PermissionDenied),
+            ("value", lambda: thief.create_order(self.symbol, "limit", "buy", self.amount * 10, price), ccxt.InvalidOrder),
+            ("price", lambda: thief.create_order(self.symbol, "limit", "buy", self.amount / 5, self.price(thief, 1.3)), ccxt.InvalidOrder),
+            ("market", lambda: thief.create_order(self.other, "limit", "buy", 1, 50), (ccxt.BadSymbol, ccxt.InvalidOrder)),
+            ("leverage", lambda: thief.set_leverage(20, self.symbol), (ccxt.PermissionDenied, ccxt.BadRequest, ccxt.NotSupported)),
+        ):
+            with self.subTest(name), self.assertRaises(kinds) as raised:
+                act()
+            with self.subTest(name + " is the gate's no"):
+                if not isinstance(raised.exception, ccxt.NotSupported):
+                    self.assertIn("Portcullis", str(raised.exception))
+        self.assertEqual(self.changes(), before)
+
+    def changes(self):
+        """Requests at the venue that change something."""
+        return sum(1 for r in self.gate.venue.requests(other=self.record) if r["key"] and r["method"] != "GET")
+
+    def test_halts(self):
+        program = self.program()
+        program.load_markets()
+        price = self.price(program, 0.97)
+        order = program.create_order(self.symbol, "limit", "buy", self.amount, price)
+        self.gate.cli("halt", "--level", "cancel-only", "--reason", "test")
+        try:
+            with self.assertRaises(ccxt.ExchangeNotAvailable):
+                program.create_order(self.symbol, "limit", "buy", self.amount, price)
+            program.cancel_order(order["id"], self.symbol)
+        finally:
+            self.gate.cli("resume", "--reason", "test")
+        order = program.create_order(self.symbol, "limit", "buy", self.amount, price)
+        program.cancel_order(order["id"], self.symbol)
+
+
+class Futures(Elsewhere, unittest.TestCase):
+    place = places.PLACES[0]
+
+
+class Bybit(Elsewhere, unittest.TestCase):
+    place = places.PLACES[1]
+
+
+class Okx(Elsewhere, unittest.TestCase):
+    place = places.PLACES[2]
+
+
+if __name__ == "__main__":
+    unittest.main()
