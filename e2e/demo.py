@@ -97,7 +97,7 @@ def elsewhere(shown, gate):
         try:
             client = made(gate.listeners[host], {"apiKey": key, "secret": secret})
             last = client.fetch_ticker(symbol)["last"]
-            order = client.create_order(symbol, "limit", "buy", 0.005, float(client.price_to_precision(symbol, last * 0.97)))
+            order = client.create_order(symbol, "limit", "buy", places.AMOUNTS.get(name, 0.005), float(client.price_to_precision(symbol, last * 0.97)))
             is_open = order["id"] in [o["id"] for o in client.fetch_open_orders(symbol)]
             client.cancel_order(order["id"], symbol)
             shown.line(name, f"{symbol} order {order['id']} placed, {'open' if is_open else 'NOT open'}, cancelled", is_open)

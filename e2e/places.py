@@ -16,6 +16,10 @@ ceiling = "500000"
 [firm.markets."okx/BTC-USDT"]
 floor = "10000"
 ceiling = "500000"
+
+[firm.markets."okx/usd_futures:BTC-USDT-SWAP"]
+floor = "10000"
+ceiling = "500000"
 """ + "".join(
     f"""
 [strategy.{name}]
@@ -38,14 +42,14 @@ def futures(url, settings):
 
 
 def bybit(url, settings):
-    made = ccxt.bybit({**settings, "options": {"fetchMarkets": {"types": ["spot"]}, "defaultType": "spot"}})
+    made = ccxt.bybit({**settings, "options": {"fetchMarkets": {"types": ["spot", "linear"]}, "defaultType": "spot"}})
     made.urls["api"] = dict.fromkeys(made.urls["api"], url)
     made.has["fetchCurrencies"] = False
     return made
 
 
 def okx(url, settings):
-    made = ccxt.okx({**settings, "password": "portcullis", "options": {"fetchMarkets": {"types": ["spot"]}}})
+    made = ccxt.okx({**settings, "password": "portcullis", "options": {"fetchMarkets": {"types": ["spot", "swap"]}}})
     made.urls["api"] = {"rest": url}
     made.has["fetchCurrencies"] = False
     return made
@@ -56,4 +60,8 @@ PLACES = (
     ("futures", "Binance USD-M futures", "fapi.binance.com", futures, "BTC/USDT:USDT", "ETH/USDT:USDT", None),
     ("bybit", "Bybit", "api.bybit.com", bybit, "BTC/USDT", "ETH/USDT", "bybit"),
     ("okx", "OKX", "www.okx.com", okx, "BTC/USDT", "ETH/USDT", "okx"),
+    ("bybit", "Bybit, linear", "api.bybit.com", bybit, "BTC/USDT:USDT", "ETH/USDT:USDT", "bybit"),
+    ("okx", "OKX, swaps", "www.okx.com", okx, "BTC/USDT:USDT", "ETH/USDT:USDT", "okx"),
 )
+#: Of the market's unit, where 0.005 is not right: contracts of a hundredth of a bitcoin at OKX.
+AMOUNTS = {"OKX, swaps": 5}

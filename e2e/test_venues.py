@@ -23,15 +23,14 @@ class Elsewhere:
     """What holds everywhere. A subclass says where."""
 
     place = None
-    #: Of the symbol's own unit: about three hundred dollars.
-    amount = 0.005
 
     @property
     def gate(self):
         return GATE
 
     def setUp(self):
-        self.strategy, _, self.host, self.made, self.symbol, self.other, self.record = self.place
+        self.strategy, name, self.host, self.made, self.symbol, self.other, self.record = self.place
+        self.amount = places.AMOUNTS.get(name, 0.005)
 
     def program(self, end=""):
         """CCXT as its users make it; only the URL and the key differ."""
@@ -110,6 +109,14 @@ class Bybit(Elsewhere, unittest.TestCase):
 
 class Okx(Elsewhere, unittest.TestCase):
     place = places.PLACES[2]
+
+
+class BybitLinear(Elsewhere, unittest.TestCase):
+    place = places.PLACES[3]
+
+
+class OkxSwaps(Elsewhere, unittest.TestCase):
+    place = places.PLACES[4]
 
 
 if __name__ == "__main__":

@@ -155,6 +155,16 @@ fn okx_by_kind_of_instrument() {
         &answer(&format!("{linear},{inverse},{odd}")),
         r#"[{"symbol":"BTC-USDT-SWAP","base":"BTC","quote":"USDT","kind":"usd_futures","tick":"0.1","step":"0.01","contract_size":"0.01"},{"symbol":"BTC-USD-SWAP","base":"BTC","quote":"USD","kind":"coin_futures","tick":"0.1","step":"0.1","contract_size":"100","inverse":true}]"#,
     );
+    // Contracts of cheap coins are large: their size times one is beyond 128 bits on the way.
+    let large = linear
+        .replace("BTC", "PEPE")
+        .replace(r#""ctVal":"0.01""#, r#""ctVal":"10000000""#);
+    check(
+        "okx",
+        &format!("{path}SWAP"),
+        &answer(&large),
+        r#"[{"symbol":"PEPE-USDT-SWAP","base":"PEPE","quote":"USDT","kind":"usd_futures","tick":"0.1","step":"0.01","contract_size":"10000000"}]"#,
+    );
     let dated = inverse
         .replace("-SWAP", "-261225")
         .replace("SWAP", "FUTURES");

@@ -3,7 +3,7 @@
 use super::instrument::Instrument;
 use crate::listing::{Listed, Listing, Told};
 use portcullis_model::action::MarketKind;
-use portcullis_model::number::{ONE, Quantity};
+use portcullis_model::number::{Price, Quantity, Round};
 use serde::Deserialize;
 
 const HOST: &str = "www.okx.com";
@@ -93,10 +93,11 @@ pub(super) fn read(listing: &Listing, answer: &[u8]) -> Result<Listed, String> {
 
 /// One contract is so much, so many times.
 fn size(value: &str, times: &str) -> Option<Quantity> {
-    let value = Quantity::parse(value.as_bytes()).ok()?;
+    let value = Price::parse(value.as_bytes()).ok()?;
     let times = Quantity::parse(times.as_bytes()).ok()?;
-    let product = value.0.checked_mul(times.0)?;
-    (product % ONE == 0 && product > 0).then_some(Quantity(product / ONE))
+    let product = value.times(times, Round::Down)?;
+    let is_exact = value.times(times, Round::Up)? == product;
+    (is_exact && product.0 > 0).then_some(Quantity(product.0))
 }
 
 #[derive(Deserialize)]
