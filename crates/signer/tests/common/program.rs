@@ -85,9 +85,11 @@ impl Program {
     }
 
     pub fn neighbours(&self, epoch: u32) -> Neighbours {
+        // Egress first: an order that comes before it has greeted finds no way to the venue.
+        let egress = self.link(Peer::Egress, epoch);
         Neighbours {
             ingress: self.link(Peer::Ingress, epoch),
-            egress: self.link(Peer::Egress, epoch),
+            egress,
         }
     }
 
