@@ -795,13 +795,15 @@ fn summarized(call: &str, asked: &str, status: u16, answer: &str) -> Vec<String>
         .map(|report| match report {
             Report::Order(o) => {
                 let said = serde_json::to_value(o).unwrap();
-                let parts: Vec<String> = said
+                let mut parts: Vec<String> = said
                     .as_object()
                     .unwrap()
                     .iter()
                     .filter(|(_, v)| !v.is_null() && **v != Value::Bool(false))
                     .map(|(n, v)| format!("{n}={}", v.to_string().trim_matches('"')))
                     .collect();
+                // Whoever else is built along decides the order of names in a JSON object.
+                parts.sort();
                 format!("order {}", parts.join(" "))
             }
             Report::Trade(t) => format!(
