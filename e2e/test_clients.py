@@ -121,7 +121,7 @@ class Breadth(unittest.TestCase):
             return "by design"
         if refused == "rate limited" and "keeps the venue's rate limits" in gate["message"]:
             return "held back"
-        if refused == "bad signature" and "no `signature`" in gate["message"]:
+        if refused == "bad signature" and "no signature" in gate["message"]:
             return "unsigned"
         if refused == "bad request" and ("error" in direct or MADE_UP.search(gate["message"])):
             return "in other words"

@@ -42,8 +42,8 @@ use portcullis_model::report::{Report, Sent};
 use portcullis_model::state::{Effect, Impossible, OrderNumber, Settled, State};
 use portcullis_model::table::Network;
 use portcullis_model::wire::{
-    self, Close, Discarded, Header, LINK_FRAMES_MAX, Lane, Outcome, Reply, Request, Send, Told,
-    Venue, kind,
+    self, Close, Discarded, FRAME_METHOD, Header, LINK_FRAMES_MAX, Lane, Outcome, Reply, Request,
+    Send, Told, Venue, kind,
 };
 use portcullis_model::{Map, Set};
 use portcullis_room::confine::SandboxReport;
@@ -803,7 +803,8 @@ impl Core {
                 "before-start",
             ));
         }
-        if presented.rule().action == ActionKind::Session {
+        // Over REST a session is the venue's: a listen token, say, is asked for and answered there.
+        if presented.rule().action == ActionKind::Session && request.method == FRAME_METHOD {
             let until = stamped.plus_us(window.saturating_add(AHEAD_US_MAX));
             return self.log_on(&presented, caller, request, &message, until, turn);
         }

@@ -2164,6 +2164,19 @@ fn after_a_logon_frames_of_that_connection_are_that_keys() {
 }
 
 #[test]
+fn a_token_of_the_venue_asked_for_over_rest_is_no_logon() {
+    let mut site = site();
+    let payload = site.signed("symbol=BTCUSDT", site.at());
+    let (sent, told) = site.ask("POST", "/sapi/v1/userListenToken", &payload, LOCAL);
+    let told = told.unwrap();
+    assert!(
+        sent.is_empty() && told.contains("works without the gate"),
+        "{told}"
+    );
+    assert_eq!(site.core().metrics.sessions, 0);
+}
+
+#[test]
 fn a_session_ends_with_its_key_and_with_the_run_of_ingress() {
     let mut site = site();
     let logon = site.signed_frame("session.logon", "");
