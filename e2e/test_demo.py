@@ -83,9 +83,11 @@ class Demo(unittest.TestCase):
             told = json.loads(line)
         except ValueError:
             self.fail(f"{line!r} {''.join(self.said)[-3000:]}")
-        self.assertEqual([host for host in told["listeners"]], ["api.binance.com"])
+        hosts = ["api.binance.com", "ws-api.binance.com", "fapi.binance.com", "api.bybit.com", "www.okx.com"]
+        self.assertEqual(list(told["listeners"]), hosts)
+        self.assertEqual(set(told["venues"]), {"binance", "bybit", "okx"})
         self.assertTrue((pathlib.Path(told["site"]) / "site.toml").is_file())
-        self.assertEqual({s["account"] for s in told["strategies"]}, {"main"})
+        self.assertEqual({s["account"] for s in told["strategies"]}, {"main", "bybit", "okx"})
         maker = next(s for s in told["strategies"] if s["name"] == "maker")
 
         import ccxt
