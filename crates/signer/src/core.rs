@@ -1847,13 +1847,14 @@ fn send(turn: &mut Turn, out: &Out, ready: &Ready) -> bool {
     wire::frame(&mut turn.to_egress, kind::SEND, &send).is_ok()
 }
 
-/// What a program is told where a site's listener names a host that its release does not.
+/// What a program is told whose frame is nobody's.
 const NO_SESSION: Early = Early::Class(
     Class::Unauthenticated,
     "the frame is not signed and its connection has no session; log on, or sign it",
     "no-session",
 );
 
+/// What a program is told where a site's listener names a host that its release does not.
 const NO_HOST: Early = Early::Class(
     Class::NotAvailable,
     "the release names no such venue host; its operator adds it to hosts.toml",

@@ -2164,6 +2164,56 @@ fn after_a_logon_frames_of_that_connection_are_that_keys() {
 }
 
 #[test]
+fn a_key_works_at_its_accounts_venue_alone() {
+    let mut site = site();
+    let (query, at) = ("accountType=UNIFIED", site.at().as_ms());
+    let text = format!("{at}{}5000{query}", site.api_key);
+    let tag = hmac::sign(
+        &hmac::Key::new(hmac::HMAC_SHA256, site.secret.as_bytes()),
+        text.as_bytes(),
+    );
+    let (tag, at) = (crate::releases::hex(tag.as_ref()), at.to_string());
+    let api_key = site.api_key.clone();
+    let target = format!("/v5/account/wallet-balance?{query}");
+    let headers = [
+        ("x-bapi-api-key", api_key.as_str()),
+        ("x-bapi-timestamp", &at),
+        ("x-bapi-recv-window", "5000"),
+        ("x-bapi-sign", &tag),
+    ];
+    site.seq += 1;
+    let (seq, now) = (site.seq, site.now);
+    let mut turn = Turn::default();
+    let request = Request {
+        id: RequestId { epoch: 1, seq },
+        connection: 1,
+        host: "api.bybit.com",
+        source: (&LOCAL[..]).into(),
+        method: "GET",
+        target: target.as_bytes().into(),
+        headers: headers
+            .iter()
+            .map(|(name, value)| Header {
+                name,
+                value: value.as_bytes().into(),
+            })
+            .collect(),
+        body: (&b""[..]).into(),
+    };
+    site.core().request(&request, now, &mut turn).unwrap();
+    site.core().finish(&mut turn, now).unwrap();
+    let told = told(&turn).unwrap();
+    assert!(
+        sends(&turn.to_egress).is_empty() && told.contains("at another venue"),
+        "{told}"
+    );
+    assert!(
+        told.contains("retCode"),
+        "in the words of where it asked: {told}"
+    );
+}
+
+#[test]
 fn a_token_of_the_venue_asked_for_over_rest_is_no_logon() {
     let mut site = site();
     let payload = site.signed("symbol=BTCUSDT", site.at());
