@@ -14,6 +14,7 @@ pub mod book;
 pub mod bybit;
 pub mod control;
 pub mod decimal;
+pub mod ears;
 pub mod endpoints;
 pub mod exchange;
 pub mod faults;

@@ -253,6 +253,8 @@ fn certificates(folder: &Path) -> io::Result<Arc<rustls::ServerConfig>> {
             "fapi.binance.com",
             "dapi.binance.com",
             "ws-api.binance.com",
+            "stream.bybit.com",
+            "ws.okx.com",
             "localhost",
             "127.0.0.1",
         ])

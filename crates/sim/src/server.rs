@@ -2,9 +2,8 @@
 
 use crate::api::Answer;
 use crate::control;
-use crate::frames;
+use crate::ears::{self, Ears};
 use crate::strict::{BODY_BYTES_MAX, TARGET_BYTES_MAX};
-use crate::user_stream::Watch;
 use crate::venue::{Outcome, Venue};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
@@ -23,6 +22,8 @@ const CONNECTIONS_MAX: usize = 16_384;
 const HEAD_BYTES_MAX: usize = TARGET_BYTES_MAX + 16 * 1024;
 const HEADERS_MAX: usize = 64;
 const READ_BYTES: usize = 64 * 1024;
+/// How long a venue that somebody listens to stands still at most.
+const TELL_EVERY: Duration = Duration::from_millis(50);
 
 const VENUE: Token = Token(0);
 const CONTROL: Token = Token(1);
@@ -39,10 +40,13 @@ struct Connection {
     delayed: Vec<u8>,
     /// Ends once everything is written.
     closing: bool,
-    /// It has changed to WebSocket.
-    socket: Option<Box<WebSocketContext>>,
-    /// Whose events it gets, by the number of the subscription.
-    streams: Vec<Watch>,
+    socket: Option<Socket>,
+}
+
+/// A connection that has changed to WebSocket: its framing, and who hears it.
+struct Socket {
+    frames: Box<WebSocketContext>,
+    ears: Box<dyn Ears>,
 }
 
 /// What a WebSocket reads and writes: bytes that have come, and bytes that are to go.
@@ -108,10 +112,14 @@ pub fn serve(
     let mut connections: HashMap<Token, Connection> = HashMap::new();
     let mut timers: BinaryHeap<Reverse<(Instant, usize)>> = BinaryHeap::new();
     let mut next = 2_usize;
+    let mut told = Instant::now();
     loop {
-        let wait = timers
+        let mut wait = timers
             .peek()
             .map(|Reverse((at, _))| at.saturating_duration_since(Instant::now()));
+        if connections.values().any(Connection::listens) {
+            wait = Some(wait.unwrap_or(TELL_EVERY).min(TELL_EVERY));
+        }
         match poll.poll(&mut events, wait) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             done => done?,
@@ -156,7 +164,6 @@ pub fn serve(
                             delayed: Vec::new(),
                             closing: false,
                             socket: None,
-                            streams: Vec::new(),
                         },
                     );
                 }
@@ -177,8 +184,12 @@ pub fn serve(
             connections
                 .retain(|_, c| c.control || c.busy || c.socket.is_some() || !c.input.is_empty());
         }
+        if told.elapsed() >= TELL_EVERY && connections.values().any(Connection::listens) {
+            told = Instant::now();
+            venue.pass(now_us());
+        }
         for connection in connections.values_mut() {
-            if !connection.streams.is_empty() {
+            if connection.listens() {
                 connection.tell(venue);
                 connection.flush();
             }
@@ -245,7 +256,9 @@ fn turn(
                 length,
                 keep,
             } => {
-                if !connection.control && target == frames::TARGET {
+                if !connection.control
+                    && let Some(ears) = ears::open(venue, target, &headers)
+                {
                     let bytes = upgrade(&headers);
                     connection.closing = bytes.is_none();
                     connection.send(bytes.as_deref().unwrap_or(NO_UPGRADE));
@@ -255,10 +268,10 @@ fn turn(
                         .read_buffer_size(READ_BYTES)
                         .max_message_size(Some(BODY_BYTES_MAX))
                         .max_frame_size(Some(BODY_BYTES_MAX));
-                    connection.socket = Some(Box::new(WebSocketContext::new(
-                        Role::Server,
-                        Some(settings),
-                    )));
+                    connection.socket = Some(Socket {
+                        frames: Box::new(WebSocketContext::new(Role::Server, Some(settings))),
+                        ears,
+                    });
                     continue;
                 }
                 let outcome = if connection.control {
@@ -353,7 +366,7 @@ fn hear(
         output: Vec::new(),
     };
     while !connection.closing {
-        let text = match socket.read(&mut pipe) {
+        let text = match socket.frames.read(&mut pipe) {
             Ok(Message::Text(text)) => text,
             Ok(_) => continue,
             Err(tungstenite::Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -364,32 +377,35 @@ fn hear(
                 break;
             }
         };
-        let outcome = venue.frame(connection.from, &text, connection.streams.len(), now_us());
-        if let Some(account) = venue.subscribed.take() {
-            connection
-                .streams
-                .push(Watch::new(&venue.exchange, account));
-        }
-        connection.closing |= outcome.close;
-        let Some(answer) = outcome.answer.filter(|_| !outcome.cut) else {
-            continue;
-        };
-        let before = pipe.output.len();
-        let wrote = socket
-            .write(&mut pipe, Message::text(answer.body))
-            .and_then(|()| socket.flush(&mut pipe));
-        connection.closing |= wrote.is_err();
-        if outcome.delay_ms > 0 {
-            let late = pipe.output.split_off(before);
-            connection.delayed.extend(late);
-            let at = Instant::now() + Duration::from_millis(outcome.delay_ms);
-            timers.push(Reverse((at, token.0)));
+        for outcome in socket.ears.hear(venue, connection.from, &text, now_us()) {
+            connection.closing |= outcome.close;
+            let Some(answer) = outcome.answer.filter(|_| !outcome.cut) else {
+                continue;
+            };
+            let before = pipe.output.len();
+            connection.closing |= socket.say(&mut pipe, answer.body);
+            if outcome.delay_ms > 0 {
+                let late = pipe.output.split_off(before);
+                connection.delayed.extend(late);
+                let at = Instant::now() + Duration::from_millis(outcome.delay_ms);
+                timers.push(Reverse((at, token.0)));
+            }
         }
     }
     let output = pipe.output;
     connection.send(&output);
     connection.input = input;
     connection.socket = Some(socket);
+}
+
+impl Socket {
+    /// Writes a text frame; true: the WebSocket is done for.
+    fn say(&mut self, pipe: &mut Pipe<'_>, text: String) -> bool {
+        self.frames
+            .write(pipe, Message::text(text))
+            .and_then(|()| self.frames.flush(pipe))
+            .is_err()
+    }
 }
 
 enum Parsed<'a> {
@@ -537,7 +553,12 @@ impl Connection {
         }
     }
 
-    /// Tells what happened to the accounts that it watches.
+    /// Somebody waits there for what happens.
+    fn listens(&self) -> bool {
+        self.socket.as_ref().is_some_and(|it| it.ears.listens())
+    }
+
+    /// Tells what has happened.
     fn tell(&mut self, venue: &Venue) {
         let Some(socket) = &mut self.socket else {
             return;
@@ -546,14 +567,8 @@ impl Connection {
             input: &mut Vec::new(),
             output: Vec::new(),
         };
-        for (number, watch) in self.streams.iter_mut().enumerate() {
-            for event in watch.events(&venue.exchange) {
-                let text = serde_json::json!({ "subscriptionId": number, "event": event });
-                self.closing |= socket
-                    .write(&mut pipe, Message::text(text.to_string()))
-                    .and_then(|()| socket.flush(&mut pipe))
-                    .is_err();
-            }
+        for text in socket.ears.tell(venue) {
+            self.closing |= socket.say(&mut pipe, text);
         }
         let output = pipe.output;
         self.send(&output);

@@ -472,6 +472,16 @@ impl Venue {
 
     /// A request comes: the time that passed since the last one is made up for. Gives the venue's time.
     pub(crate) fn begin(&mut self, now_us: u64, futures: bool) -> u64 {
+        self.requests += 1;
+        self.advance(now_us, futures)
+    }
+
+    /// Time goes on without a request.
+    pub fn pass(&mut self, now_us: u64) {
+        self.advance(now_us, true);
+    }
+
+    fn advance(&mut self, now_us: u64, futures: bool) -> u64 {
         let now_us = self.time_us(now_us);
         self.exchange.now = now_us / 1000;
         self.makers.advance(&mut self.exchange);
@@ -485,7 +495,6 @@ impl Venue {
         } else {
             self.backed(step);
         }
-        self.requests += 1;
         now_us
     }
 
