@@ -23,10 +23,10 @@ pub trait Ears: fmt::Debug {
 /// none.
 #[must_use]
 pub fn open(venue: &mut Venue, target: &str, headers: &[(&str, &[u8])]) -> Option<Box<dyn Ears>> {
-    let _ = headers;
     match venue.options.kind {
         Kind::Binance if target == frames::TARGET => Some(Box::new(Api::default())),
-        _ => None,
+        Kind::Bybit => crate::bybit::open(venue, target, headers),
+        Kind::Binance | Kind::Okx => None,
     }
 }
 

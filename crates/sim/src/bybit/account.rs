@@ -121,7 +121,7 @@ pub(super) fn dollars(venue: &Venue, asset: usize) -> D {
         .map_or(ONE, |m| venue.exchange.markets[m].last)
 }
 
-fn wallet(venue: &Venue, account: usize, asked: &Asked<'_>) -> Done {
+pub(super) fn wallet(venue: &Venue, account: usize, asked: &Asked<'_>) -> Done {
     let wanted: Option<Vec<&str>> = asked.text("coin").map(|t| t.split(',').collect());
     let mut list = Vec::new();
     let (mut total, mut free_total) = (0, 0);

@@ -6,7 +6,9 @@ use super::{Asked, Done, decimal, flag, int, page, params, refuse, shown, text};
 use crate::book::{Side, Status};
 use crate::decimal::{ONE, mul};
 use crate::futures::Service;
-use crate::futures::house::{Deny, FUNDING_MS, Leg, Life, Market, NewOrder, Order, Trigger, plain};
+use crate::futures::house::{
+    Algo, Deny, FUNDING_MS, Leg, Life, Market, MyTrade, NewOrder, Order, Trigger, plain,
+};
 use crate::futures::position::shown as coins;
 use crate::refusal::Refusal;
 use crate::v5::perps::At;
@@ -524,7 +526,7 @@ fn cancel_all(venue: &mut Venue, account: usize, kind: &str, asked: &Asked<'_>) 
     Ok(json!({"list": list, "success": "1"}))
 }
 
-fn status(order: &Order) -> &'static str {
+pub(super) fn status(order: &Order) -> &'static str {
     match order.status {
         Status::New | Status::PendingNew if order.waiting => "Untriggered",
         Status::New | Status::PendingNew => "New",
@@ -613,21 +615,7 @@ fn orders(venue: &Venue, account: usize, kind: &str, asked: &Asked<'_>, realtime
             (None, None) => fits(algo.contract) && filter != Some("Order"),
         };
         if meant && realtime && !closed && algo.status == "NEW" {
-            let at = At {
-                service,
-                contract: algo.contract,
-            };
-            let m = market(venue, at);
-            let trigger = algo.asked.trigger;
-            all.push((algo.time, algo.id, json!({
-                "orderId": number(at, true, algo.id), "orderLinkId": "", "symbol": m.contract.name, "price": "0", "qty": "0", "side": word(algo.asked.side),
-                "isLeverage": "", "positionIdx": index(algo.asked.leg), "orderStatus": "Untriggered", "cancelType": "UNKNOWN", "rejectReason": "EC_NoError",
-                "avgPrice": "", "leavesQty": "0", "leavesValue": "0", "cumExecQty": "0", "cumExecValue": "0", "cumExecFee": "0", "cumFeeDetail": {},
-                "timeInForce": "IOC", "orderType": "Market", "stopOrderType": algo.asked.kind, "triggerPrice": shown(trigger.map_or(0, |t| t.price)),
-                "takeProfit": "", "stopLoss": "", "tpslMode": "Full", "triggerDirection": if trigger.is_some_and(|t| t.rising) { 1 } else { 2 },
-                "triggerBy": "LastPrice", "reduceOnly": true, "closeOnTrigger": true, "smpType": "None", "createType": "CreateByStopLoss",
-                "createdTime": algo.time.to_string(), "updatedTime": algo.updated.to_string(),
-            })));
+            all.push((algo.time, algo.id, shown_algo(venue, service, algo)));
         }
     }
     all.sort_by_key(|(time, id, _)| std::cmp::Reverse((*time, *id)));
@@ -635,7 +623,43 @@ fn orders(venue: &Venue, account: usize, kind: &str, asked: &Asked<'_>, realtime
     Ok(json!({"category": kind, "list": list, "nextPageCursor": cursor}))
 }
 
-fn shown_order(venue: &Venue, at: At, order: &Order) -> Value {
+pub(super) fn shown_algo(venue: &Venue, service: Service, algo: &Algo) -> Value {
+    let at = At {
+        service,
+        contract: algo.contract,
+    };
+    let m = market(venue, at);
+    let trigger = algo.asked.trigger;
+    json!({
+        "orderId": number(at, true, algo.id), "orderLinkId": "", "symbol": m.contract.name, "price": "0", "qty": "0", "side": word(algo.asked.side),
+        "isLeverage": "", "positionIdx": index(algo.asked.leg), "orderStatus": algo_status(algo), "cancelType": "UNKNOWN", "rejectReason": "EC_NoError",
+        "avgPrice": "", "leavesQty": "0", "leavesValue": "0", "cumExecQty": "0", "cumExecValue": "0", "cumExecFee": "0", "cumFeeDetail": {},
+        "timeInForce": "IOC", "orderType": "Market", "stopOrderType": algo.asked.kind, "triggerPrice": shown(trigger.map_or(0, |t| t.price)),
+        "takeProfit": "", "stopLoss": "", "tpslMode": "Full", "triggerDirection": if trigger.is_some_and(|t| t.rising) { 1 } else { 2 },
+        "triggerBy": "LastPrice", "reduceOnly": true, "closeOnTrigger": true, "smpType": "None", "createType": "CreateByStopLoss",
+        "createdTime": algo.time.to_string(), "updatedTime": algo.updated.to_string(),
+    })
+}
+
+/// What a conditional order that closes a position has become.
+pub(super) fn algo_status(algo: &Algo) -> &'static str {
+    match algo.status {
+        "NEW" => "Untriggered",
+        "TRIGGERED" | "FINISHED" => "Triggered",
+        "REJECTED" => "Rejected",
+        _ => "Deactivated",
+    }
+}
+
+/// The venue's word for a house.
+pub(super) fn category(service: Service) -> &'static str {
+    match service {
+        Service::Usd => "linear",
+        Service::Coin => "inverse",
+    }
+}
+
+pub(super) fn shown_order(venue: &Venue, at: At, order: &Order) -> Value {
     let m = market(venue, at);
     let house = &venue.futures.houses[at.service.index()];
     let fee: i128 = house.accounts[order.account]
@@ -686,10 +710,6 @@ fn executions(venue: &Venue, account: usize, kind: &str, asked: &Asked<'_>) -> D
     let client = asked.text("orderLinkId");
     let mut all = Vec::new();
     for trade in house.accounts[account].trades.iter().rev() {
-        let at = At {
-            service,
-            contract: trade.contract,
-        };
         let order = house.order(trade.contract, trade.order);
         let link = order
             .and_then(|o| o.asked.client_id.as_deref())
@@ -706,28 +726,42 @@ fn executions(venue: &Venue, account: usize, kind: &str, asked: &Asked<'_>) -> D
         if !fits {
             continue;
         }
-        let m = market(venue, at);
-        let rate = if trade.maker {
-            m.contract.maker_fee
-        } else {
-            m.contract.taker_fee
-        };
-        all.push(json!({
-            "symbol": m.contract.name, "orderId": number(at, false, trade.order), "orderLinkId": link, "side": word(trade.side),
-            "orderPrice": shown(order.map_or(0, |o| o.price)), "orderQty": shown(order.map_or(0, |o| o.quantity)),
-            "leavesQty": shown(order.map_or(0, Order::remaining)), "createType": "CreateByUser",
-            "orderType": if order.is_some_and(|o| o.asked.price.is_none()) { "Market" } else { "Limit" }, "stopOrderType": "UNKNOWN",
-            "execFee": shown(coins(trade.fee)), "execId": number(at, false, trade.id), "execPrice": shown(trade.price), "execQty": shown(trade.quantity),
-            "execType": "Trade", "execValue": shown(coins(trade.value.abs())), "execTime": trade.time.to_string(),
-            "feeCurrency": venue.exchange.assets[m.contract.margin], "isMaker": trade.maker, "feeRate": shown(rate), "tradeIv": "", "markIv": "",
-            "markPrice": shown(m.mark), "indexPrice": "", "underlyingPrice": "", "blockTradeId": "", "closedSize": "0", "seq": trade.id, "extraFees": "",
-        }));
+        all.push(execution(venue, service, trade));
     }
     let (list, cursor) = page(asked, all, 50, 100)?;
     Ok(json!({"category": kind, "list": list, "nextPageCursor": cursor}))
 }
 
-fn positions(venue: &Venue, account: usize, kind: &str, asked: &Asked<'_>) -> Done {
+/// A trade of an account.
+pub(super) fn execution(venue: &Venue, service: Service, trade: &MyTrade) -> Value {
+    let at = At {
+        service,
+        contract: trade.contract,
+    };
+    let house = &venue.futures.houses[service.index()];
+    let order = house.order(trade.contract, trade.order);
+    let link = order
+        .and_then(|o| o.asked.client_id.as_deref())
+        .unwrap_or("");
+    let m = market(venue, at);
+    let rate = if trade.maker {
+        m.contract.maker_fee
+    } else {
+        m.contract.taker_fee
+    };
+    json!({
+        "symbol": m.contract.name, "orderId": number(at, false, trade.order), "orderLinkId": link, "side": word(trade.side),
+        "orderPrice": shown(order.map_or(0, |o| o.price)), "orderQty": shown(order.map_or(0, |o| o.quantity)),
+        "leavesQty": shown(order.map_or(0, Order::remaining)), "createType": "CreateByUser",
+        "orderType": if order.is_some_and(|o| o.asked.price.is_none()) { "Market" } else { "Limit" }, "stopOrderType": "UNKNOWN",
+        "execFee": shown(coins(trade.fee)), "execId": number(at, false, trade.id), "execPrice": shown(trade.price), "execQty": shown(trade.quantity),
+        "execType": "Trade", "execValue": shown(coins(trade.value.abs())), "execTime": trade.time.to_string(),
+        "feeCurrency": venue.exchange.assets[m.contract.margin], "isMaker": trade.maker, "feeRate": shown(rate), "tradeIv": "", "markIv": "",
+        "markPrice": shown(m.mark), "indexPrice": "", "underlyingPrice": "", "blockTradeId": "", "closedSize": "0", "seq": trade.id, "extraFees": "",
+    })
+}
+
+pub(super) fn positions(venue: &Venue, account: usize, kind: &str, asked: &Asked<'_>) -> Done {
     let service = service(kind);
     let house = &venue.futures.houses[service.index()];
     let named = match asked.text("symbol") {

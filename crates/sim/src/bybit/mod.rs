@@ -6,6 +6,7 @@
 mod account;
 mod contracts;
 mod market;
+mod socket;
 mod trade;
 
 use crate::decimal::{self, D, short};
@@ -16,6 +17,8 @@ use crate::v5::{Reply, Sent, json};
 use crate::venue::Venue;
 use serde_json::{Value, json};
 use std::sync::LazyLock;
+
+pub use socket::open;
 
 /// Requests of an address in five seconds; more get 403 for ten minutes.
 pub const ADDRESS_REQUESTS: usize = 600;
@@ -208,6 +211,19 @@ fn heard(
             _ => return Err(refuse(10001, "Request parameter error.")),
         }
     };
+    judge(venue, owner, call, &given, sent.now, limit)
+}
+
+/// A call with its fields, by whoever it is.
+fn judge(
+    venue: &mut Venue,
+    owner: Option<(usize, &str)>,
+    call: &'static Call,
+    given: &Fields,
+    now: u64,
+    limit: &mut Option<(usize, usize, u64)>,
+) -> Done {
+    let reads = call.method == "GET";
     let category = given.get("category").and_then(Value::as_str).unwrap_or("");
     if let Some((account, _)) = owner {
         // Contracts have half of what spot has, counted apart.
@@ -216,8 +232,8 @@ fn heard(
         let half = trades && category != "spot" && call.rate > 10;
         let max = call.rate / if half { 2 } else { 1 } * venue.options.limits_times;
         let key = (account, call.path, of.to_owned());
-        match venue.v5.calls.take(key, max, call.window_ms, sent.now) {
-            Ok(left) => *limit = Some((max, left, sent.now)),
+        match venue.v5.calls.take(key, max, call.window_ms, now) {
+            Ok(left) => *limit = Some((max, left, now)),
             Err(reset) => {
                 *limit = Some((max, 0, reset));
                 return Err(refuse(
@@ -232,7 +248,7 @@ fn heard(
         empty_is_absent: false,
         known_only: !reads,
     };
-    let fields = table::check(&call.fields, &given, manner).map_err(|wrong| match wrong {
+    let fields = table::check(&call.fields, given, manner).map_err(|wrong| match wrong {
         Wrong::Missing(name) => params(name),
         Wrong::Malformed(name) | Wrong::Unknown(name) => params(&name),
         Wrong::TooMany(max) => refuse(10001, format!("The number of orders cannot exceed {max}.")),
@@ -245,11 +261,7 @@ fn heard(
             "Permission denied, please check your API key permissions.",
         ));
     }
-    let asked = Asked {
-        owner,
-        fields,
-        now: sent.now,
-    };
+    let asked = Asked { owner, fields, now };
     match call.path {
         path if path.starts_with("/v5/market/") => market::answer(venue, path, &asked),
         path if path.starts_with("/v5/order/")
@@ -273,21 +285,7 @@ fn authentic<'a>(venue: &Venue, sent: &Sent<'a>) -> Result<(usize, &'a str), Ref
         return Err(refuse(10003, "API key is invalid.").status(401));
     };
     let window = header("X-BAPI-RECV-WINDOW")?;
-    let digits = |t: &str| (1..=15).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_digit());
-    if !digits(time) || window.is_some_and(|w| !digits(w)) {
-        return Err(refuse(10001, "Request parameter error."));
-    }
-    let at: u64 = time.parse().unwrap_or(0);
-    let good_ms: u64 = window.map_or(WINDOW_MS, |w| w.parse().unwrap_or(0));
-    if at + good_ms < sent.now || at >= sent.now + AHEAD_MS {
-        return Err(refuse(
-            10002,
-            format!(
-                "invalid request, please check your server timestamp or recv_window param. req_timestamp[{at}],server_timestamp[{}],recv_window[{good_ms}]",
-                sent.now
-            ),
-        ));
-    }
+    in_time(time, window, sent.now)?;
     let known = venue.keys.find(key).ok_or_else(no_key)?;
     let mut payload = format!("{time}{key}{}", window.unwrap_or("")).into_bytes();
     payload.extend_from_slice(if sent.method == "GET" {
@@ -311,6 +309,25 @@ fn authentic<'a>(venue: &Venue, sent: &Sent<'a>) -> Result<(usize, &'a str), Ref
         ));
     }
     Ok((known.account, key))
+}
+
+/// Whether a request came when its program meant it to.
+fn in_time(time: &str, window: Option<&str>, now: u64) -> Result<(), Refusal> {
+    let digits = |t: &str| (1..=15).contains(&t.len()) && t.bytes().all(|b| b.is_ascii_digit());
+    if !digits(time) || window.is_some_and(|w| !digits(w)) {
+        return Err(refuse(10001, "Request parameter error."));
+    }
+    let at: u64 = time.parse().unwrap_or(0);
+    let good_ms: u64 = window.map_or(WINDOW_MS, |w| w.parse().unwrap_or(0));
+    if at + good_ms < now || at >= now + AHEAD_MS {
+        return Err(refuse(
+            10002,
+            format!(
+                "invalid request, please check your server timestamp or recv_window param. req_timestamp[{at}],server_timestamp[{now}],recv_window[{good_ms}]"
+            ),
+        ));
+    }
+    Ok(())
 }
 
 /// A page of a list and the cursor of the next.

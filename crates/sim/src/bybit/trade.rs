@@ -3,6 +3,7 @@
 use super::{Asked, Done, decimal, flag, int, page, params, refuse, shown, spot_refusal, text};
 use crate::book::{Life, Order, Side, Status, Type};
 use crate::decimal::{D, div};
+use crate::exchange::MyTrade;
 use crate::refusal::Refusal;
 use crate::v5::spot::{self, Exit, Spot};
 use crate::v5::table::Fields;
@@ -315,7 +316,7 @@ fn orders(venue: &Venue, account: usize, asked: &Asked<'_>, realtime: bool) -> D
     Ok(json!({"category": "spot", "list": list, "nextPageCursor": cursor}))
 }
 
-fn status(order: &Order) -> &'static str {
+pub(super) fn status(order: &Order) -> &'static str {
     let some = order.executed > 0;
     match order.status {
         Status::New | Status::PendingNew if order.kind.waits() && order.working_time.is_none() => {
@@ -339,7 +340,7 @@ fn average(value: D, quantity: D) -> String {
     }
 }
 
-fn spot_order(venue: &Venue, market: usize, order: &Order) -> Value {
+pub(super) fn spot_order(venue: &Venue, market: usize, order: &Order) -> Value {
     let at = &venue.exchange.markets[market];
     let by_value = order.quote_quantity > 0;
     let market_order = order.kind.at_market();
@@ -417,22 +418,30 @@ fn executions(venue: &Venue, account: usize, asked: &Asked<'_>) -> Done {
             if !fits {
                 continue;
             }
-            let market_order = order.is_some_and(|o| o.kind.at_market());
-            let asset = &venue.exchange.assets[trade.commission_asset];
-            all.push((trade.time, trade.id, json!({
-                "symbol": at.symbol.name, "orderId": spot::number(index, trade.order).to_string(), "orderLinkId": link,
-                "side": if trade.buyer { "Buy" } else { "Sell" }, "orderPrice": shown(order.map_or(0, |o| o.price)),
-                "orderQty": shown(order.map_or(0, |o| o.quantity)), "leavesQty": shown(order.map_or(0, Order::remaining).max(0)),
-                "orderType": if market_order { "Market" } else { "Limit" }, "stopOrderType": "", "execFee": shown(trade.commission),
-                "execId": spot::number(index, trade.id).to_string(), "execPrice": shown(trade.price), "execQty": shown(trade.quantity),
-                "execType": "Trade", "execValue": shown(crate::decimal::mul(trade.price, trade.quantity)), "execTime": trade.time.to_string(),
-                "feeCurrency": asset, "isMaker": trade.maker, "feeRate": shown(crate::exchange::COMMISSION), "tradeIv": "", "markIv": "",
-                "markPrice": "", "indexPrice": "", "underlyingPrice": "", "blockTradeId": "", "closedSize": "", "seq": trade.id, "extraFees": "",
-            })));
+            all.push((trade.time, trade.id, execution(venue, index, trade)));
         }
     }
     all.sort_by_key(|(time, id, _)| std::cmp::Reverse((*time, *id)));
     let all = all.into_iter().map(|(_, _, v)| v).collect();
     let (list, cursor) = page(asked, all, 50, 100)?;
     Ok(json!({"category": "spot", "list": list, "nextPageCursor": cursor}))
+}
+
+/// A trade of an account.
+pub(super) fn execution(venue: &Venue, market: usize, trade: &MyTrade) -> Value {
+    let at = &venue.exchange.markets[market];
+    let order = at.book.orders.get(&trade.order);
+    let link = order.map_or("", |o| o.client_id.as_str());
+    let market_order = order.is_some_and(|o| o.kind.at_market());
+    let asset = &venue.exchange.assets[trade.commission_asset];
+    json!({
+        "symbol": at.symbol.name, "orderId": spot::number(market, trade.order).to_string(), "orderLinkId": link,
+        "side": if trade.buyer { "Buy" } else { "Sell" }, "orderPrice": shown(order.map_or(0, |o| o.price)),
+        "orderQty": shown(order.map_or(0, |o| o.quantity)), "leavesQty": shown(order.map_or(0, Order::remaining).max(0)),
+        "orderType": if market_order { "Market" } else { "Limit" }, "stopOrderType": "", "execFee": shown(trade.commission),
+        "execId": spot::number(market, trade.id).to_string(), "execPrice": shown(trade.price), "execQty": shown(trade.quantity),
+        "execType": "Trade", "execValue": shown(crate::decimal::mul(trade.price, trade.quantity)), "execTime": trade.time.to_string(),
+        "feeCurrency": asset, "isMaker": trade.maker, "feeRate": shown(crate::exchange::COMMISSION), "tradeIv": "", "markIv": "",
+        "markPrice": "", "indexPrice": "", "underlyingPrice": "", "blockTradeId": "", "closedSize": "", "seq": trade.id, "extraFees": "",
+    })
 }

@@ -236,7 +236,7 @@ impl Venue {
     }
 
     /// Cancels the orders of accounts whose time has come.
-    fn deadlines(&mut self) {
+    pub(crate) fn deadlines(&mut self) {
         let now = self.exchange.now;
         let due: Vec<usize> = self
             .v5
