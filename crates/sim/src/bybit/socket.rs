@@ -631,11 +631,14 @@ fn changes(before: &Value, after: &Value) -> Value {
     all.into()
 }
 
+/// What is told of an order.
+type Told = (&'static str, D, D, D);
+
 /// What an account was told.
 #[derive(Debug, Default)]
 struct Seen {
     /// Status, filled, price and quantity of each order, by kind, market and number.
-    orders: HashMap<(usize, usize, u64), (&'static str, D, D, D)>,
+    orders: HashMap<(usize, usize, u64), Told>,
     /// The next trade of each market, spot's before the houses'.
     trades: HashMap<(usize, usize), u64>,
     positions: BTreeMap<(usize, usize, Leg), (D, u64)>,
