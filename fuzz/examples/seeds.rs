@@ -294,6 +294,7 @@ fn messages() {
         summarize: true,
         share: 500,
         stream: false,
+        pipe: None,
     };
     wire(1, "send", &send);
     let reply = Reply {
@@ -398,10 +399,19 @@ fn messages() {
     let push = Push {
         id,
         body: (&b"{}"[..]).into(),
+        more: true,
     };
     wire(17, "push", &push);
     let why = "venue_closed".to_owned();
-    wire(18, "stream-ended", &StreamEnded { id, why });
+    wire(
+        18,
+        "stream-ended",
+        &StreamEnded {
+            id,
+            why,
+            code: Some(1000),
+        },
+    );
     wire(19, "leave", &Leave { id });
 }
 

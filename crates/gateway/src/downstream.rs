@@ -6,8 +6,8 @@
 mod socket;
 
 pub use socket::{
-    SOCKET_BEHIND_BYTES_MAX, SOCKET_ID_BYTES_MAX, SOCKET_IN_FLIGHT_MAX, SOCKET_QUIET_US_MAX,
-    SOCKET_UNSENT_BYTES_MAX, SUBSCRIPTIONS_MAX,
+    PIPE_UNSENT_BYTES_MAX, SOCKET_BEHIND_BYTES_MAX, SOCKET_ID_BYTES_MAX, SOCKET_IN_FLIGHT_MAX,
+    SOCKET_QUIET_US_MAX, SOCKET_UNSENT_BYTES_MAX, SUBSCRIPTIONS_MAX,
 };
 
 use crate::metrics::IngressCounts;
@@ -29,7 +29,7 @@ use portcullis_model::wire::{
 };
 use portcullis_room::poll::Interest;
 use rustls::ServerConfig;
-use socket::Socket;
+use socket::{Socket, Upgrade};
 use std::collections::HashMap;
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -130,6 +130,8 @@ struct Connection {
     watched: Option<Interest>,
     /// Answer bytes taken from egress that its window does not know of yet.
     owed: u32,
+    /// It asks for a pipe.
+    upgrade: Option<Box<Upgrade>>,
     /// It has changed to WebSocket.
     socket: Option<Box<Socket>>,
 }
@@ -375,6 +377,7 @@ impl Downstream {
             linger: false,
             watched: None,
             owed: 0,
+            upgrade: None,
             socket: None,
         };
         let key = self.next_key;
@@ -920,9 +923,24 @@ impl Downstream {
     /// The venue's answer begins.
     pub fn answer_head(&mut self, head: &AnswerHead<'_>, turn: &mut Turn) {
         let Some(key) = self.waiting(head.id) else {
+            if head.status == SWITCHED && head.id.epoch == self.epoch {
+                self.unwanted(head.id.seq);
+            }
             return;
         };
         self.counts.answers += 1;
+        if head.status == SWITCHED {
+            return match self.call_of(head.id.seq) {
+                Call::Connect => self.connected(key, head.id.seq, turn),
+                // Nothing else changes its connection.
+                _ => self.end(key),
+            };
+        }
+        if self.is_pipe(key) {
+            // Its answer comes, or came, as the venue writes it; this says that nothing more is waited for.
+            self.landed(head.id.seq);
+            return self.frame_landed(key, turn);
+        }
         if let Some(id) = self.own_id(head.id.seq) {
             if self.call_of(head.id.seq) == Call::Subscribe && head.status == 200 && head.last {
                 return self.subscribed(key, head.id.seq, &id, turn);
@@ -1254,9 +1272,12 @@ impl Downstream {
         connection.transport.goodbye();
         self.partial_bytes = self.partial_bytes.saturating_sub(connection.input.len());
         if let State::Waiting { seq } | State::Answering { seq, .. } = connection.state
-            && self.flights.remove(&seq).is_some()
+            && let Some(flight) = self.flights.remove(&seq)
         {
             self.less_from(connection.source);
+            if flight.call == Call::Connect {
+                self.gone.push(key);
+            }
         }
         if let Some(socket) = connection.socket.take() {
             let before = self.flights.len();
@@ -1291,6 +1312,9 @@ impl Downstream {
         self.flights.len()
     }
 }
+
+/// The status by which egress says that a pipe is open.
+const SWITCHED: u16 = 101;
 
 const RESTARTED: &str =
     "a part of the gate restarted; the request may have reached the exchange, ask for the order";

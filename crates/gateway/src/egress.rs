@@ -245,6 +245,9 @@ impl Room {
             kind::SEND => wire::message::<Send<'_>>(cbor)
                 .map(|send| upstream.take(&send, turn))
                 .is_ok(),
+            kind::LEAVE => wire::message::<Leave>(cbor)
+                .map(|leave| upstream.leave(leave, turn))
+                .is_ok(),
             kind::DISCARD => wire::message::<Discard>(cbor)
                 .map(|discard| upstream.discard(&discard, turn))
                 .is_ok(),

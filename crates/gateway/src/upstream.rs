@@ -5,7 +5,8 @@
 mod sockets;
 
 pub use sockets::{
-    FRAMES_PER_SOCKET, FRAMES_PER_SOCKET_MAX, SOCKET_AGE_US_MAX, SOCKET_IDLE_US_MAX,
+    FRAMES_PER_SOCKET, FRAMES_PER_SOCKET_MAX, OPENINGS_MAX, OPENINGS_US, PIPE_BYTES_MAX,
+    PIPE_FRAMES_MAX, PIPES_PER_HOST_MAX, SOCKET_AGE_US_MAX, SOCKET_IDLE_US_MAX,
     SOCKETS_PER_HOST_MAX, STREAMS_PER_HOST_MAX,
 };
 
@@ -105,6 +106,8 @@ struct Job {
     body: usize,
     /// It opens a stream.
     stream: bool,
+    /// It is of this pipe, or opens it.
+    pipe: Option<RequestId>,
     /// When its first byte was handed to a connection.
     started_us: u64,
     /// It must not be handed to another connection: it was once, or a halt has asked about it.
@@ -176,6 +179,8 @@ struct Place {
     retry_us: u64,
     /// WebSocket is spoken with it.
     speaks_frames: bool,
+    /// When pipes were opened to it of late.
+    openings: VecDeque<u64>,
     /// By lane, served in lane order.
     waiting: [VecDeque<Job>; 6],
     waiting_bytes: usize,
@@ -357,6 +362,7 @@ impl Upstream {
         for job in jobs {
             self.fail(job, Sent::NotSent, "signer_restarted", turn);
         }
+        self.end_known_streams(turn);
     }
 
     /// Ingress has lost its signer and asks for these. What is held has its answer in time; of the rest nobody will say more.
@@ -366,7 +372,10 @@ impl Upstream {
             .iter()
             .flat_map(|place| &place.waiting)
             .flatten();
-        let frames = self.sockets.values().flat_map(|it| it.jobs.values());
+        let frames = self
+            .sockets
+            .values()
+            .flat_map(|it| it.jobs.values().chain(&it.opening));
         let under_way = self.connections.values().filter_map(|it| it.job.as_ref());
         let under_way = under_way.chain(frames);
         let held: HashSet<RequestId> = waiting
@@ -478,7 +487,7 @@ impl Upstream {
         for key in sockets {
             if let Some(socket) = self.sockets.get_mut(&key) {
                 socket.host = usize::MAX;
-                for job in socket.jobs.values_mut() {
+                for job in socket.jobs.values_mut().chain(&mut socket.opening) {
                     job.host = usize::MAX;
                 }
             }
@@ -490,7 +499,7 @@ impl Upstream {
                 .copied()
                 .flatten()
                 .unwrap_or(usize::MAX);
-            for job in socket.jobs.values_mut() {
+            for job in socket.jobs.values_mut().chain(&mut socket.opening) {
                 job.host = socket.host;
             }
         }
@@ -562,6 +571,7 @@ impl Upstream {
             failed_us: 0,
             retry_us: 0,
             speaks_frames: false,
+            openings: VecDeque::new(),
             waiting: Default::default(),
             waiting_bytes: 0,
             budgets,
@@ -659,6 +669,7 @@ impl Upstream {
             target,
             body,
             stream: send.stream,
+            pipe: send.pipe,
             started_us: 0,
             retried: false,
         };

@@ -4,6 +4,7 @@
 use portcullis_model::refusal::Class;
 use portcullis_model::report::Report;
 use portcullis_venues::Asked;
+use portcullis_venues::dialect::{Answered, FrameHead};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -44,25 +45,54 @@ pub fn ban_s(venue: &str, status: u16) -> Option<u64> {
 /// What is spoken on a WebSocket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Speaks {
-    /// Requests with an `id`, and one answer to each.
+    /// Requests with an `id`, and one answer to each, on connections of the venue that many share.
     Api,
-    /// Subscriptions of public data, and what they bring.
-    Streams,
+    /// Whatever the venue speaks there, on a connection of its own.
+    Pipe,
 }
 
-/// What a venue speaks on a WebSocket that is opened with this target, and which of its hosts does; `None`: nothing.
+/// What a venue speaks on a WebSocket that a program opens at one of its hosts with this target, and which host it is for;
+/// `None`: nothing.
 #[must_use]
-pub fn socket(venue: &str, target: &[u8]) -> Option<(Speaks, &'static str)> {
+pub fn socket<'h>(venue: &str, host: &'h str, target: &[u8]) -> Option<(Speaks, &'h str)> {
+    let has_pipes = || {
+        let catalog = portcullis_venues::Catalog::builtin().ok()?;
+        catalog.service(host).filter(|service| service.pipe)
+    };
     match (venue, target) {
         ("binance", b"/ws-api/v3") => Some((Speaks::Api, "ws-api.binance.com")),
-        _ => None,
+        _ => has_pipes().map(|_| (Speaks::Pipe, host)),
     }
+}
+
+/// What a frame on a pipe asks, and under which id.
+#[must_use]
+pub fn frame_head<'a>(venue: &str, frame: &'a str) -> Option<FrameHead<'a>> {
+    portcullis_venues::dialect::of(venue)?.frame_head(frame)
+}
+
+/// Which frame a message on a pipe answers.
+#[must_use]
+pub fn answered<'a>(venue: &str, message: &'a str) -> Option<Answered<'a>> {
+    portcullis_venues::dialect::of(venue)?.answered(message)
+}
+
+/// The gate's no on a pipe, as the venue would write it there.
+#[must_use]
+pub fn frame_refusal(venue: &str, head: &FrameHead<'_>, status: u16, body: &[u8]) -> String {
+    let body = std::str::from_utf8(body).unwrap_or("{}");
+    portcullis_venues::dialect::of(venue).map_or_else(
+        || "{}".to_owned(),
+        |dialect| dialect.frame_refusal(head, status, body),
+    )
 }
 
 /// What ingress itself answers, or must know, of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Call {
     Other,
+    /// Opens a pipe.
+    Connect,
     LogOn,
     /// Opens a stream.
     Subscribe,

@@ -2,7 +2,7 @@
 //! and CBOR. Rooms of different builds refuse each other in the first frame.
 //!
 //! ```text
-//! ingress ── Request ──▶ signer ── Send, Discard, Hosts ──▶ egress
+//! ingress ── Request ──▶ signer ── Send, Discard, Hosts, Leave ─▶ egress
 //! ingress ◀─ Reply ───── signer ◀─ Outcome, Discarded ──── egress
 //! ingress ◀─ AnswerHead, AnswerChunk, AnswerAborted ──────── egress
 //! ingress ◀─ Push, StreamEnded ───────────────────────────── egress
@@ -243,6 +243,10 @@ pub struct Send<'b> {
     /// It opens a stream: its WebSocket is its own, and what the venue says there unasked goes on under its id.
     #[n(16)]
     pub stream: bool,
+    /// It is of a pipe, a program's WebSocket with one of its own at the venue: the request that opened it, or opens it if
+    /// that is this one.
+    #[n(17)]
+    pub pipe: Option<RequestId>,
 }
 
 /// Drop what has not left yet. Egress answers [`Discarded`] for the same token.
@@ -346,7 +350,7 @@ pub struct Venue {
     pub connections: u32,
 }
 
-/// What a stream said, before ingress gets it.
+/// What a stream or pipe said, before ingress gets it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Told {
     /// Of the request that opened it.
@@ -359,7 +363,7 @@ pub struct Told {
     pub ended: bool,
 }
 
-/// What a venue says unasked on a stream.
+/// What a venue says unasked on a stream, and whatever it says on a pipe.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Push<'b> {
     /// Of the request that opened it.
@@ -367,15 +371,21 @@ pub struct Push<'b> {
     pub id: RequestId,
     #[b(1)]
     pub body: &'b ByteSlice,
+    /// The message goes on in the next one with this id.
+    #[n(2)]
+    pub more: bool,
 }
 
-/// The venue has ended a stream, or it was lost: its program's connection ends.
+/// The venue has ended a stream or pipe, or it was lost: its program's connection ends.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct StreamEnded {
     #[n(0)]
     pub id: RequestId,
     #[n(1)]
     pub why: String,
+    /// The code of the venue's own close.
+    #[n(2)]
+    pub code: Option<u16>,
 }
 
 /// The head of a venue's answer, with its first bytes.
@@ -437,7 +447,7 @@ pub struct Orphans {
     pub seqs: Vec<u64>,
 }
 
-/// A program wants a stream no more, or is gone.
+/// A program wants a stream or pipe no more, or is gone; or the signer ends it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 pub struct Leave {
     #[n(0)]

@@ -102,6 +102,8 @@ pub struct Meta {
     summarize: bool,
     /// It opens a stream.
     stream: bool,
+    /// It is of a pipe.
+    pipe: Option<RequestId>,
     kinds: Vec<ActionKind>,
     /// Open orders that its cancels point at, by position of the action.
     targets: Vec<(u8, OrderNumber)>,
@@ -125,6 +127,7 @@ struct Flight {
     until: Timestamp,
     own: Option<Own>,
     stream: bool,
+    pipe: Option<RequestId>,
     reports: Vec<Report>,
     /// Not all of its reports were kept.
     is_cut: bool,
@@ -270,6 +273,7 @@ pub struct Core {
     answers: Vec<(u64, Option<EntryId>, Answer)>,
     connections: Map<VirtualKeyId, VecDeque<u64>>,
     sessions: session::Sessions,
+    pipes: session::Pipes,
     /// Streams that are open, by the request that opened each: its entry, and whose account it is of.
     streams: Map<RequestId, (EntryId, Caller)>,
     /// Each strategy's share of the venue's weight, in thousandths; and where virtual keys in force may come from. Both
@@ -365,6 +369,7 @@ impl Core {
             answers: Vec::new(),
             connections: Map::default(),
             sessions: session::Sessions::default(),
+            pipes: session::Pipes::default(),
             streams: Map::default(),
             share: 1_000,
             bound: Vec::new(),
@@ -523,6 +528,7 @@ impl Core {
     pub fn ingress_started(&mut self, epoch: u32) {
         self.ingress_epoch = Some(epoch);
         self.connections.clear();
+        self.pipes_lost();
         self.sessions.clear();
     }
 
@@ -580,6 +586,7 @@ impl Core {
             }
         }
         self.reports_kept = 0;
+        self.pipes_lost();
         self.streams.clear();
         self.venues.clear();
         self.own.reset();
@@ -685,10 +692,11 @@ impl Core {
         turn: &mut Turn,
     ) -> Result<(), Early> {
         let presented = catalog.present(raw)?;
+        let pipe = self.pipe_of(&presented, request)?;
         if presented.is_public() {
             return match self.session_call(&presented, request, turn) {
                 true => Ok(()),
-                false => self.public(&presented, request, turn),
+                false => self.public(&presented, request, pipe, turn),
             };
         }
         let unknown = || {
@@ -804,7 +812,11 @@ impl Core {
             ));
         }
         // Over REST a session is the venue's: a listen token, say, is asked for and answered there.
-        if presented.rule().action == ActionKind::Session && request.method == FRAME_METHOD {
+        let logs_on =
+            presented.rule().action == ActionKind::Session && request.method == FRAME_METHOD;
+        if logs_on && pipe.is_some() {
+            self.may_log_on(&caller, request.connection)?;
+        } else if logs_on {
             let until = stamped.plus_us(window.saturating_add(AHEAD_US_MAX));
             return self.log_on(&presented, caller, request, &message, until, turn);
         }
@@ -863,9 +875,17 @@ impl Core {
             },
         };
         let lane = lane(reads, decision.reserved);
-        let real = match decision.verdict {
-            Verdict::Approved(_) => self.key_for(caller.account, decision.duty),
-            Verdict::Refused(_) => KeyChoice::None,
+        let of_pipe = pipe.filter(|_| presented.is_of_session());
+        let real = match (&decision.verdict, of_pipe) {
+            (Verdict::Refused(_), _) => KeyChoice::None,
+            (Verdict::Approved(_), Some(_)) => {
+                self.logged_on_key(request.connection, caller.account, decision.duty)
+            }
+            (Verdict::Approved(_), None) if logs_on => {
+                let duty = presented.service().dialect.logon_duty(request.target);
+                self.key_for(caller.account, duty)
+            }
+            (Verdict::Approved(_), None) => self.key_for(caller.account, decision.duty),
         };
         let verdict = match (decision.verdict, real) {
             (Verdict::Approved(_), KeyChoice::None) => Verdict::Refused(Refusal::NoKey {
@@ -930,8 +950,10 @@ impl Core {
                     weight: actions.weight,
                     orders: actions.orders,
                     not_after_us: self.clock.boot_us().saturating_add(left),
-                    summarize: presented.rule().is_summarized(),
+                    // Whether the venue has taken a logon is seen by what it says of the frames that follow.
+                    summarize: presented.rule().is_summarized() && !logs_on,
                     stream: presented.service().dialect.opens_stream(presented.rule()),
+                    pipe,
                     kinds: actions.list.iter().map(Action::kind).collect(),
                     targets: self.state.targets(caller.account, &actions.list),
                     reserved: decision.reserved,
@@ -959,6 +981,9 @@ impl Core {
                 let (queued, entry) = self.append(body, approved)?;
                 if let Some((mark, until)) = mark {
                     self.replay.keep(id, mark, First::Approved(entry), until);
+                }
+                if logs_on {
+                    self.pipe_logs_on(request.connection, caller, real, entry);
                 }
                 self.live.insert(request.id);
                 *self.in_lane.entry(lane).or_default() += 1;
@@ -1067,6 +1092,7 @@ impl Core {
         &mut self,
         presented: &Presented<'_>,
         request: &Request<'_>,
+        pipe: Option<RequestId>,
         turn: &mut Turn,
     ) -> Result<(), Early> {
         let source = virtual_keys::source(request.source);
@@ -1101,7 +1127,10 @@ impl Core {
                 "not-public",
             ))?;
         self.metrics.public += 1;
-        self.forward_public(request.id, host, &actions, &ready, None, turn);
+        if pipe == Some(request.id) {
+            self.pipe_opens(request);
+        }
+        self.forward_public(request.id, host, &actions, &ready, None, pipe, turn);
         Ok(())
     }
 
@@ -1112,6 +1141,7 @@ impl Core {
         actions: &Actions,
         ready: &Ready,
         own: Option<Own>,
+        pipe: Option<RequestId>,
         turn: &mut Turn,
     ) {
         let out = Out {
@@ -1131,6 +1161,7 @@ impl Core {
             not_after_us: 0,
             summarize: own.is_some(),
             stream: false,
+            pipe,
             share: self.share,
         };
         if !send(turn, &out, ready) {
@@ -1151,6 +1182,7 @@ impl Core {
             until: self.clock.now(),
             own,
             stream: false,
+            pipe,
             reports: Vec::new(),
             is_cut: false,
         };
@@ -1265,6 +1297,19 @@ impl Core {
             }
         };
         match chosen {
+            Some(id) if self.keyring.is_open(id) => KeyChoice::Open(id),
+            Some(_) => KeyChoice::Sealed,
+            None => KeyChoice::None,
+        }
+    }
+
+    /// The key that a pipe is logged on with, if it is still one of its account's and may do this.
+    fn logged_on_key(&self, connection: u64, account: AccountId, duty: Duty) -> KeyChoice {
+        let of_pipe = self.pipes.key(connection).filter(|id| {
+            let key = self.state.keys.get(id);
+            key.is_some_and(|key| key.account == account && key.duty >= duty)
+        });
+        match of_pipe {
             Some(id) if self.keyring.is_open(id) => KeyChoice::Open(id),
             Some(_) => KeyChoice::Sealed,
             None => KeyChoice::None,
@@ -1417,6 +1462,7 @@ impl Core {
             not_after_us: meta.not_after_us,
             summarize: meta.summarize,
             stream: meta.stream,
+            pipe: meta.pipe,
             share: self.share,
         };
         if !send(turn, &out, &signed.ready) {
@@ -1436,6 +1482,7 @@ impl Core {
             until: meta.until,
             own: meta.own,
             stream: meta.stream,
+            pipe: meta.pipe,
             reports: Vec::new(),
             is_cut: false,
         };
@@ -1454,6 +1501,7 @@ impl Core {
         self.leave_lane(meta.lane);
         self.live.remove(&meta.id);
         self.metrics.dropped += 1;
+        self.not_logged_on(meta.pipe, &meta.kinds);
         let mut body = self.body(What::Dropped);
         body.public.of = Some(entry);
         body.regulator.strategy = Some(meta.caller.strategy);
@@ -1574,6 +1622,12 @@ impl Core {
             let why = self.impossible(&impossible);
             self.settle(&flight, outcome, &effects, why)?;
         }
+        if outcome.sent != Sent::Sent {
+            self.not_logged_on(flight.pipe, &flight.kinds);
+        }
+        if flight.pipe == Some(outcome.id) && (outcome.sent, outcome.status) != (Sent::Sent, 101) {
+            self.pipe_ended(outcome.id);
+        }
         if let (true, Sent::Sent, 200) = (flight.stream, outcome.sent, outcome.status)
             && let (Some(entry), Some(caller)) = (flight.entry, flight.caller)
         {
@@ -1598,6 +1652,7 @@ impl Core {
             return Ok(());
         };
         if told.ended {
+            self.pipe_ended(told.id);
             self.streams.remove(&told.id);
         }
         self.metrics.events += 1;
@@ -1716,6 +1771,7 @@ impl Core {
     fn close_connections(&mut self, keys: &[VirtualKeyId], turn: &mut Turn) {
         for key in keys {
             self.checkers.forget(*key);
+            self.hang_up(*key, turn);
             self.sessions.end(*key);
             let Some(connections) = self.connections.remove(key) else {
                 continue;
@@ -1725,6 +1781,17 @@ impl Core {
             };
             // 256 numbers are far shorter than a frame.
             let _ = wire::frame(&mut turn.to_ingress, kind::CLOSE, &close);
+        }
+        self.refresh();
+        self.hang_up_unbound(turn);
+    }
+
+    /// The logon of a pipe was not sent, or nobody knows: what follows there is of no session.
+    fn not_logged_on(&mut self, pipe: Option<RequestId>, kinds: &[ActionKind]) {
+        if let Some(id) = pipe
+            && kinds.contains(&ActionKind::Session)
+        {
+            self.pipe_ended(id);
         }
     }
 
@@ -1812,6 +1879,7 @@ struct Out {
     not_after_us: u64,
     summarize: bool,
     stream: bool,
+    pipe: Option<RequestId>,
     share: u16,
 }
 
@@ -1842,6 +1910,7 @@ fn send(turn: &mut Turn, out: &Out, ready: &Ready) -> bool {
         body: ready.body.as_bytes().into(),
         summarize: out.summarize,
         stream: out.stream,
+        pipe: out.pipe,
         share: out.share,
     };
     wire::frame(&mut turn.to_egress, kind::SEND, &send).is_ok()

@@ -9,6 +9,7 @@ use portcullis_model::action::ActionKind;
 use portcullis_model::wire::{FRAME_METHOD, Lane, REQUESTS_WAITING_MAX, Request};
 use portcullis_venues::Catalog;
 use portcullis_venues::catalog::Method;
+use portcullis_venues::dialect::CONNECT;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -62,7 +63,10 @@ impl Lanes {
         let service = catalog.service(request.host);
         let glance = service
             .filter(|_| request.method == FRAME_METHOD)
-            .and_then(|service| service.dialect.glance(request.body));
+            .and_then(|service| match request.body.is_empty() {
+                true => Some((Cow::Borrowed(CONNECT), Cow::Borrowed(""))),
+                false => service.dialect.glance(request.body),
+            });
         let name = service.map_or("", |service| service.dialect.key_header());
         let of_header = || -> &[u8] {
             request

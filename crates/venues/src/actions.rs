@@ -72,7 +72,12 @@ impl Presented<'_> {
                 action: rule.action.name(),
             });
         }
-        let reader = Reader { rule, dialect };
+        let reader = Reader {
+            rule,
+            dialect,
+            // A pipe's frames are built by the dialect, field by field: what it does not know would be lost.
+            takes_unnamed: rule.is_read() && !self.service.pipe,
+        };
         let (mut fields, mut array, unnamed) = match &self.fields {
             Fields::Form(sent, _) => {
                 let sent = sent
@@ -196,6 +201,7 @@ impl<'a> Sent<'a> {
 struct Reader<'r> {
     rule: &'r Endpoint,
     dialect: &'static dyn Dialect,
+    takes_unnamed: bool,
 }
 
 impl Reader<'_> {
@@ -224,7 +230,7 @@ impl Reader<'_> {
             let is_like_one = rules.iter().any(|f| f.name.eq_ignore_ascii_case(name));
             match value {
                 SentValue::Text(text)
-                    if self.rule.is_read()
+                    if self.takes_unnamed
                         && !scheme
                         && unnamed.len() < UNNAMED_MAX
                         && name.len() <= UNNAMED_NAME_BYTES_MAX
@@ -367,6 +373,14 @@ impl Reader<'_> {
 fn plain(known: &FieldRule, ty: &Type, node: &Node<'_>) -> Result<Value, DecodeError> {
     match node {
         Node::Number(text) if ty.is_number() => ty.parse(&known.name, text),
+        // A whole number: nothing that two readers could round.
+        Node::Number(text) if *ty == Type::FrameId => Type::Integer {
+            from: 0,
+            to: i64::MAX.unsigned_abs(),
+            text: false,
+        }
+        .parse(&known.name, text)
+        .map(|_| Value::Text((*text).into())),
         Node::Bool(truth) if matches!(ty, Type::Bool) => Ok(Value::Bool(*truth)),
         Node::Bool(truth) if matches!(ty, Type::Flag) => Ok(Value::Flag(*truth)),
         Node::Null => Err(DecodeError::FieldValue {

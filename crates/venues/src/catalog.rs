@@ -43,6 +43,18 @@ pub const FILES: &[(&str, &str)] = &[
         "binance-ws.toml",
         include_str!("../catalog/binance-ws.toml"),
     ),
+    (
+        "binance-stream.toml",
+        include_str!("../catalog/binance-stream.toml"),
+    ),
+    (
+        "binance-fstream.toml",
+        include_str!("../catalog/binance-fstream.toml"),
+    ),
+    (
+        "binance-dstream.toml",
+        include_str!("../catalog/binance-dstream.toml"),
+    ),
     ("okx.toml", include_str!("../catalog/okx.toml")),
     ("bybit.toml", include_str!("../catalog/bybit.toml")),
 ];
@@ -354,6 +366,8 @@ pub struct Service {
     /// new site begins with.
     pub weight_per_minute: u32,
     pub orders_per_10s: u32,
+    /// A program's WebSocket gets one of its own here.
+    pub pipe: bool,
     by_path: HashMap<String, Vec<(Method, u16)>>,
 }
 
@@ -406,6 +420,7 @@ impl Catalog {
                 also: file.also.clone(),
                 weight_per_minute: file.weight_per_minute,
                 orders_per_10s: file.orders_per_10s,
+                pipe: file.pipe,
                 by_path: HashMap::new(),
             });
             catalog.add(name, catalog.services.len() - 1, file)?;
@@ -630,6 +645,8 @@ struct File {
     weight_per_minute: u32,
     #[serde(default = "orders_usual")]
     orders_per_10s: u32,
+    #[serde(default)]
+    pipe: bool,
     /// Who reviewed, when, against which documents: for people.
     #[serde(default)]
     #[expect(

@@ -12,7 +12,7 @@ use crate::refusals::RefusalCode;
 use crate::request::RawRequest;
 use crate::signature::{Credential, Signature};
 use crate::summary::Asked;
-use portcullis_model::action::{Action, MarketKind, Order, Symbol};
+use portcullis_model::action::{Action, Duty, MarketKind, Order, Symbol};
 use portcullis_model::id::EntryId;
 use portcullis_model::refusal::Class;
 use portcullis_model::report::Report;
@@ -32,6 +32,30 @@ pub struct Session<'a> {
     /// The key, and since when, if it is logged on.
     pub logged_on: Option<(&'a str, u64)>,
     pub now_ms: u64,
+}
+
+/// The operation that opens a pipe: a request with the method `WS`, an empty body, and the target of the WebSocket's handshake.
+/// Catalogs name it as the path of an endpoint.
+pub const CONNECT: &str = "CONNECT";
+
+/// What ingress and egress read of a frame for or from a pipe, without judging it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FrameHead<'a> {
+    /// The program's id as JSON writes it (`7`, `"a"`), by which an answer is known; `null` if there is none.
+    pub id: Cow<'a, str>,
+    /// What is asked: the path of an endpoint.
+    pub operation: Cow<'a, str>,
+}
+
+/// An answer that a venue gives on a pipe to one frame.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered<'a> {
+    /// The frame's id as JSON writes it.
+    pub id: Cow<'a, str>,
+    /// As of a REST call: 200, or what an error of this kind would have.
+    pub status: u16,
+    /// What [`Dialect::summarize`] reads.
+    pub body: &'a str,
 }
 
 /// A venue's own ways.
@@ -207,6 +231,30 @@ pub trait Dialect: fmt::Debug + Send + Sync {
     fn summarize_event(&self, rule: &Endpoint, event: &[u8], out: &mut Vec<Report>) -> Option<()> {
         let _ = (rule, event, out);
         None
+    }
+
+    /// What a program's frame on a pipe asks, and under which id. `None`: it is not understood.
+    fn frame_head<'a>(&self, frame: &'a str) -> Option<FrameHead<'a>> {
+        let _ = frame;
+        None
+    }
+
+    /// The gate's no to a frame on a pipe, as the venue would write it there: `body` is a refusal's of [`Dialect::refuse`].
+    fn frame_refusal(&self, head: &FrameHead<'_>, status: u16, body: &str) -> String {
+        let _ = status;
+        format!("{{\"error\":{body},\"id\":{}}}", head.id)
+    }
+
+    /// Which frame a venue's message on a pipe answers. `None`: none, it is an event, or the dialect cannot tell.
+    fn answered<'a>(&self, message: &'a str) -> Option<Answered<'a>> {
+        let _ = message;
+        None
+    }
+
+    /// The least duty of a key that logs on to a pipe which was opened with this target.
+    fn logon_duty(&self, target: &[u8]) -> Duty {
+        let _ = target;
+        Duty::Trade
     }
 
     /// How many seconds an address has to be silent after an answer of this status, by which the venue bans it: where it does

@@ -65,6 +65,8 @@ pub enum Type {
     Token,
     /// Free text without control characters.
     Text,
+    /// The id that a program gives a WebSocket's frame: a number or a short text, kept and sent as the JSON that it was.
+    FrameId,
     /// An array of plain values.
     List(Box<Type>),
     /// An array of objects of the endpoint's rule with this number.
@@ -135,6 +137,7 @@ impl Type {
             ("flag", None) => Self::Flag,
             ("token", None) => Self::Token,
             ("text", None) => Self::Text,
+            ("frame_id", None) => Self::FrameId,
             ("words", Some(words)) => {
                 let words: Vec<String> = words.split('|').map(str::to_owned).collect();
                 if words.len() > 250 || words.iter().any(String::is_empty) {
@@ -257,6 +260,16 @@ impl Type {
                 }
                 Value::Text(text.into())
             }
+            Self::FrameId if is_token(text) => {
+                let mut json = String::with_capacity(text.len() + 2);
+                write_text(&mut json, text);
+                Value::Text(json.into())
+            }
+            Self::FrameId => {
+                return Err(bad(
+                    "is no id of a frame: a number, or at most 64 letters, digits, `_`, `-`, `.`, `:`",
+                ));
+            }
             Self::List(_) | Self::Objects(_) | Self::Object(_) => {
                 return Err(bad("is plain text where JSON should stand"));
             }
@@ -288,6 +301,8 @@ impl Type {
             Value::Integer(_) if !matches!(self, Self::Integer { text: true, .. }) => {
                 self.write(value, out);
             }
+            // It is JSON already.
+            Value::Text(json) if *self == Self::FrameId => out.push_str(json),
             value => {
                 let mut text = String::new();
                 self.write(value, &mut text);

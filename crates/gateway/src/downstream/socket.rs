@@ -14,6 +14,7 @@ use portcullis_model::refusal::Class;
 use portcullis_model::wire::{
     ANSWER_WINDOW_BYTES, BODY_BYTES_MAX, FRAME_METHOD, Gone, Leave, Push, StreamEnded, kind,
 };
+use portcullis_venues::dialect::FrameHead;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -31,6 +32,9 @@ pub const SOCKET_BEHIND_BYTES_MAX: usize = 32 << 20;
 /// A WebSocket that nothing came from for this long is asked whether it is there, and ended after as long again.
 pub const SOCKET_QUIET_US_MAX: u64 = 180_000_000;
 
+/// The same of a pipe: a message of a venue may be as long as [`crate::upstream::PIPE_BYTES_MAX`].
+pub const PIPE_UNSENT_BYTES_MAX: usize = 8 << 20;
+
 /// Subscriptions of one WebSocket at most.
 pub const SUBSCRIPTIONS_MAX: usize = 64;
 
@@ -41,11 +45,12 @@ const POLICY: u16 = 1008;
 /// A connection that has changed to WebSocket.
 #[derive(Debug)]
 pub(super) struct Socket {
-    speaks: Speaks,
     /// Of the opening request.
     target: Box<[u8]>,
     /// The venue host that its frames are for.
-    host: &'static str,
+    host: Box<str>,
+    /// The request that opened its pipe.
+    pipe: Option<u64>,
     decoder: Decoder,
     /// What `partial_bytes` counts of the decoder.
     pub(super) kept: usize,
@@ -90,9 +95,22 @@ impl Socket {
     }
 }
 
+/// What is kept of a request for a pipe until the venue has answered.
+#[derive(Debug)]
+pub(super) struct Upgrade {
+    host: Box<str>,
+    target: Box<[u8]>,
+    accept: String,
+}
+
+/// What is kept of a pipe's frame for the gate's own answer: its id, and what it asks.
+fn pipe_id(head: &FrameHead<'_>) -> String {
+    format!("{}\n{}", head.id, head.operation)
+}
+
 /// What ingress itself reads of a frame. The rest is the signer's.
 #[derive(Deserialize)]
-struct FrameHead<'a> {
+struct ApiFrame<'a> {
     #[serde(borrow, default)]
     id: Option<&'a RawValue>,
     #[serde(borrow, default)]
@@ -122,16 +140,117 @@ impl Downstream {
             .listeners
             .get(usize::from(connection.listener))
             .map_or("", |listener| listener.venue.as_str());
-        let checked = match venue::socket(venue, parsed.target) {
+        let host = self
+            .listeners
+            .get(usize::from(connection.listener))
+            .map_or("", |listener| listener.host.as_str());
+        let checked = match venue::socket(venue, host, parsed.target) {
             Some(spoken) => websocket::accept(parsed).map(|accept| (spoken, accept)),
             None => Err((404, "no WebSocket is spoken at this path")),
         };
         let ((speaks, host), accept) = match checked {
-            Ok(checked) => checked,
+            Ok(((speaks, host), accept)) => ((speaks, host.to_owned()), accept),
             Err((status, text)) => {
                 self.counts.sockets_refused += 1;
                 return self.answer_here(key, Some(status), Class::BadRequest, text, true, turn);
             }
+        };
+        connection.close |= parsed.close;
+        match speaks {
+            Speaks::Api => self.switch(key, &host, parsed.target, &accept, None, turn),
+            Speaks::Pipe => self.connect(key, &host, parsed.target, accept, turn),
+        }
+    }
+
+    /// Asks for a pipe: whether its program may change to WebSocket is known when the venue has.
+    fn connect(
+        &mut self,
+        key: Key,
+        host: &str,
+        target: &[u8],
+        accept: String,
+        turn: &mut super::Turn,
+    ) {
+        let Some(source) = self.connections.get(&key).map(|it| it.source) else {
+            return;
+        };
+        if let Some(why) = self.is_full(source, false, turn) {
+            self.counts.no_credit += 1;
+            return self.answer_here(key, None, Class::NotAvailable, why, false, turn);
+        }
+        let asked = Asked {
+            host: Some(host),
+            method: FRAME_METHOD,
+            target,
+            headers: Vec::new(),
+            body: b"",
+            own_id: None,
+            call: Call::Connect,
+        };
+        let Some(seq) = self.hand_on(key, asked, turn) else {
+            return self.answer_here(key, None, Class::BadRequest, "too long", true, turn);
+        };
+        if let Some(connection) = self.connections.get_mut(&key) {
+            connection.state = State::Waiting { seq };
+            connection.since_us = self.now_us;
+            connection.upgrade = Some(Box::new(Upgrade {
+                host: host.into(),
+                target: target.into(),
+                accept,
+            }));
+        }
+    }
+
+    /// The venue has opened a pipe, or says with a status why not.
+    pub(super) fn connected(&mut self, key: Key, seq: u64, turn: &mut super::Turn) {
+        self.landed(seq);
+        let Some(connection) = self.connections.get_mut(&key) else {
+            return;
+        };
+        let is_over = connection.close;
+        let Some(upgrade) = connection.upgrade.take().filter(|_| !is_over) else {
+            // It was to end meanwhile.
+            self.unwanted(seq);
+            self.gone.push(key);
+            return self.end(key);
+        };
+        let Upgrade {
+            host,
+            target,
+            accept,
+        } = *upgrade;
+        self.switch(key, &host, &target, &accept, Some(seq), turn);
+        self.streams.insert(seq, key);
+        // What it has sent ahead.
+        if let Some(connection) = self.connections.get_mut(&key)
+            && connection.state == State::Open
+        {
+            connection.paused = false;
+            turn.watch.push(key);
+            let mut input = std::mem::take(&mut connection.input);
+            self.partial_bytes = self.partial_bytes.saturating_sub(input.len());
+            self.frames(key, &mut input, turn);
+            self.keep(key, input);
+        }
+    }
+
+    /// Nobody waits for this pipe any more.
+    pub(super) fn unwanted(&mut self, seq: u64) {
+        self.left.push(seq);
+    }
+
+    /// A connection changes to WebSocket.
+    fn switch(
+        &mut self,
+        key: Key,
+        host: &str,
+        target: &[u8],
+        accept: &str,
+        pipe: Option<u64>,
+        turn: &mut super::Turn,
+    ) {
+        let Some(connection) = self.connections.get_mut(&key) else {
+            return;
         };
         self.out.clear();
         // Writing into a `Vec` cannot fail.
@@ -141,9 +260,9 @@ impl Downstream {
              sec-websocket-accept: {accept}\r\n\r\n"
         );
         connection.socket = Some(Box::new(Socket {
-            speaks,
-            target: parsed.target.into(),
-            host,
+            target: target.into(),
+            host: host.into(),
+            pipe,
             decoder: Decoder::new(From::Program, BODY_BYTES_MAX),
             kept: 0,
             in_flight: 0,
@@ -153,8 +272,8 @@ impl Downstream {
             heard_us: self.now_us,
             partial_us: None,
             is_asked: false,
-            is_used: false,
-            is_leaving: connection.close,
+            is_used: pipe.is_some(),
+            is_leaving: self.is_ending,
             is_logged_on: false,
             subscriptions: Vec::new(),
             next_subscription: 0,
@@ -186,7 +305,11 @@ impl Downstream {
             connection.since_us = self.now_us;
             turn.watch.push(key);
         }
-        if socket.unsent > SOCKET_UNSENT_BYTES_MAX {
+        let most = match socket.pipe {
+            Some(_) => PIPE_UNSENT_BYTES_MAX,
+            None => SOCKET_UNSENT_BYTES_MAX,
+        };
+        if socket.unsent > most {
             self.counts.slow_clients += 1;
             return self.end(key);
         }
@@ -264,9 +387,72 @@ impl Downstream {
         }
     }
 
+    /// One text frame of a program on a pipe. What it says is its venue's own; ingress reads its id and what it asks alone.
+    fn pipe_frame(&mut self, key: Key, text: &str, turn: &mut super::Turn) {
+        let Some(connection) = self.connections.get(&key) else {
+            return;
+        };
+        let Some(socket) = connection.socket.as_deref() else {
+            return;
+        };
+        let venue = self
+            .listeners
+            .get(usize::from(connection.listener))
+            .map_or("", |listener| listener.venue.as_str());
+        let head = venue::frame_head(venue, text)
+            .filter(|head| head.id.len() + head.operation.len() <= SOCKET_ID_BYTES_MAX);
+        let Some(head) = head else {
+            self.counts.sockets_malformed += 1;
+            let why = "the frame is not one that the venue documents";
+            return self.refuse_frame(key, "null", Class::BadRequest, why, turn);
+        };
+        let own = pipe_id(&head);
+        let is_cancel = head.operation.contains("cancel");
+        if let Some(why) = self.is_full(connection.source, is_cancel, turn) {
+            self.counts.no_credit += 1;
+            return self.refuse_frame(key, &own, Class::NotAvailable, why, turn);
+        }
+        let (target, host) = (socket.target.clone(), socket.host.clone());
+        let asked = Asked {
+            host: Some(&host),
+            method: FRAME_METHOD,
+            target: &target,
+            headers: Vec::new(),
+            body: text.as_bytes(),
+            own_id: Some(&own),
+            call: Call::Other,
+        };
+        // An empty one would ask for a pipe.
+        let handed = match text.is_empty() {
+            true => None,
+            false => self.hand_on(key, asked, turn),
+        };
+        if handed.is_none() {
+            let why = "the frame is too long, or empty";
+            return self.refuse_frame(key, &own, Class::BadRequest, why, turn);
+        }
+        if let Some(connection) = self.connections.get_mut(&key)
+            && let Some(socket) = connection.socket.as_deref_mut()
+        {
+            socket.in_flight += 1;
+        }
+    }
+
+    /// Whether a connection is a pipe's.
+    pub(super) fn is_pipe(&self, key: Key) -> bool {
+        let socket = self
+            .connections
+            .get(&key)
+            .and_then(|it| it.socket.as_deref());
+        socket.is_some_and(|socket| socket.pipe.is_some())
+    }
+
     /// One text frame of a program.
     fn frame(&mut self, key: Key, text: &str, turn: &mut super::Turn) {
-        let asked = match serde_json::from_str::<FrameHead<'_>>(text) {
+        if self.is_pipe(key) {
+            return self.pipe_frame(key, text, turn);
+        }
+        let asked = match serde_json::from_str::<ApiFrame<'_>>(text) {
             Ok(asked) => asked,
             Err(_) => {
                 self.counts.sockets_malformed += 1;
@@ -306,9 +492,9 @@ impl Downstream {
             self.counts.no_credit += 1;
             return self.refuse_frame(key, id, Class::NotAvailable, why, turn);
         }
-        let (target, host) = (socket.target.clone(), socket.host);
+        let (target, host) = (socket.target.clone(), socket.host.clone());
         let asked = Asked {
-            host: Some(host),
+            host: Some(&host),
             method: FRAME_METHOD,
             target: &target,
             headers: Vec::new(),
@@ -358,28 +544,32 @@ impl Downstream {
         body: &[u8],
         turn: &mut super::Turn,
     ) {
-        let Some(speaks) = self
-            .connections
-            .get(&key)
-            .and_then(|connection| connection.socket.as_deref())
-            .map(|socket| socket.speaks)
-        else {
+        let Some(connection) = self.connections.get(&key) else {
             return;
         };
+        let Some(socket) = connection.socket.as_deref() else {
+            return;
+        };
+        if socket.pipe.is_some() {
+            let venue = self
+                .listeners
+                .get(usize::from(connection.listener))
+                .map_or("", |listener| listener.venue.as_str());
+            let (id, operation) = id.split_once('\n').unwrap_or((id, ""));
+            let head = FrameHead {
+                id: id.into(),
+                operation: operation.into(),
+            };
+            let text = venue::frame_refusal(venue, &head, status, body);
+            return self.say(key, u64::MAX, text.as_bytes(), 0, true, turn);
+        }
         let mut text = Vec::with_capacity(body.len() + id.len() + 64);
         // Writing into a `Vec` cannot fail.
-        let _ = match speaks {
-            Speaks::Api => write!(
-                text,
-                "{{\"id\":{id},\"status\":{status},\"{}\":",
-                if status == 200 { "result" } else { "error" }
-            ),
-            Speaks::Streams => write!(
-                text,
-                "{{\"id\":{id},\"{}\":",
-                if status == 200 { "result" } else { "error" }
-            ),
-        };
+        let _ = write!(
+            text,
+            "{{\"id\":{id},\"status\":{status},\"{}\":",
+            if status == 200 { "result" } else { "error" }
+        );
         text.extend_from_slice(body);
         text.push(b'}');
         // A message of its own: no number of a request is as large.
@@ -612,6 +802,10 @@ impl Downstream {
             false => None,
         };
         let Some(key) = key else { return };
+        if self.is_pipe(key) {
+            self.counts.pushes += 1;
+            return self.say(key, push.id.seq, push.body, 0, !push.more, turn);
+        }
         let number = self
             .connections
             .get(&key)
@@ -638,8 +832,11 @@ impl Downstream {
             return;
         }
         if let Some(key) = self.streams.remove(&ended.id.seq) {
-            let why = "the venue ended the stream; subscribe again";
-            self.close_socket(key, GOING_AWAY, why, turn);
+            let why = match self.is_pipe(key) {
+                true => ended.why.as_str(),
+                false => "the venue ended the stream; subscribe again",
+            };
+            self.close_socket(key, ended.code.unwrap_or(GOING_AWAY), why, turn);
         }
     }
 
@@ -756,6 +953,11 @@ impl Downstream {
         self.partial_bytes = self.partial_bytes.saturating_sub(socket.kept);
         self.behind_bytes = self.behind_bytes.saturating_sub(socket.behind_bytes());
         self.gone.push(key);
+        if let Some(seq) = socket.pipe
+            && self.streams.remove(&seq).is_some()
+        {
+            self.left.push(seq);
+        }
         for (seq, _) in &socket.subscriptions {
             if self.streams.remove(seq).is_some() {
                 self.left.push(*seq);

@@ -5,6 +5,9 @@
 //! At most once, as everywhere: a frame that was handed to a connection, or of which a byte may have left, is never sent
 //! again; when the connection ends it is `MaybeSent`. Signed requests and public ones have connections of their own, so that
 //! a market's long answer delays no order and ends no order's connection.
+//!
+//! A pipe is the one WebSocket at the venue of one WebSocket of a program: opened at its word, never anew, with the ids that
+//! the program gave, and it ends when either end does.
 
 use super::{
     ANSWER_US_MAX, CONNECT_US_MAX, INGRESS_BYTES_MAX, Job, Key, SLOW_CONNECT_US, Turn, Upstream,
@@ -47,6 +50,16 @@ const HANDSHAKE_BYTES_MAX: usize = 16_384;
 /// Streams to one host at most: each has a WebSocket of its own. The next one is `NotSent`.
 pub const STREAMS_PER_HOST_MAX: usize = 256;
 
+/// Pipes to one host at most, and opened to it within [`OPENINGS_US`]: venues bound both, and ban an address that goes beyond
+/// (Binance: 300 connections in five minutes).
+pub const PIPES_PER_HOST_MAX: usize = 512;
+pub const OPENINGS_MAX: usize = 200;
+pub const OPENINGS_US: u64 = 300_000_000;
+/// Frames of one pipe that wait for their answer at most.
+pub const PIPE_FRAMES_MAX: usize = 256;
+/// A message of a venue on a pipe at most.
+pub const PIPE_BYTES_MAX: usize = 4 << 20;
+
 /// What a WebSocket is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Class {
@@ -54,12 +67,15 @@ enum Class {
     Public,
     /// What this request subscribes to.
     Stream(RequestId),
+    /// The pipe that this request opened.
+    Pipe(RequestId),
 }
 
 impl Class {
     fn of(job: &Job) -> Self {
         match job.lane {
             _ if job.stream => Self::Stream(job.id),
+            _ if job.pipe.is_some() => Self::Pipe(job.pipe.unwrap_or(job.id)),
             Lane::Public => Self::Public,
             _ => Self::Signed,
         }
@@ -80,8 +96,16 @@ pub(super) struct Socket {
     is_open: bool,
     /// Nothing more is sent on it; it ends when it has its answers.
     is_retiring: bool,
-    /// The endpoint that opened a stream which goes on.
+    /// The endpoint that opened a stream, or a pipe, which goes on.
     streams: Option<u16>,
+    /// The request that opens a pipe, until it is open.
+    pub(super) opening: Option<Job>,
+    /// Frames of a pipe under way, by their ids.
+    ids: HashMap<Box<str>, u64>,
+    /// Something of an account was sent on a pipe: the signer is told what is said there.
+    is_private: bool,
+    /// The code of the venue's close.
+    close_code: Option<u16>,
     decoder: Decoder,
     input: Vec<u8>,
     /// Under way, by the number in their id.
@@ -98,7 +122,7 @@ pub(super) struct Socket {
 enum Heard {
     Text(String),
     Pong(Vec<u8>),
-    Closed,
+    Closed(Option<u16>),
     Broken(&'static str),
 }
 
@@ -117,6 +141,11 @@ impl Upstream {
                 "too_late"
             } else if place.budgets.of(job.apart).banned_until_us() > self.now_us {
                 "venue_asked_to_wait"
+            } else if job.pipe == Some(job.id) {
+                self.open_pipe(host, job, turn);
+                continue;
+            } else if job.pipe.is_some_and(|pipe| self.pipe(pipe).is_none()) {
+                "pipe_closed"
             } else {
                 let class = Class::of(&job);
                 let found = match waits.iter().any(|(waiting, _)| *waiting == class) {
@@ -124,6 +153,7 @@ impl Upstream {
                     false => self.socket_for(host, class, &job),
                 };
                 match found {
+                    Some(key) if job.pipe.is_some() => self.write_pipe(key, job, turn),
                     Some(key) => self.write_frame(key, job, turn),
                     None => {
                         let target = job.bytes.get(job.target.clone()).unwrap_or_default();
@@ -144,9 +174,208 @@ impl Upstream {
             place.push(job, true);
         }
         for (class, target) in waits {
-            if !self.open_socket(host, class, &target, turn) {
+            if !matches!(class, Class::Pipe(_)) && !self.open_socket(host, class, &target, turn) {
                 return;
             }
+        }
+    }
+
+    /// The WebSocket of a pipe.
+    fn pipe(&self, id: RequestId) -> Option<Key> {
+        let mut all = self.sockets.iter();
+        all.find(|(_, socket)| socket.class == Class::Pipe(id))
+            .map(|(key, _)| *key)
+    }
+
+    /// Begins a pipe's WebSocket. It is tried once: whether to try again is its program's affair.
+    fn open_pipe(&mut self, host: usize, job: Job, turn: &mut Turn) {
+        let id = job.id;
+        let pipes = self
+            .sockets
+            .values()
+            .filter(|it| it.host == host && matches!(it.class, Class::Pipe(_)));
+        let (count, now) = (pipes.count(), self.now_us);
+        let Some(place) = self.places.get_mut(host) else {
+            return self.fail(job, Sent::NotSent, "release_changed", turn);
+        };
+        while place
+            .openings
+            .front()
+            .is_some_and(|at| now.saturating_sub(*at) > OPENINGS_US)
+        {
+            place.openings.pop_front();
+        }
+        if count >= PIPES_PER_HOST_MAX || place.openings.len() >= OPENINGS_MAX {
+            return self.fail(job, Sent::NotSent, "venue_connections", turn);
+        }
+        place.openings.push_back(now);
+        if !self.may_connect(host, turn) {
+            return self.fail(job, Sent::NotSent, "connections_fail", turn);
+        }
+        let target = job
+            .bytes
+            .get(job.target.clone())
+            .unwrap_or_default()
+            .to_vec();
+        let class = Class::Pipe(id);
+        match self.dial_socket(host, class, &target, turn) {
+            Ok(key) => {
+                if let Some(socket) = self.sockets.get_mut(&key) {
+                    socket.opening = Some(job);
+                }
+            }
+            Err(why) => {
+                self.in_vain(host, now);
+                self.fail(job, Sent::NotSent, &why, turn);
+                self.unreachable(host, &why, turn);
+            }
+        }
+    }
+
+    /// A pipe is open: its program is told before it hears anything of it.
+    fn pipe_opened(&mut self, key: Key, turn: &mut Turn) {
+        let Some(socket) = self.sockets.get_mut(&key) else {
+            return;
+        };
+        let Some(mut job) = socket.opening.take() else {
+            return;
+        };
+        socket.streams = Some(job.endpoint);
+        self.pipe_handed_over(&mut job, 101, turn);
+    }
+
+    /// Nothing that the gate waits for comes back for this: it is `Sent` by being handed to the connection.
+    fn pipe_handed_over(&mut self, job: &mut Job, status: u16, turn: &mut Turn) {
+        if let Some(place) = self.places.get_mut(job.host) {
+            let budget = place.budgets.of(job.apart);
+            budget.finished(std::mem::take(&mut job.weight));
+        }
+        let (id, entry) = (job.id, job.entry);
+        let took = self.now_us.saturating_sub(job.started_us);
+        self.finish(id, entry, Sent::Sent, status, Vec::new(), None, took, turn);
+        self.pass_on(id, &Head::of_frame(status), Vec::new(), turn);
+    }
+
+    /// Writes a program's frame on its pipe, as the signer made it.
+    fn write_pipe(&mut self, key: Key, mut job: Job, turn: &mut Turn) {
+        job.started_us = self.now_us;
+        let Some(socket) = self.sockets.get_mut(&key) else {
+            return self.fail(job, Sent::NotSent, "pipe_closed", turn);
+        };
+        let Some(place) = self.places.get(socket.host) else {
+            return self.fail(job, Sent::NotSent, "release_changed", turn);
+        };
+        let frame = job.bytes.get(job.body..).unwrap_or_default();
+        let Some((text, mask)) = std::str::from_utf8(frame).ok().zip(random()) else {
+            return self.fail(job, Sent::NotSent, "no_frame", turn);
+        };
+        // Of what changes something the venue's answer is awaited: it must be known by its id.
+        let id: Option<Box<str>> = match job.summarize {
+            true => match venue::frame_head(&place.facts.venue, text) {
+                Some(head) if head.id == "null" || socket.ids.contains_key(&*head.id) => {
+                    return self.fail(job, Sent::NotSent, "id_in_use", turn);
+                }
+                Some(_) if socket.ids.len() >= PIPE_FRAMES_MAX => {
+                    return self.fail(job, Sent::NotSent, "too_many_waiting", turn);
+                }
+                Some(head) => Some(head.id.into()),
+                None => return self.fail(job, Sent::NotSent, "no_frame", turn),
+            },
+            false => None,
+        };
+        socket.used_us = self.now_us;
+        socket.is_private |= job.account.is_some();
+        self.out.clear();
+        websocket::push(&mut self.out, Kind::Text, true, frame, Some(mask));
+        socket.transport.mark();
+        let written = socket.transport.send(&self.out);
+        let is_pending = socket.transport.is_pending();
+        let touched = written.is_ok() || socket.transport.touched();
+        match (touched, id) {
+            (false, _) => self.fail(job, Sent::NotSent, "pipe_closed", turn),
+            (true, Some(id)) => {
+                let number = self.next_frame;
+                self.next_frame += 1;
+                socket.ids.insert(id, number);
+                socket.jobs.insert(number, job);
+            }
+            (true, None) if written.is_ok() => self.pipe_handed_over(&mut job, 200, turn),
+            (true, None) => self.fail(job, Sent::MaybeSent, "pipe_closed", turn),
+        }
+        if let Err(error) = written {
+            return self.drop_socket(key, kind_name(&error), turn);
+        }
+        if is_pending {
+            turn.watch.push(key);
+        }
+    }
+
+    /// A message of a venue on a pipe: the signer is told what it says first, and then the program gets it as it is.
+    fn pipe_heard(&mut self, key: Key, text: &str, turn: &mut Turn) {
+        let Some(socket) = self.sockets.get_mut(&key) else {
+            return;
+        };
+        let (Class::Pipe(id), Some(endpoint)) = (socket.class, socket.streams) else {
+            return;
+        };
+        let host = socket.host;
+        let mut answers = None;
+        if socket.is_private
+            && let Some(place) = self.places.get_mut(host)
+        {
+            let answered = match socket.ids.is_empty() {
+                true => None,
+                false => venue::answered(&place.facts.venue, text),
+            };
+            answers = answered.and_then(|said| {
+                let number = socket.ids.remove(&*said.id)?;
+                Some((socket.jobs.remove(&number)?, said))
+            });
+            if let Some((job, said)) = &mut answers {
+                let budget = place.budgets.of(job.apart);
+                budget.finished(std::mem::take(&mut job.weight));
+                if matches!(said.status, 429 | 418) {
+                    let (apart, status) = (job.apart, said.status);
+                    place.budgets.refused(apart, status, None, self.now_us);
+                    self.asked_to_wait(host, apart, status, turn);
+                }
+            } else {
+                let reports = venue::summarize_event(endpoint, text.as_bytes());
+                if !reports.is_empty() {
+                    let ended = false;
+                    let told = Told { id, reports, ended };
+                    put(&mut turn.to_signer, kind::TOLD, &told);
+                }
+            }
+        }
+        if let Some((job, said)) = answers {
+            let asked = Asked {
+                target: job.bytes.get(job.target.clone()).unwrap_or_default(),
+                body: job.bytes.get(job.body..).unwrap_or_default(),
+            };
+            let body = said.body.as_bytes();
+            let reports = venue::summarize(job.endpoint, asked, said.status, body);
+            let (id, entry, status) = (job.id, job.entry, said.status);
+            let took = self.now_us.saturating_sub(job.started_us);
+            self.finish(id, entry, Sent::Sent, status, reports, None, took, turn);
+            // The message itself follows like any other.
+            self.pass_on(id, &Head::of_frame(200), Vec::new(), turn);
+        }
+        if !self.reaches_ingress(id) {
+            return;
+        }
+        if turn.ingress_waiting + turn.to_ingress.len() + text.len() > INGRESS_BYTES_MAX {
+            self.counts.answers_dropped += 1;
+            return self.drop_socket(key, "too_many_large_answers", turn);
+        }
+        let mut parts = text.as_bytes().chunks(CHUNK_BYTES_MAX).peekable();
+        while let Some(part) = parts.next() {
+            let push = Push {
+                id,
+                body: part.into(),
+                more: parts.peek().is_some(),
+            };
+            put(&mut turn.to_ingress, kind::PUSH, &push);
         }
     }
 
@@ -162,7 +391,7 @@ impl Upstream {
             .any(|socket| !socket.is_open);
         let most = match class {
             Class::Signed | Class::Public => SOCKETS_PER_HOST_MAX,
-            Class::Stream(_) => 1,
+            Class::Stream(_) | Class::Pipe(_) => 1,
         };
         if is_opening || count >= most {
             return true;
@@ -171,7 +400,7 @@ impl Upstream {
             return false;
         }
         match self.dial_socket(host, class, target, turn) {
-            Ok(()) => true,
+            Ok(_) => true,
             Err(why) => {
                 self.in_vain(host, self.now_us);
                 self.unreachable(host, &why, turn);
@@ -186,13 +415,14 @@ impl Upstream {
         class: Class,
         target: &[u8],
         turn: &mut Turn,
-    ) -> Result<(), String> {
+    ) -> Result<Key, String> {
         let transport = self.dial(host)?;
         let key = self.next_key;
         self.next_key += 1;
         let message_bytes_max = match class {
             Class::Signed | Class::Stream(_) => SUMMARY_BYTES_MAX,
             Class::Public => PUBLIC_BYTES_MAX,
+            Class::Pipe(_) => PIPE_BYTES_MAX,
         };
         let now = self.now_us;
         self.sockets.insert(
@@ -207,6 +437,10 @@ impl Upstream {
                 is_open: false,
                 is_retiring: false,
                 streams: None,
+                opening: None,
+                ids: HashMap::new(),
+                is_private: false,
+                close_code: None,
                 decoder: Decoder::new(From::Venue, message_bytes_max),
                 input: Vec::new(),
                 jobs: HashMap::new(),
@@ -218,11 +452,17 @@ impl Upstream {
             },
         );
         turn.watch.push(key);
-        Ok(())
+        Ok(key)
     }
 
     /// The WebSocket that takes this job: the least busy one that is open and has written everything.
     fn socket_for(&self, host: usize, class: Class, job: &Job) -> Option<Key> {
+        if let Class::Pipe(id) = class {
+            let key = self.pipe(id)?;
+            let socket = self.sockets.get(&key)?;
+            let is_free = socket.is_open && !socket.transport.is_pending();
+            return is_free.then_some(key);
+        }
         let target = job.bytes.get(job.target.clone()).unwrap_or_default();
         let all = || {
             self.sockets.iter().filter(|(_, socket)| {
@@ -402,6 +642,7 @@ impl Upstream {
                         place.slow = place.slow.min(place.connecting);
                         (place.in_vain, place.retry_us) = (0, 0);
                     }
+                    self.pipe_opened(key, turn);
                     self.serve(host, turn);
                 }
             }
@@ -417,10 +658,10 @@ impl Upstream {
                 Ok(Some(Event::Text(text))) => Heard::Text(text.to_owned()),
                 Ok(Some(Event::Ping(payload))) => Heard::Pong(payload.to_vec()),
                 Ok(Some(Event::Pong)) => continue,
-                Ok(Some(Event::Close(_))) => Heard::Closed,
+                Ok(Some(Event::Close(code))) => Heard::Closed(code),
                 Err(violation) => Heard::Broken(violation.name()),
             });
-            if matches!(heard.last(), Some(Heard::Closed | Heard::Broken(_))) {
+            if matches!(heard.last(), Some(Heard::Closed(_) | Heard::Broken(_))) {
                 break;
             }
         }
@@ -432,7 +673,10 @@ impl Upstream {
             match what {
                 Heard::Text(text) => self.frame_heard(key, &text, turn),
                 Heard::Pong(payload) => self.say(key, Kind::Pong, &payload, turn),
-                Heard::Closed => {
+                Heard::Closed(code) => {
+                    if let Some(socket) = self.sockets.get_mut(&key) {
+                        socket.close_code = code;
+                    }
                     self.say(key, Kind::Close, &[], turn);
                     self.drop_socket(key, "venue_closed", turn);
                 }
@@ -466,6 +710,9 @@ impl Upstream {
         let Some(socket) = self.sockets.get_mut(&key) else {
             return;
         };
+        if matches!(socket.class, Class::Pipe(_)) {
+            return self.pipe_heard(key, text, turn);
+        }
         let host = socket.host;
         let Some(place) = self.places.get_mut(host) else {
             return;
@@ -567,17 +814,18 @@ impl Upstream {
         let push = Push {
             id,
             body: event.as_bytes().into(),
+            more: false,
         };
         put(&mut turn.to_ingress, kind::PUSH, &push);
     }
 
     /// A program wants its stream no more.
     pub fn leave(&mut self, leave: Leave, turn: &mut Turn) {
-        let of_it = Class::Stream(leave.id);
+        let of_it = [Class::Stream(leave.id), Class::Pipe(leave.id)];
         let key = self
             .sockets
             .iter()
-            .find(|(_, socket)| socket.class == of_it)
+            .find(|(_, socket)| of_it.contains(&socket.class))
             .map(|(key, _)| *key);
         if let Some(key) = key {
             self.say(key, Kind::Close, &1000u16.to_be_bytes(), turn);
@@ -597,17 +845,30 @@ impl Upstream {
         }
     }
 
-    /// Streams of a run of ingress that is gone are nobody's.
+    /// Streams and pipes of a run of ingress that is gone are nobody's.
     pub(super) fn end_streams(&mut self, turn: &mut Turn) {
-        let gone = |id: RequestId| id.epoch != 0 && id.epoch != self.ingress_epoch;
+        let epoch = self.ingress_epoch;
+        let gone = |id: RequestId| id.epoch != 0 && id.epoch != epoch;
+        self.end_streams_where(gone, "ingress_restarted", turn);
+    }
+
+    /// Those that a signer which is gone knew of, and the next one does not.
+    pub(super) fn end_known_streams(&mut self, turn: &mut Turn) {
+        self.end_streams_where(|_| true, "signer_restarted", turn);
+    }
+
+    fn end_streams_where(&mut self, is_it: impl Fn(RequestId) -> bool, why: &str, turn: &mut Turn) {
         let keys: Vec<Key> = self
             .sockets
             .iter()
-            .filter(|(_, socket)| matches!(socket.class, Class::Stream(id) if gone(id)))
+            .filter(|(_, socket)| match socket.class {
+                Class::Stream(id) | Class::Pipe(id) => is_it(id),
+                Class::Signed | Class::Public => false,
+            })
             .map(|(key, _)| *key)
             .collect();
         for key in keys {
-            self.drop_socket(key, "ingress_restarted", turn);
+            self.drop_socket(key, why, turn);
         }
     }
 
@@ -644,6 +905,13 @@ impl Upstream {
             place.budgets.refused(None, status, None, self.now_us);
             self.asked_to_wait(host, None, status, turn);
         }
+        // Of a pipe it is the answer to its program's own handshake.
+        if let Some(socket) = self.sockets.get_mut(&key)
+            && (300..600).contains(&status)
+            && let Some(mut job) = socket.opening.take()
+        {
+            self.pipe_handed_over(&mut job, status, turn);
+        }
         self.drop_socket(key, "handshake_refused", turn);
     }
 
@@ -664,7 +932,17 @@ impl Upstream {
         if !socket.is_open {
             self.in_vain(host, socket.made_us);
         }
-        if let (Class::Stream(id), Some(_)) = (socket.class, socket.streams) {
+        if let Some(job) = socket.opening.take() {
+            // Its own frames come after: nothing of the program has left.
+            self.fail(job, Sent::NotSent, why, turn);
+        }
+        let mut jobs: Vec<Job> = std::mem::take(&mut socket.jobs).into_values().collect();
+        jobs.sort_by_key(|job| job.id.seq);
+        for job in jobs {
+            self.fail(job, Sent::MaybeSent, why, turn);
+        }
+        // Programs are told what became of their frames before their connection ends.
+        if let (Class::Stream(id) | Class::Pipe(id), Some(_)) = (socket.class, socket.streams) {
             let told = Told {
                 id,
                 reports: Vec::new(),
@@ -672,18 +950,13 @@ impl Upstream {
             };
             put(&mut turn.to_signer, kind::TOLD, &told);
             if self.reaches_ingress(id) {
-                let why = why.to_owned();
-                put(
-                    &mut turn.to_ingress,
-                    kind::STREAM_ENDED,
-                    &StreamEnded { id, why },
-                );
+                let ended = StreamEnded {
+                    id,
+                    why: why.to_owned(),
+                    code: socket.close_code,
+                };
+                put(&mut turn.to_ingress, kind::STREAM_ENDED, &ended);
             }
-        }
-        let mut jobs: Vec<Job> = socket.jobs.into_values().collect();
-        jobs.sort_by_key(|job| job.id.seq);
-        for job in jobs {
-            self.fail(job, Sent::MaybeSent, why, turn);
         }
         if !socket.is_open {
             self.unreachable(host, why, turn);
@@ -727,7 +1000,7 @@ impl Upstream {
             for (number, job) in &socket.jobs {
                 if since(job.started_us) > ANSWER_US_MAX {
                     late.push((*key, *number));
-                    socket.is_retiring = true;
+                    socket.is_retiring |= !matches!(socket.class, Class::Pipe(_));
                 }
             }
             if socket.pinged_us != 0 && since(socket.pinged_us) > QUIET_ANSWER_US {
@@ -753,10 +1026,10 @@ impl Upstream {
             first = Some(first.map_or(next, |at| at.min(next)));
         }
         for (key, number) in late {
-            let job = self
-                .sockets
-                .get_mut(&key)
-                .and_then(|socket| socket.jobs.remove(&number));
+            let job = self.sockets.get_mut(&key).and_then(|socket| {
+                socket.ids.retain(|_, it| *it != number);
+                socket.jobs.remove(&number)
+            });
             if let Some(job) = job {
                 self.fail(job, Sent::MaybeSent, "answer_timed_out", turn);
             }

@@ -459,6 +459,7 @@ pub fn send<'b>(
         summarize: false,
         share: 1000,
         stream: false,
+        pipe: None,
     }
 }
 
@@ -477,12 +478,21 @@ pub fn listener() -> TcpListener {
 }
 
 pub fn start_ingress(epoch: u32, listener: &TcpListener, tls: Option<TlsSettings>) -> Room {
+    start_ingress_at(epoch, listener, tls, "api.binance.com")
+}
+
+pub fn start_ingress_at(
+    epoch: u32,
+    listener: &TcpListener,
+    tls: Option<TlsSettings>,
+    host: &str,
+) -> Room {
     let room = Room::start(Peer::Ingress);
     let settings = IngressSettings {
         epoch,
         listeners: vec![ListenerSettings {
             venue: "binance".to_owned(),
-            host: "api.binance.com".to_owned(),
+            host: host.to_owned(),
             tls,
         }],
     };
@@ -518,8 +528,17 @@ impl Gate {
     }
 
     pub fn with_tls(hosts: &Hosts, tls: Option<TlsSettings>) -> Self {
+        Self::at(hosts, tls, "api.binance.com")
+    }
+
+    /// With the listener of another of the venue's hosts.
+    pub fn of_host(hosts: &Hosts, host: &str) -> Self {
+        Self::at(hosts, None, host)
+    }
+
+    fn at(hosts: &Hosts, tls: Option<TlsSettings>, host: &str) -> Self {
         let (listener, epoch) = (listener(), 7);
-        let ingress = start_ingress(epoch, &listener, tls);
+        let ingress = start_ingress_at(epoch, &listener, tls, host);
         let egress = start_egress(Vec::new());
         let with_ingress = with_signer(&ingress, epoch);
         let with_egress = with_signer(&egress, 1);

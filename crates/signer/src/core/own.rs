@@ -302,7 +302,7 @@ impl Core {
         match made {
             Some((host, actions, ready)) => {
                 let id = self.next_id();
-                self.forward_public(id, host, &actions, &ready, Some(own), turn);
+                self.forward_public(id, host, &actions, &ready, Some(own), None, turn);
             }
             None => {
                 self.events
@@ -382,6 +382,7 @@ impl Core {
             not_after_us: self.clock.boot_us().saturating_add(window_us),
             summarize: true,
             stream: false,
+            pipe: None,
             kinds: actions.list.iter().map(Action::kind).collect(),
             targets: Vec::new(),
             reserved: true,

@@ -2,19 +2,25 @@
 //! need no signature of their own: the gate answers the logon itself, takes each of them as that virtual key's, judges,
 //! records and signs it like any other. At the venue nobody is logged on.
 //!
+//! Where a venue takes orders only from who has logged on there, a program's WebSocket has one of its own at the venue: a
+//! pipe. There the logon goes on, signed anew with the real key, if the account permits sessions; every frame that follows is
+//! judged and recorded like any other, and the venue takes it as that key's unsigned. One pipe is of one virtual key.
+//!
 //! Which connection a frame came by is ingress' word alone. A session ends with its connection, its key, the run of ingress,
 //! and the run of this signer. A logon is taken once: whoever has seen it cannot log on with it again.
 
 use super::{Core, Early, Turn, reply_body};
 use crate::replay::{First, Seen, mark};
+use crate::virtual_keys;
 use portcullis_model::Map;
 use portcullis_model::action::ActionKind;
 use portcullis_model::decide::Caller;
-use portcullis_model::id::{Timestamp, VirtualKeyId};
+use portcullis_model::id::{AccountId, EntryId, KeyId, RequestId, Timestamp, VirtualKeyId};
 use portcullis_model::refusal::Class;
-use portcullis_model::wire::Request;
+use portcullis_model::wire::{self, FRAME_METHOD, Leave, Request, kind};
 use portcullis_venues::Presented;
-use portcullis_venues::dialect::{Session, SessionCall};
+use portcullis_venues::dialect::{CONNECT, Session, SessionCall};
+use std::net::IpAddr;
 
 /// Sessions at most, as many as ingress has connections; a logon beyond them is refused.
 const SESSIONS_MAX: usize = 16_384;
@@ -44,10 +50,173 @@ impl Sessions {
     }
 }
 
+/// Pipes at most, and of one source (loopback apart).
+pub const PIPES_MAX: usize = 4_096;
+pub const PIPES_PER_SOURCE_MAX: usize = 64;
+
+/// Programs' WebSockets that have one of their own at the venue, by connection.
+#[derive(Debug, Default)]
+pub(super) struct Pipes(Map<u64, Pipe>);
+
+#[derive(Debug, Clone, Copy)]
+struct Pipe {
+    /// The request that opened it.
+    id: RequestId,
+    source: Option<IpAddr>,
+    /// The real key that is logged on there.
+    logged_on: Option<KeyId>,
+}
+
+impl Pipes {
+    /// The real key that a connection's pipe is logged on with.
+    pub(super) fn key(&self, connection: u64) -> Option<KeyId> {
+        self.0.get(&connection)?.logged_on
+    }
+
+    fn connection(&self, id: RequestId) -> Option<u64> {
+        let mut all = self.0.iter();
+        all.find(|(_, pipe)| pipe.id == id)
+            .map(|(connection, _)| *connection)
+    }
+}
+
 impl Core {
     /// A program's WebSocket has ended.
     pub fn connection_gone(&mut self, connection: u64) {
         self.sessions.0.remove(&connection);
+        if let Some(pipe) = self.pipes.0.remove(&connection) {
+            self.streams.remove(&pipe.id);
+        }
+    }
+
+    /// The pipe that a frame is for, where the venue's host has pipes.
+    pub(super) fn pipe_of(
+        &self,
+        presented: &Presented<'_>,
+        request: &Request<'_>,
+    ) -> Result<Option<RequestId>, Early> {
+        if request.method != FRAME_METHOD || !presented.service().pipe {
+            return Ok(None);
+        }
+        let known = self.pipes.0.get(&request.connection);
+        if presented.rule().path != CONNECT {
+            return known.map(|pipe| Some(pipe.id)).ok_or(NO_PIPE);
+        }
+        let source = virtual_keys::source(request.source).filter(|source| !source.is_loopback());
+        let of_source = source.map_or(0, |_| {
+            let mut all = self.pipes.0.values();
+            all.by_ref().filter(|pipe| pipe.source == source).count()
+        });
+        if known.is_some() || self.pipes.0.len() >= PIPES_MAX || of_source >= PIPES_PER_SOURCE_MAX {
+            return Err(Early::Class(
+                Class::RateLimited,
+                "too many WebSockets; nothing was sent",
+                "pipes-full",
+            ));
+        }
+        Ok(Some(request.id))
+    }
+
+    /// A pipe is asked for.
+    pub(super) fn pipe_opens(&mut self, request: &Request<'_>) {
+        let pipe = Pipe {
+            id: request.id,
+            source: virtual_keys::source(request.source),
+            logged_on: None,
+        };
+        self.pipes.0.insert(request.connection, pipe);
+    }
+
+    /// There is no pipe after all, or no more.
+    pub(super) fn pipe_ended(&mut self, id: RequestId) {
+        if let Some(connection) = self.pipes.connection(id) {
+            self.connection_gone(connection);
+        }
+    }
+
+    /// Egress is gone, and all pipes with it.
+    pub(super) fn pipes_lost(&mut self) {
+        for (connection, _) in std::mem::take(&mut self.pipes.0) {
+            self.sessions.0.remove(&connection);
+        }
+    }
+
+    /// Whether a program may log on at the venue by a pipe of its own.
+    pub(super) fn may_log_on(&self, caller: &Caller, connection: u64) -> Result<(), Early> {
+        let refuse = |class, text, code| Err(Early::Class(class, text, code));
+        if !self.permits_sessions(caller.account) {
+            return refuse(
+                Class::NotPermitted,
+                "the account permits no sessions at the venue; its operator allows them in the release",
+                "no-sessions",
+            );
+        }
+        if self.sessions.0.contains_key(&connection) {
+            let text = "the connection has logged on already; open another for another key";
+            return refuse(Class::BadRequest, text, "logged-on");
+        }
+        if self.sessions.0.len() >= SESSIONS_MAX {
+            return refuse(Class::NotAvailable, "too many sessions", "sessions-full");
+        }
+        Ok(())
+    }
+
+    /// Whether a release lets programs of an account log on at the venue, where egress could then send what nobody signed.
+    fn permits_sessions(&self, account: AccountId) -> bool {
+        let _ = account;
+        false
+    }
+
+    /// The logon is recorded, and will be signed with this key: what follows on the connection is of its session.
+    pub(super) fn pipe_logs_on(
+        &mut self,
+        connection: u64,
+        caller: Caller,
+        key: KeyId,
+        entry: EntryId,
+    ) {
+        let since = self.clock.now();
+        if let Some(pipe) = self.pipes.0.get_mut(&connection) {
+            pipe.logged_on = Some(key);
+            self.streams.insert(pipe.id, (entry, caller));
+            let session = LoggedOn {
+                key: caller.virtual_key,
+                since,
+            };
+            self.sessions.0.insert(connection, session);
+            self.metrics.sessions += 1;
+        }
+    }
+
+    /// Tells egress to end the pipes and streams of a virtual key, whatever ingress does.
+    pub(super) fn hang_up(&mut self, key: VirtualKeyId, turn: &mut Turn) {
+        let of_key = |(_, caller): &(EntryId, Caller)| caller.virtual_key == key;
+        let ids: Vec<RequestId> = self
+            .streams
+            .iter()
+            .filter(|(_, it)| of_key(it))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in ids {
+            let _ = wire::frame(&mut turn.to_egress, kind::LEAVE, &Leave { id });
+            self.pipe_ended(id);
+            self.streams.remove(&id);
+        }
+    }
+
+    /// Ends pipes of sources from which no virtual key in force may come any more.
+    pub(super) fn hang_up_unbound(&mut self, turn: &mut Turn) {
+        let unbound: Vec<RequestId> = self
+            .pipes
+            .0
+            .values()
+            .filter(|pipe| !pipe.source.is_some_and(|source| self.is_bound(source)))
+            .map(|pipe| pipe.id)
+            .collect();
+        for id in unbound {
+            let _ = wire::frame(&mut turn.to_egress, kind::LEAVE, &Leave { id });
+            self.pipe_ended(id);
+        }
     }
 
     /// A verified logon.
@@ -129,3 +298,10 @@ impl Core {
         reply_body(turn, request.id, body.to_string().as_bytes());
     }
 }
+
+/// A frame of a pipe that is not there.
+const NO_PIPE: Early = Early::Class(
+    Class::NotAvailable,
+    "the WebSocket has no connection at the venue any more; open it anew",
+    "no-pipe",
+);

@@ -190,7 +190,7 @@ fn text_of(rule: &FieldRule) -> String {
         Type::Bool => "true".to_owned(),
         Type::Flag => "TRUE".to_owned(),
         Type::Words(words) => words[0].clone(),
-        Type::Token | Type::Text => "a".to_owned(),
+        Type::Token | Type::Text | Type::FrameId => "a".to_owned(),
         // No spot call has them.
         Type::List(_) | Type::Objects(_) | Type::Object(_) => "%5B%5D".to_owned(),
     }

@@ -12,6 +12,7 @@ mod orders;
 mod present;
 mod questions;
 mod refusals;
+mod streams;
 mod summary;
 
 pub use frame::{SUBSCRIBE, SUBSCRIBE_SIGNED};
@@ -20,7 +21,7 @@ pub use refusals::REFUSALS;
 
 use crate::actions::Named;
 use crate::catalog::{Catalog, Endpoint, Method, Service};
-use crate::dialect::{Dialect, Session, SessionCall};
+use crate::dialect::{Dialect, FrameHead, Session, SessionCall};
 use crate::error::DecodeError;
 use crate::form::encode_into;
 use crate::listing::{Listed, Listing};
@@ -60,6 +61,7 @@ impl Dialect for Binance {
         request: &RawRequest<'a>,
     ) -> Result<Presented<'a>, DecodeError> {
         match request.method == FRAME_METHOD {
+            true if service.pipe => streams::present(catalog, service, request),
             true => frame::present(catalog, service, request),
             false => present::present(catalog, service, request),
         }
@@ -123,7 +125,14 @@ impl Dialect for Binance {
     }
 
     fn frame(&self, request: Unsigned) -> Ready {
-        frame::ready(request)
+        match streams::is_one(&request.path) {
+            true => streams::ready(&request).unwrap_or_else(|| frame::ready(request)),
+            false => frame::ready(request),
+        }
+    }
+
+    fn frame_head<'a>(&self, frame: &'a str) -> Option<FrameHead<'a>> {
+        streams::head(frame)
     }
 
     fn ask(&self, kind: MarketKind, question: &Question<'_>) -> Option<InWords> {
