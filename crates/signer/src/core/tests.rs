@@ -55,7 +55,8 @@ fn files() -> Files {
         ("mandates.toml", MANDATES),
         ("values.toml", "currency = \"USD\"\nequal = [\"USDT\"]"),
         ("hosts.toml", "[[host]]\nvenue = \"binance\"\nname = \"api.binance.com\"\npublic_roots = true\nweight_per_minute = 6000\norders_per_10s = 100\n\
-            [[host]]\nvenue = \"binance\"\nname = \"ws-api.binance.com\"\npublic_roots = true\nweight_per_minute = 6000\norders_per_10s = 100\n"),
+            [[host]]\nvenue = \"binance\"\nname = \"ws-api.binance.com\"\npublic_roots = true\nweight_per_minute = 6000\norders_per_10s = 100\n\
+            [[host]]\nvenue = \"binance\"\nname = \"stream.binance.com\"\npublic_roots = true\nweight_per_minute = 6000\norders_per_10s = 100\n"),
         (
             "markets/binance.json",
             r#"[{"symbol":"BTCUSDT","base":"BTC","quote":"USDT"}]"#,
@@ -503,6 +504,7 @@ struct Sends {
     api_key: String,
     body: String,
     lane: Lane,
+    pipe: Option<RequestId>,
 }
 
 fn frames(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
@@ -536,6 +538,7 @@ fn sends(bytes: &[u8]) -> Vec<Sends> {
                     .unwrap_or_default(),
                 body: text(send.body),
                 lane: send.lane,
+                pipe: send.pipe,
             }
         })
         .collect()
@@ -2286,4 +2289,128 @@ fn a_streams_events_settle_orders_until_it_ends() {
     assert!(site.core().state.orders.is_empty());
     site.core().told(&event(true, Vec::new()), now).unwrap();
     assert!(!site.core().has_streams());
+}
+
+const SUBSCRIBE: &str = r#"{"method":"SUBSCRIBE","params":["btcusdt@trade"],"id":"mine"}"#;
+
+impl Site {
+    /// A frame of a program on its pipe; an empty one is the handshake. What goes to egress, the answer, and which pipes end.
+    fn pipes(
+        &mut self,
+        connection: u64,
+        body: &str,
+        source: [u8; 4],
+    ) -> (Vec<Sends>, Option<String>) {
+        self.seq += 1;
+        let (seq, now) = (self.seq, self.now);
+        let mut turn = Turn::default();
+        let request = Request {
+            id: RequestId { epoch: 1, seq },
+            connection,
+            host: "stream.binance.com",
+            source: (&source[..]).into(),
+            method: "WS",
+            target: (&b"/ws/ethusdt@trade"[..]).into(),
+            headers: Vec::new(),
+            body: body.as_bytes().into(),
+        };
+        self.core().request(&request, now, &mut turn).unwrap();
+        self.core().finish(&mut turn, now).unwrap();
+        (sends(&turn.to_egress), told(&turn))
+    }
+
+    fn opens(&mut self, connection: u64) -> Sends {
+        let (sent, told) = self.pipes(connection, "", LOCAL);
+        assert_eq!(told, None);
+        sent.into_iter().next().unwrap()
+    }
+}
+
+#[test]
+fn a_pipes_frames_go_by_the_pipe_that_its_connection_opened() {
+    let mut site = site();
+    let entries = site.core().state.entries;
+    let told = site.pipes(7, SUBSCRIBE, LOCAL).1.unwrap();
+    assert!(told.contains("open it anew"), "{told}");
+    let (one, other) = (site.opens(7), site.opens(8));
+    assert_eq!((one.pipe, other.pipe), (Some(one.id), Some(other.id)));
+    assert_eq!(
+        (&*one.method, &*one.target, &*one.body, one.entry),
+        ("WS", "/ws/ethusdt@trade", "", None)
+    );
+    let (sent, told) = site.pipes(8, SUBSCRIBE, LOCAL);
+    assert_eq!((sent[0].pipe, told), (Some(other.id), None));
+    assert!(sent[0].body.contains(r#""id":"mine""#), "{sent:?}");
+    // What could be a key, and what is not from where a key may be used, goes nowhere.
+    let key = SUBSCRIBE.replace("btcusdt@trade", &"k".repeat(64));
+    let (sent, told) = site.pipes(8, &key, LOCAL);
+    assert!(sent.is_empty() && told.is_some());
+    let (sent, told) = site.pipes(9, "", [10, 9, 9, 9]);
+    assert!(sent.is_empty() && told.unwrap().contains("this address"));
+    // One pipe a connection, until it has gone.
+    assert!(site.pipes(7, "", LOCAL).0.is_empty());
+    site.core().connection_gone(7);
+    assert!(site.pipes(7, SUBSCRIBE, LOCAL).0.is_empty());
+    let again = site.opens(7);
+    assert_ne!(again.id, one.id);
+    // Public data is not recorded.
+    assert_eq!(site.core().state.entries, entries);
+}
+
+#[test]
+fn a_pipe_is_forgotten_when_there_is_none() {
+    let mut site = site();
+    let refused = site.opens(7);
+    site.answer(&refused, Sent::Sent, 400, Vec::new());
+    assert!(site.pipes(7, SUBSCRIBE, LOCAL).0.is_empty());
+    let failed = site.opens(7);
+    site.answer(&failed, Sent::NotSent, 0, Vec::new());
+    assert!(site.pipes(7, SUBSCRIBE, LOCAL).0.is_empty());
+    let open = site.opens(7);
+    site.answer(&open, Sent::Sent, 101, Vec::new());
+    assert_eq!(site.pipes(7, SUBSCRIBE, LOCAL).0.len(), 1);
+    let mut turn = Turn::default();
+    site.core().egress_gone(&mut turn);
+    site.core().egress_started(&mut turn);
+    assert!(site.pipes(7, SUBSCRIBE, LOCAL).0.is_empty());
+    let open = site.opens(7);
+    site.core().ingress_started(1);
+    assert!(site.pipes(7, SUBSCRIBE, LOCAL).0.is_empty());
+    let _ = open;
+}
+
+#[test]
+fn pipes_end_where_no_key_may_come_from_any_more() {
+    let mut site = site();
+    let pipe = site.opens(7);
+    site.answer(&pipe, Sent::Sent, 101, Vec::new());
+    let key = *site.core().state.by_api_key.values().next().unwrap();
+    let (entry, at) = (site.core().log.next(), site.core().clock.now());
+    site.core()
+        .state
+        .apply(entry, at, &[Effect::VirtualKeyRevoked { id: key }]);
+    let mut turn = Turn::default();
+    site.core().close_connections(&[key], &mut turn);
+    let left: Vec<wire::Leave> = frames(&turn.to_egress)
+        .into_iter()
+        .filter(|(kind, _)| *kind == kind::LEAVE)
+        .map(|(_, cbor)| wire::message(&cbor).unwrap())
+        .collect();
+    assert_eq!(left.iter().map(|it| it.id).collect::<Vec<_>>(), [pipe.id]);
+    assert!(site.pipes(7, SUBSCRIBE, LOCAL).0.is_empty());
+}
+
+#[test]
+fn nobody_logs_on_at_a_venue_by_a_pipe_unless_the_site_said_so() {
+    let mut site = site();
+    let key = *site.core().state.by_api_key.values().next().unwrap();
+    let known = site.core().state.virtual_keys.get(&key).unwrap();
+    let caller = Caller {
+        strategy: known.strategy,
+        virtual_key: key,
+        account: known.account,
+        source: std::net::IpAddr::from(LOCAL),
+    };
+    site.opens(7);
+    assert!(site.core().may_log_on(&caller, 7).is_err());
 }
