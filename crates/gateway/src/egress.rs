@@ -72,6 +72,9 @@ impl Room {
 
     fn run(&mut self, control: &mut Control) -> Result<Ended, Ended> {
         let mut events: Vec<Event> = Vec::with_capacity(EVENTS_MAX);
+        // What came with the settings was read with them, and wakes nobody.
+        self.control(control)?;
+        self.leave(control)?;
         loop {
             let found = self.poll.wait(self.timer.next())?;
             events.clear();

@@ -14,7 +14,7 @@ use portcullis_gateway::downstream::HANDSHAKES_PER_SECOND_MAX;
 use portcullis_model::id::{EntryId, RequestId};
 use portcullis_model::report::Sent;
 use portcullis_model::wire::{self, Credit, Discard, Hosts, Lane, kind};
-use portcullis_room::control::{Peer, TlsSettings, ToRoom};
+use portcullis_room::control::{EgressSettings, Peer, TlsSettings, ToRoom};
 use portcullis_room::spawn;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -957,4 +957,26 @@ fn rooms_end_in_order_when_told_and_when_up_is_gone() {
     drop(running.control);
     let status = running.process.wait_within(PATIENCE).unwrap().unwrap();
     assert!(status.success(), "{status}");
+}
+
+#[test]
+fn a_link_that_came_with_the_settings_is_not_left_lying() {
+    // Stopped before it reads, the room finds both in one read.
+    let signal = |room: &Room, name: &str| {
+        let pid = room.pid().to_string();
+        let done = std::process::Command::new("kill")
+            .args([name, &pid])
+            .status();
+        assert!(done.unwrap().success());
+    };
+    let room = Room::start(Peer::Egress);
+    signal(&room, "-STOP");
+    let settings = EgressSettings { limits: Vec::new() };
+    room.tell(&ToRoom::start(&settings).unwrap(), &[]);
+    let (theirs, ours) = spawn::pipes().unwrap();
+    room.link(Peer::Signer, 1, &theirs);
+    let end = End::new(ours, 1);
+    signal(&room, "-CONT");
+    let (kind, _) = end.frames.recv_timeout(PATIENCE).unwrap();
+    assert_eq!(kind, kind::HELLO);
 }

@@ -238,9 +238,11 @@ impl Serve {
 
     /// Serves until it is stopped, or the log fails.
     pub fn run(mut self) -> Ended {
+        // What came with the settings was read with them, and wakes nobody.
+        let mut next = self.control_messages().map(|()| true);
         loop {
-            match self.turn() {
-                Ok(true) => {}
+            match next {
+                Ok(true) => next = self.turn(),
                 Ok(false) => break,
                 Err(error) => {
                     // Nothing of this turn leaves.
