@@ -294,6 +294,12 @@ pub struct Core {
     stopping: bool,
 }
 
+/// Who asks for public data.
+enum Whose {
+    Gate(Own),
+    Program { pipe: Option<RequestId> },
+}
+
 /// A refusal before a decision.
 enum Early {
     Decode(DecodeError),
@@ -1130,7 +1136,8 @@ impl Core {
         if pipe == Some(request.id) {
             self.pipe_opens(request);
         }
-        self.forward_public(request.id, host, &actions, &ready, None, pipe, turn);
+        let whose = Whose::Program { pipe };
+        self.forward_public(request.id, host, &actions, &ready, whose, turn);
         Ok(())
     }
 
@@ -1140,10 +1147,13 @@ impl Core {
         host: u16,
         actions: &Actions,
         ready: &Ready,
-        own: Option<Own>,
-        pipe: Option<RequestId>,
+        whose: Whose,
         turn: &mut Turn,
     ) {
+        let (own, pipe) = match whose {
+            Whose::Gate(own) => (Some(own), None),
+            Whose::Program { pipe } => (None, pipe),
+        };
         let out = Out {
             id,
             entry: None,

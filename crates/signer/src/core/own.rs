@@ -1,7 +1,7 @@
 //! What the gate asks for itself, as strategy `gate`: the fate of orders, reference prices, the venue's time. And what is
 //! due by the clock: counts of the minute, the day, keys that expire.
 
-use super::{Core, CoreError, Meta, Turn};
+use super::{Core, CoreError, Meta, Turn, Whose};
 use crate::clock::Reading;
 use crate::failures::STORM;
 use crate::keyring::Approved;
@@ -302,7 +302,7 @@ impl Core {
         match made {
             Some((host, actions, ready)) => {
                 let id = self.next_id();
-                self.forward_public(id, host, &actions, &ready, Some(own), None, turn);
+                self.forward_public(id, host, &actions, &ready, Whose::Gate(own), turn);
             }
             None => {
                 self.events
