@@ -6,14 +6,87 @@ use serde_json::value::RawValue;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// Where a WebSocket is opened.
-pub const TARGET: &str = "/ws-api/v3";
+/// Which of the three.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Api {
+    /// Spot.
+    Spot,
+    /// USD-M futures.
+    Usd,
+    /// COIN-M futures.
+    Coin,
+}
+
+impl Api {
+    /// By where a WebSocket is opened.
+    #[must_use]
+    pub fn of(target: &str) -> Option<Self> {
+        [Self::Spot, Self::Usd, Self::Coin]
+            .into_iter()
+            .find(|api| api.target() == target)
+    }
+
+    /// Where a WebSocket is opened.
+    #[must_use]
+    pub fn target(self) -> &'static str {
+        match self {
+            Self::Spot => "/ws-api/v3",
+            Self::Usd => "/ws-fapi/v1",
+            Self::Coin => "/ws-dapi/v1",
+        }
+    }
+
+    fn methods(self) -> &'static [Method] {
+        match self {
+            Self::Spot => &METHODS,
+            Self::Usd => &USD_METHODS,
+            Self::Coin => &COIN_METHODS,
+        }
+    }
+}
+
+/// Name, and the call that it is.
+type Method = (&'static str, &'static str, &'static str);
+
+const USD_METHODS: [Method; 18] = [
+    ("depth", "GET", "/fapi/v1/depth"),
+    ("ticker.price", "GET", "/fapi/v1/ticker/price"),
+    ("ticker.book", "GET", "/fapi/v1/ticker/bookTicker"),
+    ("order.place", "POST", "/fapi/v1/order"),
+    ("order.modify", "PUT", "/fapi/v1/order"),
+    ("order.cancel", "DELETE", "/fapi/v1/order"),
+    ("order.status", "GET", "/fapi/v1/order"),
+    ("algoOrder.place", "POST", "/fapi/v1/algoOrder"),
+    ("algoOrder.cancel", "DELETE", "/fapi/v1/algoOrder"),
+    ("account.position", "GET", "/fapi/v2/positionRisk"),
+    ("v2/account.position", "GET", "/fapi/v3/positionRisk"),
+    ("account.balance", "GET", "/fapi/v2/balance"),
+    ("v2/account.balance", "GET", "/fapi/v3/balance"),
+    ("account.status", "GET", "/fapi/v2/account"),
+    ("v2/account.status", "GET", "/fapi/v3/account"),
+    ("userDataStream.start", "POST", "/fapi/v1/listenKey"),
+    ("userDataStream.ping", "PUT", "/fapi/v1/listenKey"),
+    ("userDataStream.stop", "DELETE", "/fapi/v1/listenKey"),
+];
+
+const COIN_METHODS: [Method; 10] = [
+    ("order.place", "POST", "/dapi/v1/order"),
+    ("order.modify", "PUT", "/dapi/v1/order"),
+    ("order.cancel", "DELETE", "/dapi/v1/order"),
+    ("order.status", "GET", "/dapi/v1/order"),
+    ("account.position", "GET", "/dapi/v1/positionRisk"),
+    ("account.balance", "GET", "/dapi/v1/balance"),
+    ("account.status", "GET", "/dapi/v1/account"),
+    ("userDataStream.start", "POST", "/dapi/v1/listenKey"),
+    ("userDataStream.ping", "PUT", "/dapi/v1/listenKey"),
+    ("userDataStream.stop", "DELETE", "/dapi/v1/listenKey"),
+];
 
 /// Opens a user data stream.
 const SUBSCRIBE: &str = "userDataStream.subscribe.signature";
 
-/// Every method, and the call that it is.
-const METHODS: [(&str, &str, &str); 49] = [
+/// Every method of spot, and the call that it is.
+const METHODS: [Method; 49] = [
     // Who may read the account may watch it.
     (SUBSCRIBE, "GET", "/api/v3/account"),
     ("ping", "GET", "/api/v3/ping"),
@@ -87,6 +160,7 @@ type Object = BTreeMap<String, Box<RawValue>>;
 /// A frame taken apart.
 #[derive(Debug)]
 pub struct Frame {
+    api: Api,
     /// As it was sent.
     pub id: String,
     /// The call that it is; its HTTP method and its path.
@@ -107,8 +181,9 @@ pub struct Frame {
 
 /// Reads a frame.
 #[must_use]
-pub fn read(text: &str) -> Frame {
+pub fn read(api: Api, text: &str) -> Frame {
     let mut frame = Frame {
+        api,
         id: "null".to_owned(),
         call: Err(Refusal::new(-1135, "Invalid JSON Request")),
         params: BTreeMap::new(),
@@ -134,9 +209,13 @@ pub fn read(text: &str) -> Frame {
     let (Some(method), Some(params)) = (method, params) else {
         return frame;
     };
-    let method = method.strip_prefix("v3/").unwrap_or(&method);
-    frame.subscribes = method == SUBSCRIBE;
-    let known = METHODS.iter().find(|(name, _, _)| *name == method);
+    // Spot's methods may name their version.
+    let method = match api {
+        Api::Spot => method.strip_prefix("v3/").unwrap_or(&method),
+        _ => &method,
+    };
+    frame.subscribes = api == Api::Spot && method == SUBSCRIBE;
+    let known = api.methods().iter().find(|(name, _, _)| *name == method);
     frame.call = known.map_or_else(
         || {
             Err(Refusal::new(
@@ -196,11 +275,19 @@ impl Frame {
                     .map(|(_, value)| value.as_str())
             };
             let mut limits = Vec::new();
-            for (name, kind, interval, number, limit) in [
-                ("x-mbx-order-count-10s", "ORDERS", "SECOND", 10, 100),
-                ("x-mbx-order-count-1d", "ORDERS", "DAY", 1, 200_000),
-                ("x-mbx-used-weight-1m", "REQUEST_WEIGHT", "MINUTE", 1, 6_000),
-            ] {
+            let windows = match self.api {
+                Api::Spot => [
+                    ("x-mbx-order-count-10s", "ORDERS", "SECOND", 10, 100),
+                    ("x-mbx-order-count-1d", "ORDERS", "DAY", 1, 200_000),
+                    ("x-mbx-used-weight-1m", "REQUEST_WEIGHT", "MINUTE", 1, 6_000),
+                ],
+                _ => [
+                    ("x-mbx-order-count-10s", "ORDERS", "SECOND", 10, 300),
+                    ("x-mbx-order-count-1m", "ORDERS", "MINUTE", 1, 1_200),
+                    ("x-mbx-used-weight-1m", "REQUEST_WEIGHT", "MINUTE", 1, 2_400),
+                ],
+            };
+            for (name, kind, interval, number, limit) in windows {
                 if let Some(count) = count(name) {
                     limits.push(format!(
                         "{{\"rateLimitType\":\"{kind}\",\"interval\":\"{interval}\",\"intervalNum\":{number},\"limit\":{limit},\"count\":{count}}}"
@@ -220,17 +307,20 @@ mod tests {
 
     #[test]
     fn every_method_is_a_call_of_the_table() {
-        for (name, method, path) in METHODS {
-            let text = format!(r#"{{"id":7,"method":"{name}"}}"#);
-            let frame = read(&text);
-            assert_eq!(frame.call.as_ref().ok(), Some(&(method, path)), "{name}");
-            assert!(frame.endpoint().is_some(), "{name}");
+        for api in [Api::Spot, Api::Usd, Api::Coin] {
+            for (name, method, path) in api.methods() {
+                let text = format!(r#"{{"id":7,"method":"{name}"}}"#);
+                let frame = read(api, &text);
+                assert_eq!(frame.call.as_ref().ok(), Some(&(*method, *path)), "{name}");
+                assert!(frame.endpoint().is_some(), "{name}");
+            }
         }
     }
 
     #[test]
     fn what_is_signed_is_sorted_and_as_it_was_written() {
         let frame = read(
+            Api::Spot,
             r#"{"id":"a","method":"order.place","params":{"timestamp":1790000000123,"symbol":"币","apiKey":"k","signature":"s","price":0.10,"returnRateLimits":false}}"#,
         );
         assert_eq!(

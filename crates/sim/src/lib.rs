@@ -29,6 +29,7 @@ pub mod refusal;
 pub mod sapi;
 pub mod sapi_table;
 pub mod server;
+pub mod streams;
 pub mod strict;
 pub mod user_stream;
 pub mod v5;

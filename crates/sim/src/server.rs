@@ -188,12 +188,12 @@ pub fn serve(
             told = Instant::now();
             venue.pass(now_us());
         }
-        for connection in connections.values_mut() {
-            if connection.listens() {
+        connections.retain(|_, connection| {
+            !connection.listens() || {
                 connection.tell(venue);
-                connection.flush();
+                connection.flush()
             }
-        }
+        });
         let now = Instant::now();
         while let Some(Reverse((at, token))) = timers.peek().copied() {
             if at > now {
@@ -570,6 +570,7 @@ impl Connection {
         for text in socket.ears.tell(venue) {
             self.closing |= socket.say(&mut pipe, text);
         }
+        self.closing |= socket.ears.done();
         let output = pipe.output;
         self.send(&output);
     }

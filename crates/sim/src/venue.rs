@@ -439,13 +439,20 @@ impl Venue {
         self.judged(from, method, &path, key_text, read, now_us)
     }
 
-    /// One frame of the WebSocket API; the answer is a frame.
+    /// One frame of a WebSocket API; the answer is a frame.
     /// `stream`: the number of a stream that it may open; then [`Venue::subscribed`] says whose.
-    pub fn frame(&mut self, from: IpAddr, text: &str, stream: usize, now_us: u64) -> Outcome {
-        let frame = frames::read(text);
+    pub fn frame(
+        &mut self,
+        api: frames::Api,
+        from: IpAddr,
+        text: &str,
+        stream: usize,
+        now_us: u64,
+    ) -> Outcome {
+        let frame = frames::read(api, text);
         let (method, path) = match &frame.call {
             Ok((method, path)) => (*method, *path),
-            Err(_) => ("WS", frames::TARGET),
+            Err(_) => ("WS", api.target()),
         };
         let read = match (frame.endpoint(), &frame.call) {
             (Some(endpoint), _) => Ok(strict::Request {
@@ -935,7 +942,7 @@ fn host(headers: &[(&str, &[u8])], target: &[u8]) -> Result<(), Refusal> {
 }
 
 /// The one Host of a request, without its port; nothing where there is none or more than one.
-fn host_name(headers: &[(&str, &[u8])]) -> Option<String> {
+pub(crate) fn host_name(headers: &[(&str, &[u8])]) -> Option<String> {
     let mut hosts = headers
         .iter()
         .filter(|(name, _)| name.eq_ignore_ascii_case("host"));
@@ -950,7 +957,7 @@ fn host_name(headers: &[(&str, &[u8])]) -> Option<String> {
     })
 }
 
-fn is_loopback(name: &str) -> bool {
+pub(crate) fn is_loopback(name: &str) -> bool {
     matches!(name, "localhost" | "127.0.0.1")
 }
 

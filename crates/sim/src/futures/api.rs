@@ -97,30 +97,36 @@ fn position_mode(venue: &mut Venue, account: usize, asked: &Understood) -> Done 
     Ok(json!({"code": 200, "msg": "success"}))
 }
 
+/// How long a listen key lives without a word.
+const LISTEN_KEY_MS: u64 = 3_600_000;
+
 fn listen_key(venue: &mut Venue, service: Service, account: usize, asked: &Understood) -> Done {
     let place = (service, account);
     let missing = || Refusal::new(-1125, "This listenKey does not exist.");
+    let now = venue.exchange.now;
+    let until = now + LISTEN_KEY_MS;
+    let known = venue.futures.listen_keys.get_mut(&place);
+    let known = known.filter(|(_, until)| *until > now);
     if asked.method == "POST" {
-        if let Some(key) = venue.futures.listen_keys.get(&place) {
+        if let Some((key, until_then)) = known {
+            *until_then = until;
             return Ok(json!({"listenKey": key}));
         }
         let made = crate::sapi::stream(venue, asked)?;
         let key = made["listenKey"].as_str().unwrap_or("").to_owned();
-        venue.futures.listen_keys.insert(place, key);
+        venue.futures.listen_keys.insert(place, (key, until));
         return Ok(made);
     }
-    let key = venue
-        .futures
-        .listen_keys
-        .get(&place)
-        .filter(|key| asked.get("listenKey").is_none_or(|sent| sent == *key))
-        .cloned()
+    let (key, until_then) = known
+        .filter(|(key, _)| asked.get("listenKey").is_none_or(|sent| sent == key))
         .ok_or_else(missing)?;
+    let key = key.clone();
     if asked.method == "DELETE" {
         venue.futures.listen_keys.remove(&place);
         venue.listen_keys.remove(&key);
         return Ok(json!({}));
     }
+    *until_then = until;
     Ok(json!({"listenKey": key}))
 }
 
@@ -1577,7 +1583,7 @@ fn mixed(done: Done) -> Value {
     done.unwrap_or_else(|refusal| json!({"code": refusal.code, "msg": refusal.msg}))
 }
 
-fn kind(order: &Order) -> &'static str {
+pub(crate) fn kind(order: &Order) -> &'static str {
     if order.waiting {
         order.asked.kind
     } else if order.asked.price.is_some() {
@@ -1587,7 +1593,7 @@ fn kind(order: &Order) -> &'static str {
     }
 }
 
-fn leg_word(leg: Leg) -> &'static str {
+pub(crate) fn leg_word(leg: Leg) -> &'static str {
     match leg {
         Leg::Both => "BOTH",
         Leg::Long => "LONG",
@@ -1595,7 +1601,7 @@ fn leg_word(leg: Leg) -> &'static str {
     }
 }
 
-fn life_word(life: Life) -> &'static str {
+pub(crate) fn life_word(life: Life) -> &'static str {
     match life {
         Life::Gtc => "GTC",
         Life::Ioc => "IOC",
@@ -1606,14 +1612,14 @@ fn life_word(life: Life) -> &'static str {
     }
 }
 
-fn till(life: Life) -> u64 {
+pub(crate) fn till(life: Life) -> u64 {
     match life {
         Life::Gtd(until) => until,
         _ => 0,
     }
 }
 
-fn working(new: &NewOrder) -> &'static str {
+pub(crate) fn working(new: &NewOrder) -> &'static str {
     if new.trigger.is_some_and(|t| t.by_mark) {
         "MARK_PRICE"
     } else {
@@ -1631,7 +1637,7 @@ fn number(units: D) -> Value {
 }
 
 /// With that many places, cut.
-fn fixed(units: D, places: usize) -> String {
+pub(crate) fn fixed(units: D, places: usize) -> String {
     let all = text(units);
     let keep = match places {
         0 => all.len().saturating_sub(9),

@@ -8,6 +8,7 @@ pub mod calls;
 pub mod house;
 pub mod orders;
 pub mod position;
+pub mod user_stream;
 
 use crate::book::Side;
 use crate::decimal::{D, ONE, d, div};
@@ -74,8 +75,8 @@ impl Service {
 pub struct Futures {
     /// By [`Service::index`].
     pub houses: [House; 2],
-    /// Listen keys by service and account.
-    pub listen_keys: HashMap<(Service, usize), String>,
+    /// Listen keys by service and account, and until when they are good.
+    pub listen_keys: HashMap<(Service, usize), (String, u64)>,
     spot: [Vec<usize>; 2],
     quotes: [Vec<Vec<u64>>; 2],
     random: Random,
