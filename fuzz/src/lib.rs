@@ -118,7 +118,10 @@ pub fn binance_frame(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
     };
-    let _ = portcullis_sim::frames::read(text);
+    use portcullis_sim::frames::{Api, read};
+    for api in [Api::Spot, Api::Usd, Api::Coin] {
+        let _ = read(api, text);
+    }
     let catalog = Catalog::builtin().unwrap();
     let raw = |body| RawRequest {
         method: wire::FRAME_METHOD,
