@@ -93,9 +93,8 @@ def elsewhere(shown, gate):
     """An order at each of the other places, and by WebSocket."""
     shown.title("The same gate before futures and other exchanges: CCXT there")
     for strategy, name, host, made, symbol, _, _ in places.PLACES:
-        key, secret = gate.keys[strategy]
         try:
-            client = made(gate.listeners[host], {"apiKey": key, "secret": secret})
+            client = made(gate.listeners[host], *gate.keys[strategy])
             last = client.fetch_ticker(symbol)["last"]
             order = client.create_order(symbol, "limit", "buy", places.AMOUNTS.get(name, 0.005), float(client.price_to_precision(symbol, last * 0.97)))
             is_open = order["id"] in [o["id"] for o in client.fetch_open_orders(symbol)]

@@ -11,6 +11,7 @@ packages() {
   command -v curl >/dev/null || missing+=(curl)
   command -v openssl >/dev/null || missing+=(openssl)
   command -v taskset >/dev/null || missing+=(util-linux)
+  command -v npm >/dev/null || missing+=(nodejs npm)
   [ ${#missing[@]} -eq 0 ] && return 0
   echo "installing Debian packages: ${missing[*]}" >&2
   local root=()
@@ -49,6 +50,19 @@ official() {
   fi
   PORTCULLIS_CONNECTOR_PYTHON="$(cd "$own" && pwd)/bin/python"
   export PORTCULLIS_CONNECTOR_PYTHON
+}
+
+# CCXT for JavaScript, for ./test. Its newest version here is not always that of Python's.
+javascript() {
+  local own="$TARGET/javascript"
+  if [ ! -e "$own/ready-1" ]; then
+    echo "installing CCXT for JavaScript into $own" >&2
+    mkdir -p "$own" &&
+      (cd "$own" && npm install --silent --no-audit --no-fund --ignore-scripts --omit=optional ccxt@4.5.84 >&2) &&
+      touch "$own/ready-1" || { echo 'error: could not install CCXT for JavaScript' >&2; return 1; }
+  fi
+  PORTCULLIS_CCXT_JS="$(cd "$own" && pwd)/node_modules/ccxt"
+  export PORTCULLIS_CCXT_JS
 }
 
 # A whole trading program, for ./test: Freqtrade, in a place of its own, since it pins libraries that others have too.
