@@ -27,6 +27,7 @@ usage: portcullis-sim --folder DIR [options]
   --weight-per-minute N   request weight an address may use in a minute (6000)
   --futures-weight-per-minute N  the same at fapi and dapi together (2400)
   --futures-orders-per-10s N     new orders an account may send to futures in ten seconds (300; four times that in a minute)
+  --without-rpi           markets of futures take no orders of retail price improvement, as before there were any
   --orders-per-10s N      unfilled new orders an account may place in ten seconds (100)
   --open-orders N         open orders an account may have on a market (200)
   --tolerated N           requests after the first 429 before a ban, 418 (10)
@@ -113,6 +114,7 @@ fn arguments(mut words: impl Iterator<Item = String>) -> Result<Option<Arguments
                 let tens: u64 = parsed!();
                 options.futures_orders = [tens, tens.saturating_mul(4)];
             }
+            "--without-rpi" => options.takes_rpi = false,
             "--orders-per-10s" => options.orders_per_10s = parsed!(),
             "--open-orders" => options.open_orders = parsed!(),
             "--tolerated" => options.tolerated = parsed!(),

@@ -75,6 +75,8 @@ pub struct Options {
     pub tolerated: u64,
     /// New orders an account may send to futures in ten seconds and in a minute.
     pub futures_orders: [u64; 2],
+    /// Whether markets of futures take `RPI` orders, which some clients cannot read.
+    pub takes_rpi: bool,
     /// Open orders an account may have on a market (`MAX_NUM_ORDERS`).
     pub open_orders: usize,
     /// Requests that the log remembers.
@@ -98,6 +100,7 @@ impl Default for Options {
             orders_per_day: 200_000,
             tolerated: 10,
             futures_orders: [300, 1200],
+            takes_rpi: true,
             open_orders: 200,
             log_requests: 200_000,
             moving: true,
@@ -245,6 +248,8 @@ impl Venue {
         let mut futures = Futures::new(&exchange, options.kind, seed, options.moving);
         futures.house(Service::Usd).order_limits = options.futures_orders;
         futures.house(Service::Coin).order_limits = options.futures_orders;
+        futures.house(Service::Usd).takes_rpi = options.takes_rpi;
+        futures.house(Service::Coin).takes_rpi = options.takes_rpi;
         for market in futures.houses.iter_mut().flat_map(|h| &mut h.markets) {
             market.contract.orders_max = options.open_orders;
         }

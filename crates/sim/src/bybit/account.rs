@@ -1,5 +1,6 @@
 //! Balances, transfers, withdrawals, and the key itself.
 
+use super::contracts;
 use super::{Asked, Done, params, refuse, shown};
 use crate::decimal::{D, ONE, mul, text};
 use crate::exchange::{COMMISSION, FEES};
@@ -14,9 +15,10 @@ pub(super) fn answer(venue: &mut Venue, path: &str, asked: &Asked<'_>) -> Done {
         "/v5/account/wallet-balance" => wallet(venue, account, asked),
         "/v5/account/fee-rate" => fees(venue, asked),
         "/v5/account/info" => Ok(json!({
-            "unifiedMarginStatus": 6, "marginMode": "REGULAR_MARGIN", "isMasterTrader": false, "spotHedgingStatus": "OFF",
+            "unifiedMarginStatus": 6, "marginMode": contracts::margin_mode(venue, account), "isMasterTrader": false, "spotHedgingStatus": "OFF",
             "updatedTime": venue.exchange.accounts[account].updated.to_string(), "dcpStatus": "OFF", "timeWindow": 0, "smpGroup": 0,
         })),
+        "/v5/account/set-margin-mode" => contracts::set_margin_mode(venue, account, asked),
         "/v5/asset/coin/query-info" => coins(venue, asked),
         "/v5/asset/transfer/query-account-coins-balance" => balances(venue, account, asked),
         "/v5/asset/deposit/query-address" => {

@@ -4,7 +4,7 @@ use super::market::candles;
 use super::trade::{side, word};
 use super::{Asked, Done, decimal, flag, int, page, params, refuse, shown, text};
 use crate::book::{Side, Status};
-use crate::decimal::{ONE, mul};
+use crate::decimal::{D, ONE, mul};
 use crate::futures::Service;
 use crate::futures::house::{
     Algo, Deny, FUNDING_MS, Leg, Life, Market, MyTrade, NewOrder, Order, Trigger, plain,
@@ -158,6 +158,33 @@ pub(super) fn public(venue: &Venue, path: &str, kind: &str, asked: &Asked<'_>) -
             )?;
             json!({"category": kind, "symbol": at.contract.name, "list": list})
         }
+        "/v5/market/mark-price-kline" => {
+            let at = one()?;
+            let mut list = candles(asked, [at.contract.price, at.contract.tick, at.mark], 0)?;
+            for candle in &mut list {
+                // Nobody trades at it.
+                if let Some(parts) = candle.as_array_mut() {
+                    parts.truncate(5);
+                }
+            }
+            json!({"category": kind, "symbol": at.contract.name, "list": list})
+        }
+        "/v5/market/risk-limit" => {
+            let list: Vec<Value> = all
+                .iter()
+                .flat_map(|m| {
+                    let c = &m.contract;
+                    c.brackets.iter().enumerate().map(|(at, b)| {
+                        json!({
+                            "id": at + 1, "symbol": c.name, "riskLimitValue": shown(coins(b.cap)), "maintenanceMargin": shown(b.rate),
+                            "initialMargin": shown(ONE / D::from(b.leverage)), "isLowestRisk": u8::from(at == 0),
+                            "maxLeverage": format!("{}.00", b.leverage), "mmDeduction": shown(coins(b.cum)),
+                        })
+                    })
+                })
+                .collect();
+            json!({"category": kind, "list": list, "nextPageCursor": ""})
+        }
         "/v5/market/recent-trade" => {
             let at = one()?;
             let limit = asked.limit(500, 1000)?;
@@ -243,6 +270,40 @@ pub(super) fn answer(
         }
         "/v5/position/trading-stop" => trading_stop(venue, account, kind, asked),
         _ => Err(refuse(10016, "Server error.")),
+    }
+}
+
+/// One margin mode for all contracts of an account.
+pub(super) fn set_margin_mode(venue: &mut Venue, account: usize, asked: &Asked<'_>) -> Done {
+    let isolated = match asked.text("setMarginMode") {
+        Some("ISOLATED_MARGIN") => true,
+        Some("REGULAR_MARGIN") => false,
+        _ => return Err(refuse(3_400_045, "Set margin mode failed")),
+    };
+    for service in crate::v5::perps::SERVICES {
+        venue.futures.house(service).open_account(account);
+        for contract in 0..venue.futures.house(service).markets.len() {
+            let done = venue.in_house(service, account, |house| {
+                house.set_isolated(account, contract, isolated)
+            });
+            if !matches!(done, Ok(()) | Err(Deny::Same)) {
+                return Err(refuse(3_400_045, "Set margin mode failed"));
+            }
+        }
+    }
+    Ok(json!({"reasons": []}))
+}
+
+/// The mode in its words.
+pub(super) fn margin_mode(venue: &Venue, account: usize) -> &'static str {
+    let house = &venue.futures.houses[Service::Usd.index()];
+    let isolated = house
+        .accounts
+        .get(account)
+        .is_some_and(|a| a.setting(0).isolated);
+    match isolated {
+        true => "ISOLATED_MARGIN",
+        false => "REGULAR_MARGIN",
     }
 }
 

@@ -449,6 +449,8 @@ impl<'a> Call<'a> {
             json!({"rateLimitType": "ORDERS", "interval": "MINUTE", "intervalNum": 1, "limit": limits[1]}),
         ];
         rates.push(json!({"rateLimitType": "ORDERS", "interval": "SECOND", "intervalNum": 10, "limit": limits[0]}));
+        let lives = ["GTC", "IOC", "FOK", "GTX", "GTD", "RPI"];
+        let lives = &lives[..lives.len() - usize::from(!self.house.takes_rpi)];
         let symbols: Vec<Value> = self
             .house
             .markets
@@ -477,7 +479,7 @@ impl<'a> Call<'a> {
                     "triggerProtect": fixed(c.protect, 4), "liquidationFee": fixed(c.liquidation_fee, 6), "marketTakeBound": short(house::TAKE_BOUND),
                     "filters": filters,
                     "orderTypes": ["LIMIT", "MARKET", "STOP", "STOP_MARKET", "TAKE_PROFIT", "TAKE_PROFIT_MARKET", "TRAILING_STOP_MARKET"],
-                    "timeInForce": ["GTC", "IOC", "FOK", "GTX", "GTD", "RPI"],
+                    "timeInForce": lives,
                 });
                 if usd {
                     value["status"] = json!(status);

@@ -495,6 +495,8 @@ pub struct House {
     pub rates: BTreeMap<usize, D>,
     /// New orders in ten seconds and in a minute, at most.
     pub order_limits: [u64; 2],
+    /// Whether its markets take orders of retail price improvement (`RPI`).
+    pub takes_rpi: bool,
     names: HashMap<String, usize>,
     next: u64,
     funded: u64,
@@ -561,6 +563,7 @@ impl House {
             algos: BTreeMap::new(),
             rates: BTreeMap::new(),
             order_limits: [300, 1200],
+            takes_rpi: true,
             names,
             next: 1_000_000_000,
             funded: now / FUNDING_MS,

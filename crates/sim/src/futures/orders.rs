@@ -290,6 +290,9 @@ pub fn read(house: &House, account: usize, params: &Params, algo: bool) -> Resul
         }
     }
     let life = life(params, house.now, limit)?;
+    if life == Life::Rpi && !house.takes_rpi {
+        return Err(Refusal::new(-1115, "Invalid timeInForce."));
+    }
     if matched.is_some()
         && matches!(life, Life::Fok | Life::Ioc)
         && price_match.starts_with("QUEUE")
