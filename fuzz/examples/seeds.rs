@@ -52,11 +52,18 @@ fn request(capture: &serde_json::Value) -> (Vec<u8>, Vec<u8>) {
 
 fn main() {
     frames();
-    // Futures: every third, for the gate's reader alone.
-    for (at, capture) in captures("binance_futures").iter().enumerate().step_by(3) {
-        let (raw, _) = request(capture);
-        seed("binance_request", &format!("futures-{at:03}"), &raw);
+    // Every third of other venues and of futures, for the gate's reader alone.
+    for (folder, target) in [
+        ("binance_futures", "futures_request"),
+        ("bybit", "bybit_request"),
+        ("okx", "okx_request"),
+    ] {
+        for (at, capture) in captures(folder).iter().enumerate().step_by(3) {
+            let (raw, _) = request(capture);
+            seed(target, &format!("capture-{at:03}"), &raw);
+        }
     }
+    answers();
     for (at, capture) in captures("binance").iter().enumerate() {
         let text = |name: &str| capture[name].as_str().unwrap_or_default();
         let (raw, body) = request(capture);
@@ -113,9 +120,10 @@ fn main() {
     {
         for endpoint in [0u16, 7, 40, 120] {
             let mut bytes = endpoint.to_be_bytes().to_vec();
-            bytes.push(u8::try_from(at * 40).unwrap());
+            bytes.push(if body.contains("\"code\"") { 2 } else { 0 });
+            bytes.extend(b"/api/v3/openOrders?symbol=BTCUSDT\0");
             bytes.extend(body.as_bytes());
-            seed("binance_answer", &format!("{at}-{endpoint}"), &bytes);
+            seed("venue_answer", &format!("{at}-{endpoint}"), &bytes);
         }
     }
     channels();
@@ -153,6 +161,37 @@ fn main() {
         ("done", r#"{"answer":"done","entry":5}"#),
     ] {
         seed("command", name, text.as_bytes());
+    }
+}
+
+/// Answers of each venue to what was asked of it, and events of streams.
+fn answers() {
+    let catalog = portcullis_venues::Catalog::builtin().unwrap();
+    let method = |text| portcullis_venues::catalog::Method::from_name(text).unwrap();
+    let asked = r#"{"category":"linear","symbol":"BTCUSDT","side":"Buy","orderType":"Limit","qty":"1","price":"65000","takeProfit":"70000"}"#;
+    let batch = format!(r#"{{"category":"linear","request":[{asked}]}}"#);
+    for (at, (host, way, path, asked, answer)) in [
+        ("api.bybit.com", "POST", "/v5/order/create", asked, r#"{"retCode":0,"retMsg":"OK","result":{"orderId":"c6f055d9-7f21-4079-913d-e6523a9cfffa","orderLinkId":"a"},"time":1790000000123}"#),
+        ("api.bybit.com", "POST", "/v5/order/create-batch", &batch, r#"{"retCode":0,"result":{"list":[{"orderId":"c6f055d9-7f21-4079-913d-e6523a9cfffa","orderLinkId":"a"}]},"retExtInfo":{"list":[{"code":0,"msg":"OK"}]},"time":1}"#),
+        ("api.bybit.com", "GET", "/v5/order/realtime", "/v5/order/realtime?category=linear&symbol=BTCUSDT", r#"{"retCode":0,"result":{"category":"linear","list":[{"symbol":"BTCUSDT","orderId":"c6f055d9-7f21-4079-913d-e6523a9cfffa","orderLinkId":"a","side":"Buy","orderType":"Limit","orderStatus":"PartiallyFilled","price":"1.5","qty":"2","cumExecQty":"1","cumExecValue":"1.5","updatedTime":"1790000000123"}]}}"#),
+        ("api.bybit.com", "GET", "/v5/execution/list", "/v5/execution/list?category=spot", r#"{"retCode":0,"result":{"category":"spot","list":[{"symbol":"BTCUSDT","execId":"1","orderId":"2","side":"Sell","execType":"Trade","execPrice":"1","execQty":"2","execFee":"-0.1","feeCurrency":"BTC","execTime":"3"}]}}"#),
+        ("www.okx.com", "POST", "/api/v5/trade/batch-orders", r#"[{"instId":"BTC-USDT-SWAP","tdMode":"cross"}]"#, r#"{"code":"0","data":[{"ordId":"1","clOrdId":"a","sCode":"0","ts":"5"}]}"#),
+        ("www.okx.com", "POST", "/api/v5/trade/order", r#"{"instId":"BTC-USDT","tdMode":"cash"}"#, r#"{"code":"1","data":[{"ordId":"","clOrdId":"a","sCode":"51008"}]}"#),
+        ("www.okx.com", "GET", "/api/v5/trade/orders-pending", "/api/v5/trade/orders-pending?instId=BTC-USDT", r#"{"code":"0","data":[{"instId":"BTC-USDT","instType":"MARGIN","ordId":"1","clOrdId":"a","side":"buy","ordType":"ioc","px":"1","sz":"2","accFillSz":"1","avgPx":"1","state":"partially_filled","uTime":"3"}]}"#),
+        ("www.okx.com", "GET", "/api/v5/trade/fills", "/api/v5/trade/fills", r#"{"code":"0","data":[{"instId":"BTC-USD-SWAP","tradeId":"1","ordId":"2","side":"sell","fillPx":"1","fillSz":"2","fee":"-0.1","feeCcy":"BTC","ts":"3"}]}"#),
+        ("fapi.binance.com", "POST", "/fapi/v1/order", "symbol=BTCUSDT", r#"{"orderId":1,"symbol":"BTCUSDT","status":"NEW","clientOrderId":"a","price":"1","avgPrice":"0","origQty":"2","executedQty":"1","cumQuote":"1","side":"BUY","type":"LIMIT","timeInForce":"GTC","updateTime":3}"#),
+        ("ws-api.binance.com", "WS", "userDataStream.subscribe", "/ws-api/v3", r#"{"e":"executionReport","E":1,"s":"BTCUSDT","c":"a","S":"BUY","o":"LIMIT","f":"GTC","q":"1","p":"2","x":"TRADE","X":"FILLED","i":4,"l":"1","z":"1","L":"2","n":"0","N":"BNB","T":5,"t":6,"C":"","Z":"2"}"#),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (endpoint, _) = catalog.find(host, method(way), path).unwrap();
+        let mut bytes = endpoint.to_be_bytes().to_vec();
+        bytes.push(if path.ends_with("trade/order") { 2 } else { 0 });
+        bytes.extend(asked.as_bytes());
+        bytes.push(0);
+        bytes.extend(answer.as_bytes());
+        seed("venue_answer", &format!("answer-{at}"), &bytes);
     }
 }
 
@@ -436,12 +475,12 @@ fn frames() {
         serde_json::from_slice(&fs::read(vectors).unwrap()).unwrap();
     for (at, vector) in vectors.iter().enumerate() {
         let text = vector["frame"].as_str().unwrap();
-        seed("binance_frame", &format!("frame-{at}"), text.as_bytes());
+        seed("frame", &format!("frame-{at}"), text.as_bytes());
     }
     let public = r#"{"id":null,"method":"exchangeInfo","params":{"symbols":["BTCUSDT"]}}"#;
-    seed("binance_frame", "public", public.as_bytes());
+    seed("frame", "public", public.as_bytes());
     let session = r#"{"id":1,"method":"userDataStream.subscribe"}"#;
-    seed("binance_frame", "session", session.as_bytes());
+    seed("frame", "session", session.as_bytes());
 }
 
 fn log() {

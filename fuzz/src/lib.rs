@@ -21,6 +21,7 @@ use portcullis_model::id::{AccountId, EntryId, FIRST_VENUE, Name, StrategyId, Ti
 use portcullis_model::log::note::{Checkpoint, Verifier};
 use portcullis_model::log::{Entry, segment};
 use portcullis_model::mandate::Mandates;
+use portcullis_model::report::Report;
 use portcullis_model::wire::{
     self, AnswerAborted, AnswerChunk, AnswerHead, Close, Credit, Discard, Discarded, Gone, Header,
     Hello, Hosts, Leave, Orphans, Outcome, Push, Reply, Request, Send, StreamEnded, Told, Window,
@@ -30,7 +31,7 @@ use portcullis_sim::decimal;
 use portcullis_sim::keys::{Key, Keys, Material};
 use portcullis_sim::strict;
 use portcullis_unseal::seal::Openers;
-use portcullis_venues::{Asked, Catalog, Signature, VerifyKey};
+use portcullis_venues::{Asked, Catalog, Credential, Signature, VerifyKey};
 use portcullis_venues::{RawRequest, raw_http};
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -41,13 +42,16 @@ use std::sync::LazyLock;
 pub type Target = fn(&[u8]);
 
 /// Name and function of each target; the binaries in `fuzz_targets/` and `cargo xtask fuzz` go by this list.
-pub const TARGETS: [(&str, Target); 19] = [
+pub const TARGETS: [(&str, Target); 22] = [
     ("http_request", http_request),
     ("websocket", websocket_frames),
-    ("binance_frame", binance_frame),
+    ("frame", frame),
     ("http_answer", http_answer),
     ("binance_request", binance_request),
-    ("binance_answer", binance_answer),
+    ("futures_request", futures_request),
+    ("bybit_request", bybit_request),
+    ("okx_request", okx_request),
+    ("venue_answer", venue_answer),
     ("wire", wire_message),
     ("log_entry", log_entry),
     ("log_segment", log_segment),
@@ -112,9 +116,9 @@ pub fn websocket_frames(bytes: &[u8]) {
     }
 }
 
-/// Signer: the text of a frame. What is understood is rebuilt, and the rebuilt frame means the same; the simulator reads it on
-/// its own.
-pub fn binance_frame(bytes: &[u8]) {
+/// Signer: the text of a frame, wherever a venue takes frames. What is understood is rebuilt, and the rebuilt frame means the
+/// same; the simulator reads it on its own.
+pub fn frame(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
     };
@@ -123,41 +127,86 @@ pub fn binance_frame(bytes: &[u8]) {
         let _ = read(api, text);
     }
     let catalog = Catalog::builtin().unwrap();
-    let raw = |body| RawRequest {
-        method: wire::FRAME_METHOD,
-        host: "ws-api.binance.com",
-        target: b"/ws-api/v3",
-        headers: &[],
-        body,
-    };
-    let request = raw(bytes);
-    let Ok(presented) = catalog.present(&request) else {
+    for (host, target) in FRAMES {
+        let Some(service) = catalog.service(host) else {
+            continue;
+        };
+        let _ = service.dialect.glance(bytes);
+        same_again(&RawRequest {
+            method: wire::FRAME_METHOD,
+            host,
+            target: target.as_bytes(),
+            headers: &[],
+            body: bytes,
+        });
+    }
+}
+
+/// Where WebSockets are opened. A host that no catalog has yet takes nothing.
+const FRAMES: [(&str, &str); 15] = [
+    ("ws-api.binance.com", "/ws-api/v3"),
+    ("ws-fapi.binance.com", "/ws-fapi/v1"),
+    ("ws-dapi.binance.com", "/ws-dapi/v1"),
+    ("stream.binance.com", "/ws"),
+    ("stream.binance.com", "/stream"),
+    ("fstream.binance.com", "/ws"),
+    ("dstream.binance.com", "/ws"),
+    ("stream.bybit.com", "/v5/trade"),
+    ("stream.bybit.com", "/v5/private"),
+    ("stream.bybit.com", "/v5/public/linear"),
+    ("ws.okx.com", "/ws/v5/private"),
+    ("ws.okx.com", "/ws/v5/public"),
+    ("ws.okx.com", "/ws/v5/business"),
+    ("fstream.binance.com", "/stream"),
+    ("dstream.binance.com", "/stream"),
+];
+
+/// Presents, decodes and rebuilds; what was rebuilt is presented and decoded to the same actions.
+fn same_again(request: &RawRequest<'_>) {
+    let catalog = Catalog::builtin().unwrap();
+    let Ok(presented) = catalog.present(request) else {
         return;
     };
     let _ = presented.verify(&VerifyKey::hmac(b"toy"));
-    let Ok(actions) = presented.decode(Some("pc-1")) else {
+    let Ok(actions) = presented.decode(Some(MINT)) else {
         return;
     };
     let stamp = Stamp {
-        venue_time_ms: 1_790_000_000_000,
+        venue_time_ms: TOY_NOW_MS,
         receive_window_ms: 5_000,
-        at: Timestamp(1_790_000_000_000_000),
+        at: Timestamp(TOY_NOW_MS * 1_000),
     };
-    let Some(unsigned) = catalog.prepare(&actions, stamp) else {
-        return;
+    let unsigned = catalog.prepare(&actions, stamp).unwrap();
+    let ready = if presented.is_public() {
+        unsigned.finish_public().unwrap()
+    } else {
+        let credential = Credential {
+            api_key: "toykey",
+            passphrase: Some("toy"),
+        };
+        unsigned.finish(credential, &Signature::HmacSha256([7; 32]))
     };
-    let ready = match unsigned.is_public {
-        true => unsigned.finish_public().unwrap(),
-        false => unsigned.finish("Key".into(), &Signature::HmacSha256([7; 32])),
+    let headers: Vec<Header<'_>> = ready
+        .headers
+        .iter()
+        .map(|(name, value)| Header {
+            name,
+            value: value.as_bytes().into(),
+        })
+        .collect();
+    let again = RawRequest {
+        method: ready.method,
+        host: request.host,
+        target: ready.target.as_bytes(),
+        headers: &headers,
+        body: ready.body.as_bytes(),
     };
-    let again = raw(ready.body.as_bytes());
-    let again = catalog
-        .present(&again)
-        .unwrap()
-        .decode(Some("pc-1"))
-        .unwrap();
+    let again = catalog.present(&again).unwrap().decode(Some(MINT)).unwrap();
     assert_eq!(again.list, actions.list);
 }
+
+/// From which ids of orders are made, in the narrowest form that a venue takes.
+const MINT: &str = "pc1";
 
 /// Egress: what a venue answers, whole and in two parts.
 pub fn http_answer(bytes: &[u8]) {
@@ -183,60 +232,74 @@ pub fn http_answer(bytes: &[u8]) {
 /// Signer: a request as raw HTTP. The toy keyring lets it get past the signature; what is understood is rebuilt, and the
 /// rebuilt request means the same.
 pub fn binance_request(bytes: &[u8]) {
-    let venue = Catalog::builtin().unwrap();
     let Ok(raw) = raw_http(bytes) else { return };
     let mut request = raw.request();
-    request.host = venue.host_for("binance", &request).unwrap_or_default();
-    let Ok(presented) = venue.present(&request) else {
-        return;
-    };
-    let _ = presented.verify(&VerifyKey::hmac(b"toy"));
-    let Ok(actions) = presented.decode(Some("pc-1")) else {
-        return;
-    };
-    let stamp = Stamp {
-        venue_time_ms: 1_790_000_000_000,
-        receive_window_ms: 5_000,
-        at: Timestamp(1_790_000_000_000_000),
-    };
-    let unsigned = venue.prepare(&actions, stamp).unwrap();
-    let ready = if presented.is_public() {
-        unsigned.finish_public().unwrap()
-    } else {
-        unsigned.finish("toykey".into(), &Signature::HmacSha256([7; 32]))
-    };
-    let headers: Vec<Header<'_>> = ready
-        .headers
-        .iter()
-        .map(|(name, value)| Header {
-            name,
-            value: value.as_bytes().into(),
-        })
-        .collect();
-    let again = RawRequest {
-        method: ready.method,
-        host: request.host,
-        target: ready.target.as_bytes(),
-        headers: &headers,
-        body: ready.body.as_bytes(),
-    };
-    let again = venue.present(&again).unwrap().decode(Some("pc-1")).unwrap();
-    assert_eq!(again.list, actions.list);
+    let host = Catalog::builtin().unwrap().host_for("binance", &request);
+    request.host = host.unwrap_or_default();
+    same_again(&request);
 }
 
-/// Egress: what a venue's answer says, under every way of reading it.
-pub fn binance_answer(bytes: &[u8]) {
-    let [a, b, status, body @ ..] = bytes else {
-        return;
-    };
-    let endpoints = u16::try_from(Catalog::builtin().unwrap().endpoints().count()).unwrap();
-    let endpoint = u16::from_be_bytes([*a, *b]) % endpoints;
-    let status = if *status < 200 { 200 } else { 400 };
-    for target in [&b"/api/v3/openOrders?symbol=BTCUSDT"[..], b"/api/v3/order"] {
-        let asked = Asked { target, body: b"" };
-        let _ = portcullis_venues::summarize(endpoint, asked, status, body);
+/// The same at the hosts of futures: forms, and JSON within them.
+pub fn futures_request(bytes: &[u8]) {
+    at_each(
+        bytes,
+        &["fapi.binance.com", "dapi.binance.com", "papi.binance.com"],
+    );
+}
+
+/// The same in Bybit's words.
+pub fn bybit_request(bytes: &[u8]) {
+    at_each(bytes, &["api.bybit.com"]);
+}
+
+/// The same in OKX's words.
+pub fn okx_request(bytes: &[u8]) {
+    at_each(bytes, &["www.okx.com"]);
+}
+
+fn at_each(bytes: &[u8], hosts: &[&'static str]) {
+    let Ok(raw) = raw_http(bytes) else { return };
+    for host in hosts {
+        let mut request = raw.request();
+        request.host = host;
+        same_again(&request);
     }
 }
+
+/// Egress: what an answer of any venue says, to what was asked; and what an event of a stream says. The first two bytes are
+/// the endpoint, the third the status; what was asked ends with a zero.
+pub fn venue_answer(bytes: &[u8]) {
+    let [a, b, status, rest @ ..] = bytes else {
+        return;
+    };
+    let catalog = Catalog::builtin().unwrap();
+    let endpoints = u16::try_from(catalog.endpoints().count()).unwrap();
+    let endpoint = u16::from_be_bytes([*a, *b]) % endpoints;
+    let status = [200, 200, 400, 403, 429, 500][usize::from(status % 6)];
+    let mut parts = rest.splitn(2, |byte| *byte == 0);
+    let asked = parts.next().unwrap_or_default();
+    let answer = parts.next().unwrap_or_default();
+    for (target, body) in [(asked, &b""[..]), (b"/", asked)] {
+        let asked = Asked { target, body };
+        let reports = portcullis_venues::summarize(endpoint, asked, status, answer);
+        assert!(reports.iter().all(Report::is_plausible));
+    }
+    for endpoint in STREAMS.iter().chain([&endpoint]) {
+        let reports = portcullis_venues::summarize_event(*endpoint, answer);
+        assert!(reports.iter().all(Report::is_plausible));
+    }
+}
+
+/// Calls that open streams.
+static STREAMS: LazyLock<Vec<u16>> = LazyLock::new(|| {
+    let catalog = Catalog::builtin().unwrap();
+    let opens = |rule| {
+        let service = catalog.service_of(rule);
+        service.is_some_and(|service| service.dialect.opens_stream(rule))
+    };
+    let all = catalog.endpoints().filter(|(_, rule)| opens(rule));
+    all.map(|(endpoint, _)| endpoint).collect()
+});
 
 /// Every room: a frame of a neighbour in an attacker's hands. What decodes, encodes to something that decodes to the same.
 pub fn wire_message(bytes: &[u8]) {

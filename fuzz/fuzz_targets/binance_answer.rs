@@ -1,4 +1,0 @@
-//! libFuzzer's entry to [`portcullis_fuzz::binance_answer`].
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| portcullis_fuzz::binance_answer(bytes));

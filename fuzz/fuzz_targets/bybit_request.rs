@@ -1,0 +1,4 @@
+//! libFuzzer's entry to [`portcullis_fuzz::bybit_request`].
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| portcullis_fuzz::bybit_request(bytes));
