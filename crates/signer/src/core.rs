@@ -76,9 +76,13 @@ const REPORTS_MAX: usize = 20_000;
 /// Of what cannot be: so many orders are named in one entry, and an alarm comes at most so often.
 const IMPOSSIBLE_TOLD_MAX: usize = 10;
 const IMPOSSIBLE_EVERY_US: u64 = 60_000_000;
-/// Connections of one virtual key that are remembered, to be closed when it is revoked; beyond it the oldest are
-/// forgotten, and close at their next request.
+/// Connections of one virtual key that are remembered, to be closed when it is revoked. Beyond it the oldest over HTTP are
+/// forgotten, and close at their next request. A WebSocket is never forgotten, since a stream needs no next request to be
+/// heard: of more than that the oldest is closed.
 const CONNECTIONS_MAX: usize = 256;
+/// Streams that are listened to at most, far above what an honest egress keeps; what is said on others settles nothing, and
+/// is asked for.
+const STREAMS_MAX: usize = 4_096;
 
 /// Frames of one turn. They may leave only after [`Core::finish`] has succeeded.
 #[derive(Debug, Default)]
@@ -271,7 +275,7 @@ pub struct Core {
     unsynced: VecDeque<Recorded<Approved<Meta>>>,
     halting: Vec<commands::Halting>,
     answers: Vec<(u64, Option<EntryId>, Answer)>,
-    connections: Map<VirtualKeyId, VecDeque<u64>>,
+    connections: Map<VirtualKeyId, Connections>,
     sessions: session::Sessions,
     pipes: session::Pipes,
     /// Streams that are open, by the request that opened each: its entry, and whose account it is of.
@@ -389,6 +393,15 @@ impl Core {
             stopping: false,
         };
         core.keyring.wakes(Arc::clone(&core.wake));
+        // Of whose venue each is, is not remembered: the longest.
+        let window_ms = u32::try_from(ORDER_WINDOW_US_MAX / 1_000).unwrap_or(u32::MAX);
+        let accepted_us = core
+            .state
+            .accounts
+            .values()
+            .filter_map(|account| core.catalog.venue(account.venue.as_str()))
+            .map(|dialect| dialect.accepted_us(window_ms))
+            .fold(ORDER_WINDOW_US_MAX, u64::max);
         for (entry, (at, seen)) in &core.state.seen {
             let until = at.plus_us(REMEMBERED_US);
             // Whose it was the log says elsewhere; it is in nobody's part.
@@ -398,7 +411,7 @@ impl Core {
             core.lost.push(Lost {
                 entry: *entry,
                 of: None,
-                until: at.plus_us(ORDER_WINDOW_US_MAX),
+                until: at.plus_us(accepted_us),
             });
         }
         core.failures.minute(core.clock.now());
@@ -786,11 +799,9 @@ impl Core {
         }
         let host = self.host_of(service).ok_or(NO_HOST)?;
         let connections = self.connections.entry(id).or_default();
-        if !connections.contains(&request.connection) {
-            if connections.len() >= CONNECTIONS_MAX {
-                connections.pop_front();
-            }
-            connections.push_back(request.connection);
+        let is_frame = request.method == FRAME_METHOD;
+        if let Some(pushed_out) = connections.note(request.connection, is_frame) {
+            close(turn, [pushed_out].into());
         }
 
         // A program keeps the venue's time; so does this.
@@ -964,7 +975,7 @@ impl Core {
                     targets: self.state.targets(caller.account, &actions.list),
                     reserved: decision.reserved,
                     until: now
-                        .plus_us(u64::from(window_ms) * 1_000 + 1_000)
+                        .plus_us(service.dialect.accepted_us(window_ms) + 1_000)
                         .plus_us(self.clock.venue_behind_us(service.venue())),
                     own: None,
                 };
@@ -1641,8 +1652,10 @@ impl Core {
         if let (true, Sent::Sent, 200) = (flight.stream, outcome.sent, outcome.status)
             && let (Some(entry), Some(caller)) = (flight.entry, flight.caller)
         {
-            // As many as egress keeps, and a lie of it adds none: each was asked for.
-            self.streams.insert(outcome.id, (entry, caller));
+            // As many as an honest egress keeps; one that ends none of them fills no memory.
+            if self.streams.len() < STREAMS_MAX {
+                self.streams.insert(outcome.id, (entry, caller));
+            }
         }
         if let Some(own) = &flight.own {
             self.own_outcome(own, outcome, &flight.reports, is_new)?;
@@ -1781,16 +1794,13 @@ impl Core {
     fn close_connections(&mut self, keys: &[VirtualKeyId], turn: &mut Turn) {
         for key in keys {
             self.checkers.forget(*key);
+            // Before egress is told, so that ingress is told too, whatever the one of them does.
+            let connections = self.connections.remove(key);
             self.hang_up(*key, turn);
             self.sessions.end(*key);
-            let Some(connections) = self.connections.remove(key) else {
-                continue;
-            };
-            let close = Close {
-                connections: connections.into(),
-            };
-            // 256 numbers are far shorter than a frame.
-            let _ = wire::frame(&mut turn.to_ingress, kind::CLOSE, &close);
+            if let Some(connections) = connections {
+                close(turn, connections.all().collect());
+            }
         }
         self.refresh();
         self.hang_up_unbound(turn);
@@ -1874,6 +1884,39 @@ fn lane(reads: bool, reserved: bool) -> Lane {
         (false, true) => Lane::Cancel,
         (false, false) => Lane::Order,
     }
+}
+
+/// Connections that a virtual key was used on.
+#[derive(Debug, Default)]
+struct Connections {
+    http: VecDeque<u64>,
+    sockets: VecDeque<u64>,
+}
+
+impl Connections {
+    /// `Some`: a WebSocket that has to end, since it could not be ended later.
+    fn note(&mut self, connection: u64, is_socket: bool) -> Option<u64> {
+        let of_kind = match is_socket {
+            true => &mut self.sockets,
+            false => &mut self.http,
+        };
+        if of_kind.contains(&connection) {
+            return None;
+        }
+        of_kind.push_back(connection);
+        let oldest = (of_kind.len() > CONNECTIONS_MAX).then(|| of_kind.pop_front())?;
+        oldest.filter(|_| is_socket)
+    }
+
+    fn all(&self) -> impl Iterator<Item = u64> {
+        self.http.iter().chain(&self.sockets).copied()
+    }
+}
+
+/// Ends connections of programs.
+fn close(turn: &mut Turn, connections: Vec<u64>) {
+    // 512 numbers at most are far shorter than a frame.
+    let _ = wire::frame(&mut turn.to_ingress, kind::CLOSE, &Close { connections });
 }
 
 struct Out {

@@ -137,6 +137,12 @@ pub trait Dialect: fmt::Debug + Send + Sync {
         Body::Form
     }
 
+    /// How long after its stamp the venue takes a signed request with this window, in microseconds, whoever hands it in and
+    /// whatever of it is not signed.
+    fn accepted_us(&self, window_ms: u32) -> u64 {
+        u64::from(window_ms) * 1_000
+    }
+
     /// Fields that the scheme puts beside the request's own, before anything is signed.
     fn stamp(&self, request: &mut Unsigned) {
         let _ = request;

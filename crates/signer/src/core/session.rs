@@ -87,6 +87,9 @@ impl Core {
         if let Some(pipe) = self.pipes.0.remove(&connection) {
             self.streams.remove(&pipe.id);
         }
+        for connections in self.connections.values_mut() {
+            connections.sockets.retain(|it| *it != connection);
+        }
     }
 
     /// The pipe that a frame is for, where the venue's host has pipes.

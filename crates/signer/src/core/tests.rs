@@ -2414,3 +2414,69 @@ fn nobody_logs_on_at_a_venue_by_a_pipe_unless_the_site_said_so() {
     site.opens(7);
     assert!(site.core().may_log_on(&caller, 7).is_err());
 }
+
+#[test]
+fn a_websocket_is_closed_with_its_key_whatever_came_after_it() {
+    let mut site = site();
+    let subscribe = site.signed_frame("userDataStream.subscribe.signature", "");
+    assert_eq!(site.says(7, &subscribe).0.len(), 1);
+    let key = *site.core().state.by_api_key.values().next().unwrap();
+    // A stream is heard without a request of its own, so requests by many other connections must not push it out.
+    for connection in 1_000..1_000 + 2 * CONNECTIONS_MAX as u64 {
+        let noted = site.core().connections.get_mut(&key).unwrap();
+        assert_eq!(noted.note(connection, false), None);
+    }
+    let closed = |site: &mut Site| -> Vec<u64> {
+        let mut turn = Turn::default();
+        site.core().close_connections(&[key], &mut turn);
+        frames(&turn.to_ingress)
+            .into_iter()
+            .filter(|(kind, _)| *kind == kind::CLOSE)
+            .flat_map(|(_, cbor)| wire::message::<Close>(&cbor).unwrap().connections)
+            .collect()
+    };
+    let all = closed(&mut site);
+    assert!(
+        all.contains(&7) && all.len() == CONNECTIONS_MAX + 1,
+        "{all:?}"
+    );
+    // One WebSocket more than can be remembered ends the oldest; one that has ended makes room.
+    let mut turn = Turn::default();
+    for connection in 0..=CONNECTIONS_MAX as u64 {
+        let noted = site.core().connections.entry(key).or_default();
+        let pushed_out = noted.note(connection, true);
+        assert_eq!(pushed_out.is_some(), connection == CONNECTIONS_MAX as u64);
+        if let Some(pushed_out) = pushed_out {
+            assert_eq!(pushed_out, 0);
+            close(&mut turn, vec![pushed_out]);
+        }
+    }
+    site.core().connection_gone(5);
+    let noted = site.core().connections.get_mut(&key).unwrap();
+    assert_eq!(noted.note(9_999, true), None);
+    let all = closed(&mut site);
+    assert!(all.contains(&9_999) && !all.contains(&5) && !all.contains(&0));
+    assert_eq!(all.len(), CONNECTIONS_MAX);
+}
+
+#[test]
+fn streams_that_egress_never_ends_fill_no_memory() {
+    let mut site = site();
+    let subscribe = site.signed_frame("userDataStream.subscribe.signature", "");
+    let stream = site.says(7, &subscribe).0[0].clone();
+    let caller = site.core().flights[&stream.id].caller.unwrap();
+    for seq in 0..STREAMS_MAX as u64 {
+        let id = RequestId { epoch: 9, seq };
+        site.core().streams.insert(id, (EntryId(0), caller));
+    }
+    site.answer(&stream, Sent::Sent, 200, Vec::new());
+    assert_eq!(site.core().streams.len(), STREAMS_MAX);
+    let told = wire::Told {
+        id: stream.id,
+        reports: Vec::new(),
+        ended: false,
+    };
+    let (now, foreign) = (site.now, site.core().metrics.foreign_frames);
+    site.core().told(&told, now).unwrap();
+    assert_eq!(site.core().metrics.foreign_frames, foreign + 1);
+}

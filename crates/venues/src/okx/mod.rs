@@ -114,6 +114,11 @@ impl Dialect for Okx {
         Body::Json
     }
 
+    /// The signed time alone ends it: the deadline (`expTime`) stands in a header, which nobody signs, and few calls take one.
+    fn accepted_us(&self, _: u32) -> u64 {
+        RECEIVE_WINDOW_US
+    }
+
     fn message<'a>(&self, request: &'a Unsigned, _: &str) -> Cow<'a, [u8]> {
         let mut message = time::write_ms(request.stamp.venue_time_ms);
         message.push_str(request.method);
