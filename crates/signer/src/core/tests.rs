@@ -631,14 +631,14 @@ fn an_order_on_futures_is_priced_signed_and_looked_after_at_its_own_host() {
         hosts.push((out.host, reports.len()));
         site.answer(&out, Sent::Sent, 200, reports);
     }
-    assert!(hosts.contains(&(2, 1)), "{hosts:?}");
+    assert!(hosts.contains(&(3, 1)), "{hosts:?}");
     site.turn();
     let order = "symbol=BTCUSDT&side=BUY&type=LIMIT&timeInForce=GTC&quantity=0.1&price=50000&positionSide=LONG&newClientOrderId=one";
     let payload = at(&site, order);
     let (sent, told) = site.ask("POST", "/fapi/v1/order", &payload, LOCAL);
     assert_eq!(told, None);
     let out = sent[0].clone();
-    assert_eq!((out.target.as_str(), out.host), ("/fapi/v1/order", 2));
+    assert_eq!((out.target.as_str(), out.host), ("/fapi/v1/order", 3));
     assert!(out.body.contains("positionSide=LONG"), "{out:?}");
     let (message, signature) = out.body.split_once("&signature=").unwrap();
     let tag = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, REAL), message.as_bytes());
@@ -656,7 +656,7 @@ fn an_order_on_futures_is_priced_signed_and_looked_after_at_its_own_host() {
             out.target.starts_with("/fapi/v1/order?") && out.target.contains("ClientOrderId=one&")
         })
         .unwrap();
-    assert_eq!((ask.host, ask.api_key.as_str()), (2, "RealReadKey"));
+    assert_eq!((ask.host, ask.api_key.as_str()), (3, "RealReadKey"));
     let Report::Order(filled) = order_report(9, "one", OrderStatus::Filled, "0.1") else {
         panic!()
     };
