@@ -1,13 +1,20 @@
 """Unmodified WebSocket clients through the gate: CCXT Pro and python-binance place, find and cancel orders as they would at Binance."""
 
+import hashlib
+import hmac
 import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 import sys
+import time
 import unittest
 import urllib.request
+
+from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.sync.client import connect
 
 from gate import Gate
 
@@ -64,6 +71,131 @@ class WebSocket(unittest.TestCase):
         steps = self.both("python-binance", self.gate.listeners["ws-api.binance.com"], "NEW", "CANCELED")
         self.assertEqual(steps["public"], 5)
         self.assertEqual(steps["too large"], -2010)
+
+
+class Ends(unittest.TestCase):
+    """What ends a WebSocket, and what becomes of what was under way on it."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.gate = Gate(venue=("--still",))
+        cls.gate.start()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.gate.stop()
+
+    def setUp(self):
+        self.number = 0
+
+    def open(self):
+        url = self.gate.listeners["ws-api.binance.com"].replace("http", "ws", 1) + "/ws-api/v3"
+        socket = connect(url, compression=None)
+        self.addCleanup(socket.close)
+        return socket
+
+    def call(self, socket, method, strategy="maker", **params):
+        """One signed frame and its answer; events of streams are passed over."""
+        self.number += 1
+        key, secret = self.gate.keys[strategy]
+        params |= {"apiKey": key, "timestamp": int(time.time() * 1000)}
+        text = "&".join(f"{name}={value}" for name, value in sorted(params.items()))
+        params["signature"] = hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()
+        socket.send(json.dumps({"id": self.number, "method": method, "params": params}))
+        while True:
+            answer = json.loads(socket.recv(timeout=20))
+            if "event" not in answer:
+                self.assertEqual(answer["id"], self.number)
+                return answer
+
+    def place(self, socket, name, strategy="maker"):
+        price = self.gate.price("BTCUSDT", 0.98)
+        return self.call(socket, "order.place", strategy, symbol="BTCUSDT", side="BUY", type="LIMIT", timeInForce="GTC",
+                         quantity="0.001", price=price, newClientOrderId=name)
+
+    def arrived(self, name):
+        return sum(1 for r in self.gate.venue.requests() if r.get("client_order_id") == name and r["method"] == "POST")
+
+    def closed(self, socket):
+        """The code of the close that comes."""
+        try:
+            while True:
+                socket.recv(timeout=20)
+        except ConnectionClosed as closed:
+            return closed.rcvd.code if closed.rcvd else None
+
+    def again(self, name, strategy="maker", seconds=20):
+        """A new connection places an order once the gate serves it."""
+        end = time.monotonic() + seconds
+        while True:
+            number = f"{name}-{int((end - time.monotonic()) * 1000)}"
+            try:
+                socket = self.open()
+                answer = self.place(socket, number, strategy)
+            except (OSError, WebSocketException) as error:
+                answer = error
+            if isinstance(answer, dict) and answer["status"] == 200:
+                self.assertEqual(self.arrived(number), 1)
+                return
+            self.assertLess(time.monotonic(), end, answer)
+            time.sleep(0.1)
+
+    def subscribed(self, strategy="maker"):
+        socket = self.open()
+        self.assertEqual(self.call(socket, "userDataStream.subscribe.signature", strategy)["status"], 200)
+        return socket
+
+    def test_the_venue_drops_its_connection_with_an_order_on_it(self):
+        socket = self.open()
+        self.assertEqual(self.place(socket, "before-drop")["status"], 200)
+        self.gate.venue.fault("drop-after", method="POST", path="/api/v3/order", count=1)
+        self.addCleanup(self.gate.venue.no_faults)
+        answer = self.place(socket, "dropped")
+        self.assertEqual((answer["status"], answer["error"]["code"]), (504, -1007), answer)
+        # The program's own connection goes on; its order is there, and once.
+        found = self.call(socket, "order.status", symbol="BTCUSDT", origClientOrderId="dropped")
+        self.assertEqual(found["result"]["status"], "NEW", found)
+        time.sleep(1)
+        self.assertEqual(self.arrived("dropped"), 1)
+
+    def test_a_killed_room_ends_streams_and_nothing_is_sent_twice(self):
+        for room in ("egress", "signer", "ingress"):
+            with self.subTest(room):
+                socket = self.subscribed()
+                self.assertEqual(self.place(socket, f"{room}-before")["status"], 200)
+                os.kill(self.gate.pids()[room], signal.SIGKILL)
+                # As the venue would: going away. A room that is killed says nothing.
+                self.assertEqual(self.closed(socket), None if room == "ingress" else 1001)
+                self.again(f"{room}-after")
+                self.assertEqual(self.arrived(f"{room}-before"), 1)
+                # Streams can be had again, and tell.
+                socket = self.subscribed()
+                self.place(socket, f"{room}-told")
+                self.assertEqual(json.loads(socket.recv(timeout=20))["event"]["e"], "executionReport")
+
+    def test_a_halt_of_level_lock_ends_connections_and_lets_nobody_on(self):
+        socket, other = self.subscribed(), self.subscribed("taker")
+        self.gate.cli("halt", "--level", "lock", "--strategy", "maker", "--reason", "test")
+        self.assertEqual(self.closed(socket), 1008)
+        answer = self.place(self.open(), "locked")
+        self.assertEqual(answer["status"], 503, answer)
+        # Others go on.
+        self.assertEqual(self.place(other, "not-locked", "taker")["status"], 200)
+        self.gate.cli("resume", "--strategy", "maker", "--reason", "test")
+        self.assertEqual(self.place(self.open(), "unlocked")["status"], 200)
+        self.assertEqual((self.arrived("locked"), self.arrived("unlocked")), (0, 1))
+
+    def test_a_revoked_key_loses_its_connections(self):
+        issued = self.gate.cli("strategy", "add", "leaving", "--account", "main", "--sources", "127.0.0.1/32")
+        self.gate.keys["leaving"] = (issued["virtual_key"]["api_key"], issued["virtual_key"]["secret"])
+        self.gate.mandate("leaving")
+        socket, other = self.subscribed("leaving"), self.subscribed()
+        self.gate.cli("strategy", "revoke", "leaving")
+        self.assertEqual(self.closed(socket), 1008)
+        answer = self.place(self.open(), "revoked", "leaving")
+        self.assertEqual(answer["status"], 401, answer)
+        self.assertEqual(self.place(other, "not-revoked")["status"], 200)
+        self.assertEqual(self.arrived("revoked"), 0)
 
 
 if __name__ == "__main__":

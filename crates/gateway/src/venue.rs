@@ -60,7 +60,9 @@ pub fn socket<'h>(venue: &str, host: &'h str, target: &[u8]) -> Option<(Speaks, 
         catalog.service(host).filter(|service| service.pipe)
     };
     match (venue, target) {
-        ("binance", b"/ws-api/v3") => Some((Speaks::Api, "ws-api.binance.com")),
+        ("binance", target) if portcullis_venues::binance::is_target(target) => {
+            Some((Speaks::Api, "ws-api.binance.com"))
+        }
         _ => has_pipes().map(|_| (Speaks::Pipe, host)),
     }
 }

@@ -748,6 +748,38 @@ fn streams_end_with_the_egress_that_had_them() {
 }
 
 #[test]
+fn streams_end_with_the_signer_that_knew_of_them() {
+    let venue = venue(|_, request| Does::Says(answer(request, &json!({"subscriptionId": 0}))));
+    let gate = passing(&venue);
+    let (mut one, mut other) = (gate.program(), gate.program());
+    say(&mut one, "1", "userDataStream.subscribe.signature");
+    hear(&mut one);
+    let signer = common::with_signer(&gate.gate.1, 2);
+    assert_eq!(closed(&mut one), 1001);
+    assert!(
+        gate.told.recv_timeout(PATIENCE).is_ok_and(|it| it.ended) || {
+            // It was told to the one that is gone.
+            let (kind, cbor) = signer.next();
+            kind == kind::TOLD && wire::message::<wire::Told>(&cbor).unwrap().ended
+        }
+    );
+    // Who has none stays.
+    say(&mut other, "2", "session.logon");
+    hear(&mut other);
+}
+
+#[test]
+fn what_a_programs_address_says_of_units_is_taken_where_it_changes_nothing() {
+    let venue = venue(|_, request| Does::Says(answer(request, &json!({}))));
+    let gate = passing(&venue);
+    let raw = gate.raw();
+    let url = "ws://gate/ws-api/v3?timeUnit=MILLISECOND&returnRateLimits=false";
+    assert!(tungstenite::client(url, raw).is_ok());
+    let url = "ws://gate/ws-api/v3?timeUnit=MICROSECOND";
+    assert!(tungstenite::client(url, gate.raw()).is_err());
+}
+
+#[test]
 fn idle_websockets_cost_nothing() {
     let venue = venue(|_, request| Does::Says(answer(request, &json!({}))));
     let gate = passing(&venue);

@@ -104,8 +104,8 @@ pub struct Meta {
     orders: u32,
     not_after_us: u64,
     summarize: bool,
-    /// It opens a stream.
-    stream: bool,
+    /// It opens a stream, for this connection.
+    stream: Option<u64>,
     /// It is of a pipe.
     pipe: Option<RequestId>,
     kinds: Vec<ActionKind>,
@@ -130,7 +130,7 @@ struct Flight {
     reserved: bool,
     until: Timestamp,
     own: Option<Own>,
-    stream: bool,
+    stream: Option<u64>,
     pipe: Option<RequestId>,
     reports: Vec<Report>,
     /// Not all of its reports were kept.
@@ -278,8 +278,8 @@ pub struct Core {
     connections: Map<VirtualKeyId, Connections>,
     sessions: session::Sessions,
     pipes: session::Pipes,
-    /// Streams that are open, by the request that opened each: its entry, and whose account it is of.
-    streams: Map<RequestId, (EntryId, Caller)>,
+    /// Streams that are open, by the request that opened each.
+    streams: Map<RequestId, session::Stream>,
     /// Each strategy's share of the venue's weight, in thousandths; and where virtual keys in force may come from. Both
     /// follow from the state, and are made anew when a command or the clock changes it.
     share: u16,
@@ -969,7 +969,11 @@ impl Core {
                     not_after_us: self.clock.boot_us().saturating_add(left),
                     // Whether the venue has taken a logon is seen by what it says of the frames that follow.
                     summarize: presented.rule().is_summarized() && !logs_on,
-                    stream: presented.service().dialect.opens_stream(presented.rule()),
+                    stream: presented
+                        .service()
+                        .dialect
+                        .opens_stream(presented.rule())
+                        .then_some(request.connection),
                     pipe,
                     kinds: actions.list.iter().map(Action::kind).collect(),
                     targets: self.state.targets(caller.account, &actions.list),
@@ -1202,7 +1206,7 @@ impl Core {
             reserved: true,
             until: self.clock.now(),
             own,
-            stream: false,
+            stream: None,
             pipe,
             reports: Vec::new(),
             is_cut: false,
@@ -1482,7 +1486,7 @@ impl Core {
             orders: meta.orders,
             not_after_us: meta.not_after_us,
             summarize: meta.summarize,
-            stream: meta.stream,
+            stream: meta.stream.is_some(),
             pipe: meta.pipe,
             share: self.share,
         };
@@ -1649,12 +1653,17 @@ impl Core {
         if flight.pipe == Some(outcome.id) && (outcome.sent, outcome.status) != (Sent::Sent, 101) {
             self.pipe_ended(outcome.id);
         }
-        if let (true, Sent::Sent, 200) = (flight.stream, outcome.sent, outcome.status)
+        if let (Some(connection), Sent::Sent, 200) = (flight.stream, outcome.sent, outcome.status)
             && let (Some(entry), Some(caller)) = (flight.entry, flight.caller)
         {
             // As many as an honest egress keeps; one that ends none of them fills no memory.
             if self.streams.len() < STREAMS_MAX {
-                self.streams.insert(outcome.id, (entry, caller));
+                let stream = session::Stream {
+                    entry,
+                    caller,
+                    connection,
+                };
+                self.streams.insert(outcome.id, stream);
             }
         }
         if let Some(own) = &flight.own {
@@ -1670,7 +1679,8 @@ impl Core {
     /// What a stream said: it settles orders like an answer. Fills come so within a moment; who asks the venue finds the rest.
     pub fn told(&mut self, told: &Told, reading: Reading) -> Result<(), CoreError> {
         self.look(reading);
-        let Some((entry, caller)) = self.streams.get(&told.id).copied() else {
+        let Some(session::Stream { entry, caller, .. }) = self.streams.get(&told.id).copied()
+        else {
             self.metrics.foreign_frames += 1;
             return Ok(());
         };

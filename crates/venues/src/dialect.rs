@@ -31,6 +31,8 @@ pub enum SessionCall {
 pub struct Session<'a> {
     /// The key, and since when, if it is logged on.
     pub logged_on: Option<(&'a str, u64)>,
+    /// The connection has a stream of its account.
+    pub has_stream: bool,
     pub now_ms: u64,
 }
 

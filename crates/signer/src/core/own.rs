@@ -381,7 +381,7 @@ impl Core {
             orders: 0,
             not_after_us: self.clock.boot_us().saturating_add(window_us),
             summarize: true,
-            stream: false,
+            stream: None,
             pipe: None,
             kinds: actions.list.iter().map(Action::kind).collect(),
             targets: Vec::new(),

@@ -50,6 +50,14 @@ impl Sessions {
     }
 }
 
+/// What a venue says unasked: the request that opened it, whose it is, and who listens.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stream {
+    pub(super) entry: EntryId,
+    pub(super) caller: Caller,
+    pub(super) connection: u64,
+}
+
 /// Pipes at most, and of one source (loopback apart).
 pub const PIPES_MAX: usize = 4_096;
 pub const PIPES_PER_SOURCE_MAX: usize = 64;
@@ -181,7 +189,12 @@ impl Core {
         let since = self.clock.now();
         if let Some(pipe) = self.pipes.0.get_mut(&connection) {
             pipe.logged_on = Some(key);
-            self.streams.insert(pipe.id, (entry, caller));
+            let stream = Stream {
+                entry,
+                caller,
+                connection,
+            };
+            self.streams.insert(pipe.id, stream);
             let session = LoggedOn {
                 key: caller.virtual_key,
                 since,
@@ -193,11 +206,10 @@ impl Core {
 
     /// Tells egress to end the pipes and streams of a virtual key, whatever ingress does.
     pub(super) fn hang_up(&mut self, key: VirtualKeyId, turn: &mut Turn) {
-        let of_key = |(_, caller): &(EntryId, Caller)| caller.virtual_key == key;
         let ids: Vec<RequestId> = self
             .streams
             .iter()
-            .filter(|(_, it)| of_key(it))
+            .filter(|(_, it)| it.caller.virtual_key == key)
             .map(|(id, _)| *id)
             .collect();
         for id in ids {
@@ -296,6 +308,10 @@ impl Core {
         });
         let body = presented.service().dialect.session(&Session {
             logged_on: session,
+            has_stream: self
+                .streams
+                .values()
+                .any(|stream| stream.connection == request.connection),
             now_ms: self.clock.venue_now(presented.service().venue()).as_ms(),
         });
         reply_body(turn, request.id, body.to_string().as_bytes());

@@ -2275,8 +2275,16 @@ fn a_streams_events_settle_orders_until_it_ends() {
     // Nobody's stream yet: its answer has not come.
     site.core().told(&filled, now).unwrap();
     assert_eq!(site.core().state.orders.len(), 1);
+    let status = r#"{"id":1,"method":"session.status"}"#;
+    let has = |site: &mut Site, connection, says: &str| {
+        let told = site.says(connection, status).1.unwrap();
+        assert!(told.contains(says), "{told}");
+    };
+    has(&mut site, 7, r#""userDataStream":false"#);
     site.answer(&stream, Sent::Sent, 200, Vec::new());
     assert!(site.core().has_streams());
+    has(&mut site, 7, r#""userDataStream":true"#);
+    has(&mut site, 8, r#""userDataStream":false"#);
     let entries = site.core().state.entries;
     let part = event(false, vec![report("0.004", OrderStatus::Open)]);
     site.core().told(&part, now).unwrap();
@@ -2289,6 +2297,7 @@ fn a_streams_events_settle_orders_until_it_ends() {
     assert!(site.core().state.orders.is_empty());
     site.core().told(&event(true, Vec::new()), now).unwrap();
     assert!(!site.core().has_streams());
+    has(&mut site, 7, r#""userDataStream":false"#);
 }
 
 const SUBSCRIBE: &str = r#"{"method":"SUBSCRIBE","params":["btcusdt@trade"],"id":"mine"}"#;

@@ -20,6 +20,31 @@ use std::fmt::Write as _;
 
 /// Where the WebSocket API is opened.
 pub const TARGET: &str = "/ws-api/v3";
+/// Whether the WebSocket API is spoken where a program opens it. What it may say there changes nothing that matters: the
+/// venue's connections are shared, count in milliseconds and tell the rate limits.
+#[must_use]
+pub fn is_target(target: &[u8]) -> bool {
+    let Ok(target) = std::str::from_utf8(target) else {
+        return false;
+    };
+    let Some(query) = target.strip_prefix(TARGET) else {
+        return false;
+    };
+    let is_harmless = |part: &str| {
+        matches!(
+            part,
+            "timeUnit=MILLISECOND"
+                | "timeUnit=millisecond"
+                | "returnRateLimits=true"
+                | "returnRateLimits=false"
+        )
+    };
+    query.is_empty()
+        || query
+            .strip_prefix('?')
+            .is_some_and(|query| query.split('&').count() <= 2 && query.split('&').all(is_harmless))
+}
+
 /// Subscribes to the account's events with the session's key. The gate makes it the signed call of [`SUBSCRIBE_SIGNED`].
 pub const SUBSCRIBE: &str = "userDataStream.subscribe";
 pub const SUBSCRIBE_SIGNED: &str = "userDataStream.subscribe.signature";
@@ -33,7 +58,7 @@ pub(super) fn present<'a>(
     request: &RawRequest<'a>,
 ) -> Result<Presented<'a>, DecodeError> {
     let bad = |why| DecodeError::Encoding { why };
-    if request.target != TARGET.as_bytes() {
+    if !is_target(request.target) {
         return Err(DecodeError::Target);
     }
     let Node::Object(frame) = read(body_text(request)?)? else {

@@ -15,7 +15,7 @@ mod refusals;
 mod streams;
 mod summary;
 
-pub use frame::{SUBSCRIBE, SUBSCRIBE_SIGNED};
+pub use frame::{SUBSCRIBE, SUBSCRIBE_SIGNED, is_target};
 pub use present::{RECEIVE_WINDOW_US_DEFAULT, RECEIVE_WINDOW_US_MAX};
 pub use refusals::REFUSALS;
 
@@ -162,7 +162,7 @@ impl Dialect for Binance {
             "connectedSince": session.logged_on.map_or(session.now_ms, |(_, since)| since),
             "returnRateLimits": false,
             "serverTime": session.now_ms,
-            "userDataStream": false,
+            "userDataStream": session.has_stream,
         })
     }
 
