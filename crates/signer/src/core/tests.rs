@@ -2476,7 +2476,12 @@ fn streams_that_egress_never_ends_fill_no_memory() {
     let caller = site.core().flights[&stream.id].caller.unwrap();
     for seq in 0..STREAMS_MAX as u64 {
         let id = RequestId { epoch: 9, seq };
-        site.core().streams.insert(id, (EntryId(0), caller));
+        let stream = session::Stream {
+            entry: EntryId(0),
+            caller,
+            connection: 7,
+        };
+        site.core().streams.insert(id, stream);
     }
     site.answer(&stream, Sent::Sent, 200, Vec::new());
     assert_eq!(site.core().streams.len(), STREAMS_MAX);
