@@ -13,7 +13,7 @@ import time
 import unittest
 import urllib.request
 
-from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.sync.client import connect
 
 from gate import Gate
@@ -196,6 +196,91 @@ class Ends(unittest.TestCase):
         self.assertEqual(answer["status"], 401, answer)
         self.assertEqual(self.place(other, "not-revoked")["status"], 200)
         self.assertEqual(self.arrived("revoked"), 0)
+
+
+class Pipes(unittest.TestCase):
+    """Market streams: each program's WebSocket has one of its own at the exchange."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.gate = Gate(hosts=("stream.binance.com", "fstream.binance.com"))
+        cls.gate.start()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.gate.stop()
+
+    def url(self, host="stream.binance.com"):
+        return self.gate.listeners[host].replace("http", "ws", 1)
+
+    def open(self, target="/ws", host="stream.binance.com"):
+        socket = connect(self.url(host) + target, compression=None)
+        self.addCleanup(socket.close)
+        return socket
+
+    def say(self, socket, method, *params):
+        socket.send(json.dumps({"method": method, "params": params, "id": 7}))
+        while True:
+            said = json.loads(socket.recv(timeout=20))
+            if "id" in said:
+                return said
+
+    def test_names_in_the_address_and_in_frames(self):
+        socket = self.open("/stream?streams=btcusdt@trade/ethusdt@depth@100ms")
+        seen = set()
+        while len(seen) < 2:
+            seen.add(json.loads(socket.recv(timeout=20))["stream"])
+        self.assertEqual(seen, {"btcusdt@trade", "ethusdt@depth@100ms"})
+        self.assertEqual(self.say(socket, "SUBSCRIBE", "btcusdt@bookTicker"), {"result": None, "id": 7})
+        self.assertEqual(set(self.say(socket, "LIST_SUBSCRIPTIONS")["result"]), seen | {"btcusdt@bookTicker"})
+        self.assertEqual(self.say(socket, "UNSUBSCRIBE", *seen)["result"], None)
+        self.assertEqual(self.say(socket, "LIST_SUBSCRIPTIONS")["result"], ["btcusdt@bookTicker"])
+        self.assertEqual(self.say(socket, "GET_PROPERTY", "combined")["result"], True)
+
+    def test_what_could_be_an_accounts_stream_is_refused(self):
+        key = "a1B2" * 16
+        for target in (f"/ws/{key}", f"/stream?streams=btcusdt@trade/{key}"):
+            with self.assertRaises(InvalidStatus) as refused:
+                self.open(target)
+            self.assertEqual(refused.exception.response.status_code, 400)
+        socket = self.open()
+        self.assertIn("no public stream", self.say(socket, "SUBSCRIBE", key)["error"]["msg"])
+        self.assertEqual(self.say(socket, "LIST_SUBSCRIPTIONS")["result"], [])
+
+    def test_futures(self):
+        socket = self.open("/ws/btcusdt@markPrice@1s", "fstream.binance.com")
+        self.assertEqual(json.loads(socket.recv(timeout=20))["e"], "markPriceUpdate")
+
+    def test_a_killed_room_ends_them_and_they_can_be_opened_again(self):
+        for room in ("egress", "signer", "ingress"):
+            with self.subTest(room):
+                socket = self.open("/ws/btcusdt@trade")
+                socket.recv(timeout=20)
+                os.kill(self.gate.pids()[room], signal.SIGKILL)
+                with self.assertRaises(ConnectionClosed) as closed:
+                    while True:
+                        socket.recv(timeout=20)
+                code = closed.exception.rcvd.code if closed.exception.rcvd else None
+                self.assertEqual(code, None if room == "ingress" else 1001)
+                end = time.monotonic() + 20
+                while True:
+                    try:
+                        self.open("/ws/btcusdt@trade").recv(timeout=5)
+                        break
+                    except (OSError, WebSocketException):
+                        self.assertLess(time.monotonic(), end, room)
+                        time.sleep(0.1)
+
+    def test_programs(self):
+        for library in ("ccxt-public", "python-binance-public"):
+            with self.subTest(library):
+                command = [sys.executable, HERE / "websocket_programs.py", library, self.gate.url, *self.gate.keys["maker"], "0", self.url()]
+                done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=120, check=False)
+                self.assertEqual(done.returncode, 0, f"{library}: {done.stdout[-600:]} {done.stderr[-3000:]}")
+                steps = {line["step"]: line["answer"] for line in map(json.loads, done.stdout.splitlines())}
+                self.assertGreater(steps["book"]["bid"], 0)
+                self.assertGreater(steps["book"]["ask"], steps["book"]["bid"])
+                self.assertGreater(steps["trade"], 0)
 
 
 if __name__ == "__main__":

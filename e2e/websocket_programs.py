@@ -1,6 +1,6 @@
 """A trading program as its author wrote it for Binance's WebSocket API, with another URL and key.
 
-usage: websocket_programs.py ccxt|ccxt-watch|python-binance URL KEY SECRET PRICE WEBSOCKET-URL. Prints one line of JSON for each answer.
+usage: websocket_programs.py ccxt|ccxt-watch|ccxt-public|python-binance|python-binance-public URL KEY SECRET PRICE WEBSOCKET-URL. Prints one line of JSON for each answer.
 """
 
 import asyncio
@@ -92,9 +92,48 @@ async def python_binance(url, key, secret, price, socket):
         await client.close_connection()
 
 
+async def ccxt_public(url, key, secret, price, socket):
+    """Reads a book and trades as they come."""
+    import ccxt.pro
+
+    made = ccxt.pro.binance({"options": {"fetchMarkets": {"types": ["spot"]}, "fetchCurrencies": False}})
+    made.urls["api"] = {
+        name: value.replace("https://api.binance.com", url) if isinstance(value, str) else value for name, value in made.urls["api"].items()
+    }
+    made.urls["api"]["ws"] = {**made.urls["api"]["ws"], "spot": socket + "/ws"}
+    try:
+        await made.load_markets()
+        book = await asyncio.wait_for(made.watch_order_book("BTC/USDT"), 30)
+        say("book", {"bid": book["bids"][0][0], "ask": book["asks"][0][0]})
+        trades = await asyncio.wait_for(made.watch_trades("BTC/USDT"), 30)
+        say("trade", trades[-1]["price"])
+    finally:
+        await made.close()
+
+
+async def python_binance_public(url, key, secret, price, socket):
+    from binance import AsyncClient, BinanceSocketManager
+
+    client = AsyncClient()
+    client.API_URL = url + "/api"
+    manager = BinanceSocketManager(client)
+    manager.STREAM_URL = socket + "/"
+    BinanceSocketManager.STREAM_URL = socket + "/"
+    try:
+        async with manager.depth_socket("BTCUSDT", depth="5") as stream:
+            book = await asyncio.wait_for(stream.recv(), 30)
+        say("book", {"bid": float(book["bids"][0][0]), "ask": float(book["asks"][0][0])})
+        async with manager.trade_socket("BTCUSDT") as stream:
+            trade = await asyncio.wait_for(stream.recv(), 30)
+        say("trade", float(trade["p"]))
+    finally:
+        await client.close_connection()
+
+
 def main():
     library, url, key, secret, price, socket = sys.argv[1:7]
-    program = {"ccxt": ccxt_pro, "ccxt-watch": ccxt_watch, "python-binance": python_binance}[library]
+    program = {"ccxt": ccxt_pro, "ccxt-watch": ccxt_watch, "ccxt-public": ccxt_public,
+               "python-binance": python_binance, "python-binance-public": python_binance_public}[library]
     asyncio.run(program(url, key, secret, float(price), socket))
 
 
