@@ -29,6 +29,8 @@ struct Config {
     #[serde(default)]
     trading_mode: Option<String>,
     #[serde(default)]
+    margin_mode: Option<String>,
+    #[serde(default)]
     position_adjustment_enable: bool,
     #[serde(default)]
     pairlists: Vec<Pairlist>,
@@ -158,6 +160,19 @@ impl Bot {
             .filter(|trades| (1..=1_000).contains(trades))
     }
 
+    /// The margin mode of its futures in the venue's words.
+    fn margin_mode(&self) -> Option<&'static str> {
+        Some(match (self.venue, self.config.margin_mode.as_deref()?) {
+            ("binance", "isolated") => "ISOLATED",
+            ("binance", "cross") => "CROSSED",
+            ("bybit", "isolated") => "ISOLATED_MARGIN",
+            ("bybit", "cross") => "REGULAR_MARGIN",
+            ("okx", "isolated") => "isolated",
+            ("okx", "cross") => "cross",
+            _ => return None,
+        })
+    }
+
     /// The section of `mandates.toml`. What the configuration leaves open is the firm's to say.
     pub fn mandate(&self, strategy: &str) -> Result<String, Fail> {
         let mut text = format!("\n# From a Freqtrade configuration.\n[strategy.{strategy}]\n");
@@ -185,6 +200,16 @@ impl Bot {
                 );
             }
             None => text.push_str("# max_open_trades is no figure: open_orders is the firm's\n"),
+        }
+        if self.is_futures {
+            // A strategy may ask for more, which is in no configuration.
+            text.push_str("leverage = \"1\" # as the strategy's leverage(); order_value is stake times that\n");
+            if let Some(mode) = self.margin_mode() {
+                let _ = writeln!(text, "margin_mode = [\"{mode}\"]");
+            }
+            if self.venue == "bybit" {
+                text.push_str("position_mode = \"yes\" # it asks for one-way at its start\n");
+            }
         }
         for market in self.markets()? {
             let _ = writeln!(text, "\n[strategy.{strategy}.markets.\"{market}\"]");
@@ -335,6 +360,33 @@ mod tests {
                 "{text}"
             );
             assert!(!text.contains("order_value ="), "{text}");
+            assert_eq!(text.contains("leverage = "), mode == "futures", "{text}");
+        }
+    }
+
+    #[test]
+    fn what_futures_set_is_mandated() {
+        for (exchange, mode, words) in [
+            ("binance", "isolated", "ISOLATED"),
+            ("binance", "cross", "CROSSED"),
+            ("bybit", "isolated", "ISOLATED_MARGIN"),
+            ("okx", "isolated", "isolated"),
+        ] {
+            let bot = bot(&format!(
+                r#"{{"exchange":{{"name":"{exchange}"}},"stake_currency":"USDT","stake_amount":100,
+                    "trading_mode":"futures","margin_mode":"{mode}"}}"#
+            ));
+            let text = bot.mandate("b").unwrap();
+            assert!(
+                text.contains(&format!("margin_mode = [\"{words}\"]")),
+                "{text}"
+            );
+            assert!(text.contains("leverage = \"1\""), "{text}");
+            assert_eq!(
+                text.contains("position_mode"),
+                exchange == "bybit",
+                "{text}"
+            );
         }
     }
 

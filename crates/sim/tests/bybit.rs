@@ -569,10 +569,14 @@ fn contracts_share_the_wallet_with_spot() {
         "/v5/position/switch-mode",
         &json!({"category": "linear", "coin": "USDT", "mode": 3}),
     );
+    c.ok(
+        "/v5/position/switch-mode",
+        &json!({"category": "linear", "coin": "USDT", "mode": 3}),
+    );
     assert_eq!(
         c.post(
             "/v5/position/switch-mode",
-            &json!({"category": "linear", "coin": "USDT", "mode": 3})
+            &json!({"category": "linear", "symbol": "BTCUSDT", "mode": 3})
         )["retCode"],
         110_025
     );
@@ -691,4 +695,58 @@ fn rights() {
             "{duty} {path}: {code}"
         );
     }
+}
+
+#[test]
+fn margin_is_isolated_for_a_whole_account() {
+    let mut c = client("all");
+    let assets = c.venue.exchange.assets.len();
+    let before: Vec<i128> = (0..assets).map(|a| whole(&c.venue, a)).collect();
+    let mode = |c: &mut Client| {
+        c.send("GET", "/v5/account/info", "", "").1["result"]["marginMode"].clone()
+    };
+    let set = |c: &mut Client, mode: &str| {
+        c.post(
+            "/v5/account/set-margin-mode",
+            &json!({ "setMarginMode": mode }),
+        )["retCode"]
+            .clone()
+    };
+    assert_eq!(mode(&mut c), "REGULAR_MARGIN");
+    // Once more is no fault.
+    assert_eq!(set(&mut c, "ISOLATED_MARGIN"), 0);
+    assert_eq!(set(&mut c, "ISOLATED_MARGIN"), 0);
+    assert_eq!(set(&mut c, "PORTFOLIO_MARGIN"), 3_400_045);
+    assert_eq!(mode(&mut c), "ISOLATED_MARGIN");
+    let order = |side: &str| json!({"category": "linear", "symbol": "BTCUSDT", "side": side, "orderType": "Market", "qty": "0.1"});
+    c.ok(CREATE, &order("Buy"));
+    // Not with a position.
+    assert_eq!(set(&mut c, "REGULAR_MARGIN"), 3_400_045);
+    c.ok(CREATE, &order("Sell"));
+    assert_eq!(set(&mut c, "REGULAR_MARGIN"), 0);
+    assert_eq!(mode(&mut c), "REGULAR_MARGIN");
+    let after: Vec<i128> = (0..assets).map(|a| whole(&c.venue, a)).collect();
+    assert_eq!(before, after);
+}
+
+#[test]
+fn what_is_public_of_contracts() {
+    let mut c = client("read");
+    let tiers = c.list("/v5/market/risk-limit", "category=linear&symbol=BTCUSDT");
+    assert_eq!(tiers[0]["id"], 1);
+    assert_eq!(tiers[0]["isLowestRisk"], 1);
+    let caps: Vec<f64> = tiers
+        .iter()
+        .map(|t| t["riskLimitValue"].as_str().unwrap().parse().unwrap())
+        .collect();
+    assert!(
+        caps.len() > 1 && caps.windows(2).all(|w| w[0] < w[1]),
+        "{caps:?}"
+    );
+    let marks = c.list(
+        "/v5/market/mark-price-kline",
+        "category=linear&symbol=BTCUSDT&interval=1&limit=3",
+    );
+    assert_eq!(marks.len(), 3);
+    assert!(marks.iter().all(|m| m.as_array().unwrap().len() == 5));
 }

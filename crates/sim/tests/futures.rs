@@ -1747,3 +1747,24 @@ fn what_the_gate_sends_is_accepted() {
     assert!(count > 15, "{count}");
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
+
+#[test]
+fn retail_price_improvement_may_be_absent() {
+    for takes_rpi in [true, false] {
+        let mut c = with(
+            "trade",
+            Options {
+                takes_rpi,
+                ..Options::default()
+            },
+        );
+        let info = c.public("/fapi/v1/exchangeInfo");
+        let lives = info["symbols"][0]["timeInForce"].as_array().unwrap();
+        assert_eq!(lives.contains(&json!("RPI")), takes_rpi, "{lives:?}");
+        let order = LIMIT.replace("GTC", "RPI");
+        assert_ne!(order, LIMIT);
+        let answer = c.outcome("POST", "/fapi/v1/order", &order).answer.unwrap();
+        assert_eq!(answer.status == 200, takes_rpi, "{}", answer.body);
+        assert_eq!(answer.body.contains("-1115"), !takes_rpi, "{}", answer.body);
+    }
+}

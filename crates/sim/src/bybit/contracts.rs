@@ -262,10 +262,13 @@ pub(super) fn answer(
             let done = venue.in_house(service(kind), account, |house| {
                 house.set_hedge(account, hedge)
             });
-            done.map_err(|why| match why {
-                Deny::Same => refuse(110_025, "Position mode is not modified"),
-                other => denied(other),
-            })?;
+            match done {
+                // For all contracts of a coin it is no fault to ask for what is.
+                Ok(()) => {}
+                Err(Deny::Same) if asked.text("symbol").is_none() => {}
+                Err(Deny::Same) => return Err(refuse(110_025, "Position mode is not modified")),
+                Err(other) => return Err(denied(other)),
+            }
             Ok(json!({}))
         }
         "/v5/position/trading-stop" => trading_stop(venue, account, kind, asked),
