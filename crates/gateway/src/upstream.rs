@@ -179,7 +179,7 @@ struct Place {
     retry_us: u64,
     /// WebSocket is spoken with it.
     speaks_frames: bool,
-    /// When pipes were opened to it of late.
+    /// When WebSockets were opened to it of late.
     openings: VecDeque<u64>,
     /// By lane, served in lane order.
     waiting: [VecDeque<Job>; 6],
@@ -200,6 +200,13 @@ impl Place {
                 false => lane.push_back(job),
             }
         }
+    }
+
+    /// Whether the venue takes one more WebSocket of a program's own now.
+    fn takes_another(&mut self, now_us: u64) -> bool {
+        self.openings
+            .retain(|at| now_us.saturating_sub(*at) <= OPENINGS_US);
+        self.openings.len() < OPENINGS_MAX
     }
 
     /// The next job: the first lane's first.
@@ -634,6 +641,13 @@ impl Upstream {
         }
         if send.stream && self.streams_of(host) >= STREAMS_PER_HOST_MAX {
             return self.refuse(send, "too_many_streams", turn);
+        }
+        let now = self.now_us;
+        if send.stream
+            && let Some(place) = self.places.get_mut(host)
+            && !place.takes_another(now)
+        {
+            return self.refuse(send, "venue_connections", turn);
         }
         let Some(place) = self.places.get_mut(host) else {
             return;

@@ -13,6 +13,7 @@ mod common;
 use common::{Gate, PATIENCE, certificate, put, send};
 use minicbor::bytes::ByteVec;
 use portcullis_gateway::tls;
+use portcullis_gateway::upstream::OPENINGS_MAX;
 use portcullis_model::id::RequestId;
 use portcullis_model::report::Sent;
 use portcullis_model::wire::{
@@ -427,4 +428,22 @@ fn what_is_awaited_is_sent_once_and_may_have_been_sent_when_its_pipe_ends() {
     assert_eq!(closed(&mut program), 1001);
     std::thread::sleep(Duration::from_millis(200));
     assert_eq!(venue.seen.lock().unwrap().len(), 2, "sent again");
+}
+
+#[test]
+fn a_venue_is_not_stormed_with_connections() {
+    let venue = venue();
+    let gate = passing(&venue);
+    for _ in 0..OPENINGS_MAX {
+        let program = gate.program("/ws");
+        drop(program);
+        venue.ended.recv_timeout(PATIENCE).unwrap();
+    }
+    // As Binance says of too many orders; the venue itself was not asked.
+    assert_eq!(gate.refused("/ws"), 400);
+    assert_eq!(
+        gate.outcome(),
+        (Sent::NotSent, 0, "venue_connections".to_owned())
+    );
+    assert_eq!(venue.opened.lock().unwrap().len(), OPENINGS_MAX);
 }

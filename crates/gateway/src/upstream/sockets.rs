@@ -50,8 +50,9 @@ const HANDSHAKE_BYTES_MAX: usize = 16_384;
 /// Streams to one host at most: each has a WebSocket of its own. The next one is `NotSent`.
 pub const STREAMS_PER_HOST_MAX: usize = 256;
 
-/// Pipes to one host at most, and opened to it within [`OPENINGS_US`]: venues bound both, and ban an address that goes beyond
-/// (Binance: 300 connections in five minutes).
+/// Pipes to one host at most, and WebSockets of all kinds opened to it within [`OPENINGS_US`] before a program gets no more of
+/// its own: venues bound both, and ban an address that goes beyond (Binance: 300 connections in five minutes). Those that
+/// orders share are few, and are not held up.
 pub const PIPES_PER_HOST_MAX: usize = 512;
 pub const OPENINGS_MAX: usize = 200;
 pub const OPENINGS_US: u64 = 300_000_000;
@@ -198,17 +199,9 @@ impl Upstream {
         let Some(place) = self.places.get_mut(host) else {
             return self.fail(job, Sent::NotSent, "release_changed", turn);
         };
-        while place
-            .openings
-            .front()
-            .is_some_and(|at| now.saturating_sub(*at) > OPENINGS_US)
-        {
-            place.openings.pop_front();
-        }
-        if count >= PIPES_PER_HOST_MAX || place.openings.len() >= OPENINGS_MAX {
+        if count >= PIPES_PER_HOST_MAX || !place.takes_another(now) {
             return self.fail(job, Sent::NotSent, "venue_connections", turn);
         }
-        place.openings.push_back(now);
         if !self.may_connect(host, turn) {
             return self.fail(job, Sent::NotSent, "connections_fail", turn);
         }
@@ -417,6 +410,9 @@ impl Upstream {
         turn: &mut Turn,
     ) -> Result<Key, String> {
         let transport = self.dial(host)?;
+        if let Some(place) = self.places.get_mut(host) {
+            place.openings.push_back(self.now_us);
+        }
         let key = self.next_key;
         self.next_key += 1;
         let message_bytes_max = match class {
