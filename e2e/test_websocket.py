@@ -145,6 +145,23 @@ class Ends(unittest.TestCase):
         self.assertEqual(self.call(socket, "userDataStream.subscribe.signature", strategy)["status"], 200)
         return socket
 
+    def events(self):
+        with urllib.request.urlopen(self.gate.metrics_url, timeout=10) as page:
+            return int(re.search(r"^portcullis_signer_events_total (\d+)", page.read().decode(), re.MULTILINE)[1])
+
+    def test_the_gate_hears_of_fills_of_orders_that_nobody_asks_for(self):
+        # A program that only has REST: nobody but the gate listens to the account.
+        client, price = self.gate.client("maker"), self.gate.price("BTCUSDT", 0.98)
+        end = time.monotonic() + 60
+        while True:
+            heard = self.events()
+            self.assertEqual(client.order("BTCUSDT", "BUY", "0.001", price).status, 200)
+            time.sleep(0.5)
+            if self.events() > heard:
+                return
+            # After a stream has ended the gate waits for half a minute.
+            self.assertLess(time.monotonic(), end, "the gate heard of none")
+
     def test_the_venue_drops_its_connection_with_an_order_on_it(self):
         socket = self.open()
         self.assertEqual(self.place(socket, "before-drop")["status"], 200)

@@ -1685,6 +1685,10 @@ impl Core {
             return Ok(());
         };
         if told.ended {
+            if caller.strategy == GATE {
+                let until = self.clock.now().plus_us(own::LISTEN_AGAIN_US);
+                self.own.deaf(caller.account, until);
+            }
             self.pipe_ended(told.id);
             self.streams.remove(&told.id);
         }

@@ -60,6 +60,14 @@ pub struct Answered<'a> {
     pub body: &'a str,
 }
 
+/// A frame of the gate's own that opens a stream. Nothing of it is verified; it is decoded and built like any program's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listen {
+    pub host: &'static str,
+    pub target: &'static str,
+    pub frame: &'static str,
+}
+
 /// A venue's own ways.
 pub trait Dialect: fmt::Debug + Send + Sync {
     /// The venue's name in catalogs, accounts and releases.
@@ -226,6 +234,11 @@ pub trait Dialect: fmt::Debug + Send + Sync {
     /// A question of the gate's own about markets of a kind. `None`: the venue cannot be asked that, or nobody wrote how.
     fn ask(&self, kind: MarketKind, question: &Question<'_>) -> Option<InWords> {
         let _ = (kind, question);
+        None
+    }
+
+    /// How the gate itself subscribes to what becomes of an account's orders. `None`: it cannot, or nobody wrote how.
+    fn listen(&self) -> Option<Listen> {
         None
     }
 

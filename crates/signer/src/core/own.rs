@@ -9,11 +9,11 @@ use crate::resolver::Ask;
 use portcullis_model::action::{Action, Duty, MarketId, MarketKind, Stamp, Symbol};
 use portcullis_model::decide::Caller;
 use portcullis_model::entry::What;
-use portcullis_model::id::{GATE, Name, RequestId, Timestamp, VirtualKeyId};
+use portcullis_model::id::{AccountId, GATE, Name, RequestId, Timestamp, VirtualKeyId};
 use portcullis_model::release::Release;
 use portcullis_model::report::{Report, Sent};
 use portcullis_model::state::{Effect, LevelKey, OrderNumber, Usage};
-use portcullis_model::wire::{Header, Lane, Outcome};
+use portcullis_model::wire::{FRAME_METHOD, Header, Lane, Outcome};
 use portcullis_venues::{InWords, Question, RawRequest};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +27,10 @@ pub const PRICES_EVERY_US: u64 = 1_000_000;
 pub const TIME_EVERY_US: u64 = 10_000_000;
 /// Open orders are looked through this often, not each turn: there may be thousands.
 pub const RESOLVE_EVERY_US: u64 = 200_000;
+/// Accounts with open orders are looked for this often, to listen to what becomes of them.
+pub const LISTEN_EVERY_US: u64 = 200_000;
+/// After a stream of the gate's own could not be opened, or has ended, it is tried again.
+pub const LISTEN_AGAIN_US: u64 = 30_000_000;
 /// Markets whose prices are polled; a site with more gets those that come first by name, and an alert.
 pub const PRICES_MAX: usize = 200;
 /// What could not be done when it was due is tried again after this.
@@ -46,13 +50,15 @@ pub(super) enum Own {
     Prices(Name, MarketKind),
     /// A venue's.
     Time(Name),
+    /// Listens to what becomes of an account's orders.
+    Listen(AccountId),
 }
 
 impl Own {
     pub(super) fn order(&self) -> Option<OrderNumber> {
         match self {
             Self::Resolve(ask) => ask.order(),
-            Self::Prices(..) | Self::Time(_) => None,
+            Self::Prices(..) | Self::Time(_) | Self::Listen(_) => None,
         }
     }
 }
@@ -66,6 +72,9 @@ pub(super) struct Schedule {
     time_at: Timestamp,
     time_asked: BTreeSet<Name>,
     resolve_at: Timestamp,
+    listen_at: Timestamp,
+    /// Accounts that are listened to, or asked to be; and before when not again, where that came to nothing.
+    listening: BTreeMap<AccountId, Option<Timestamp>>,
     warned: bool,
     told_mismatch: bool,
 }
@@ -74,6 +83,12 @@ impl Schedule {
     pub(super) fn reset(&mut self) {
         self.prices_asked.clear();
         self.time_asked.clear();
+        self.listening.clear();
+    }
+
+    /// An account is listened to no more; it is tried again after this.
+    pub(super) fn deaf(&mut self, account: AccountId, until: Timestamp) {
+        self.listening.insert(account, Some(until));
     }
 
     /// Another release names other markets.
@@ -101,6 +116,7 @@ impl Core {
             at(self.own.prices_at);
             if !self.state.orders.is_empty() && !self.is_sealed() {
                 at(self.own.resolve_at);
+                at(self.own.listen_at);
             }
         }
         let mut wait_us = due.0.saturating_sub(now.0);
@@ -163,6 +179,10 @@ impl Core {
             self.ask_prices(now, turn);
         }
         let asks = self.clock.jumped_us().is_none() && !self.is_sealed();
+        if asks && now >= self.own.listen_at {
+            self.own.listen_at = now.plus_us(LISTEN_EVERY_US);
+            self.listen(now, turn)?;
+        }
         if asks && now >= self.own.resolve_at {
             self.own.resolve_at = now.plus_us(RESOLVE_EVERY_US);
             for ask in self.resolver.due(&self.state, now) {
@@ -314,18 +334,12 @@ impl Core {
 
     /// Asks with the read key. `false`: it cannot be asked.
     fn resolve(&mut self, ask: &Ask, turn: &mut Turn) -> Result<bool, CoreError> {
-        let super::KeyChoice::Open(key) = self.key_for(ask.account(), Duty::Read) else {
-            return Ok(false);
-        };
-        if !self.has_room(Lane::Operator) || !self.keyring.has_room(key) {
-            return Ok(false);
-        }
         let account = self.state.accounts.get(&ask.account());
         let words = account.and_then(|account| {
             let (kind, question) = ask.question(&self.state)?;
             self.words(&account.venue, kind, &question)
         });
-        let Some((words, venue)) = words.zip(account.map(|it| it.venue.clone())) else {
+        let Some(words) = words else {
             return Ok(false);
         };
         let headers: Vec<Header<'_>> = words
@@ -336,7 +350,6 @@ impl Core {
                 value: value.as_bytes().into(),
             })
             .collect();
-        let catalog = Arc::clone(&self.catalog);
         let raw = RawRequest {
             method: "GET",
             host: words.host,
@@ -344,9 +357,72 @@ impl Core {
             headers: &headers,
             body: &[],
         };
-        let Ok(actions) = catalog.decode(&raw) else {
+        self.ask_signed(ask.account(), &raw, Own::Resolve(ask.clone()), turn)
+    }
+
+    /// Subscribes to what becomes of orders where an account has open ones and the venue tells it: a fill is known when it
+    /// happens, whoever's program listens. Who asks finds the rest.
+    fn listen(&mut self, now: Timestamp, turn: &mut Turn) -> Result<(), CoreError> {
+        let accounts: BTreeSet<AccountId> =
+            self.state.orders.values().map(|it| it.account).collect();
+        for account in accounts {
+            match self.own.listening.get(&account) {
+                None => {}
+                Some(Some(until)) if now >= *until => {}
+                Some(_) => continue,
+            }
+            let dialect = self
+                .state
+                .accounts
+                .get(&account)
+                .and_then(|it| self.catalog.venue(it.venue.as_str()));
+            let Some(how) = dialect.and_then(portcullis_venues::Dialect::listen) else {
+                continue;
+            };
+            let has_host = |service| self.host_of(service).is_some();
+            if !self.catalog.service(how.host).is_some_and(has_host) {
+                continue;
+            }
+            let raw = RawRequest {
+                method: FRAME_METHOD,
+                host: how.host,
+                target: how.target.as_bytes(),
+                headers: &[],
+                body: how.frame.as_bytes(),
+            };
+            match self.ask_signed(account, &raw, Own::Listen(account), turn)? {
+                true => self.own.listening.insert(account, None),
+                false => self
+                    .own
+                    .listening
+                    .insert(account, Some(now.plus_us(LISTEN_AGAIN_US))),
+            };
+        }
+        Ok(())
+    }
+
+    /// Sends a read of the gate's own, signed with the read key. `false`: it cannot be.
+    fn ask_signed(
+        &mut self,
+        account: AccountId,
+        raw: &RawRequest<'_>,
+        own: Own,
+        turn: &mut Turn,
+    ) -> Result<bool, CoreError> {
+        let super::KeyChoice::Open(key) = self.key_for(account, Duty::Read) else {
+            return Ok(false);
+        };
+        if !self.has_room(Lane::Operator) || !self.keyring.has_room(key) {
+            return Ok(false);
+        }
+        let Some(venue) = self.state.accounts.get(&account).map(|it| it.venue.clone()) else {
+            return Ok(false);
+        };
+        let catalog = Arc::clone(&self.catalog);
+        let Ok(actions) = catalog.decode(raw) else {
+            let target = String::from_utf8_lossy(raw.target);
             self.events
-                .alert("bug-own-request", json!({ "target": words.target }));
+                .alert("bug-own-request", json!({ "target": target }));
             return Ok(false);
         };
         if !actions.list.iter().all(|action| action.kind().is_read()) {
@@ -359,7 +435,7 @@ impl Core {
             at: now,
         };
         let asked = catalog
-            .service(words.host)
+            .service(raw.host)
             .and_then(|service| self.host_of(service))
             .zip(catalog.prepare(&actions, stamp));
         let Some((host, unsigned)) = asked else {
@@ -370,7 +446,7 @@ impl Core {
             caller: Caller {
                 strategy: GATE,
                 virtual_key: VirtualKeyId(0),
-                account: ask.account(),
+                account,
                 source: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             },
             id: self.next_id(),
@@ -381,13 +457,14 @@ impl Core {
             orders: 0,
             not_after_us: self.clock.boot_us().saturating_add(window_us),
             summarize: true,
-            stream: None,
+            // No program's connection has this number.
+            stream: matches!(own, Own::Listen(_)).then_some(0),
             pipe: None,
             kinds: actions.list.iter().map(Action::kind).collect(),
             targets: Vec::new(),
             reserved: true,
             until: now.plus_us(window_us),
-            own: Some(Own::Resolve(ask.clone())),
+            own: Some(own),
         };
         let mut body = self.body(What::Approved);
         body.public.venue = Some(venue.to_string());
@@ -395,7 +472,7 @@ impl Core {
             .endpoint(actions.endpoint)
             .map(portcullis_venues::Endpoint::name);
         body.regulator.strategy = Some(GATE);
-        body.regulator.account = Some(ask.account());
+        body.regulator.account = Some(account);
         body.regulator.key = Some(key);
         body.regulator.stamp = Some(stamp);
         body.private.weight = actions.weight;
@@ -421,6 +498,7 @@ impl Core {
             Own::Time(venue) => {
                 self.own.time_asked.remove(venue);
             }
+            Own::Listen(account) => self.own.deaf(*account, now.plus_us(LISTEN_AGAIN_US)),
         }
     }
 
@@ -444,6 +522,8 @@ impl Core {
             Own::Resolve(ask) => self
                 .resolver
                 .answered(ask, &self.state, reports, changed, now),
+            // It is open; `Core::told` says when it is no more.
+            Own::Listen(_) => {}
             Own::Time(venue) => {
                 self.own.time_asked.remove(venue);
                 for report in reports {

@@ -2494,3 +2494,45 @@ fn streams_that_egress_never_ends_fill_no_memory() {
     site.core().told(&told, now).unwrap();
     assert_eq!(site.core().metrics.foreign_frames, foreign + 1);
 }
+
+#[test]
+fn the_gate_listens_itself_to_what_becomes_of_open_orders() {
+    let mut site = site();
+    let asked = |site: &mut Site| -> Vec<Sends> {
+        site.turn();
+        std::mem::take(&mut site.asked)
+            .into_iter()
+            .filter(|out| out.body.contains("userDataStream.subscribe.signature"))
+            .collect()
+    };
+    site.pass(1_000_000);
+    assert!(asked(&mut site).is_empty(), "nothing to hear of");
+    site.order("one");
+    site.pass(1_000_000);
+    let stream = asked(&mut site).pop().unwrap();
+    assert_eq!((stream.id.epoch, stream.lane), (0, Lane::Operator));
+    assert!(stream.body.contains("RealReadKey"), "{stream:?}");
+    site.answer(&stream, Sent::Sent, 200, Vec::new());
+    let told = |site: &mut Site, ended, reports| {
+        let told = wire::Told {
+            id: stream.id,
+            reports,
+            ended,
+        };
+        let now = site.now;
+        site.core().told(&told, now).unwrap();
+    };
+    assert_eq!(site.core().state.orders.len(), 1);
+    let filled = order_report(5, "one", OrderStatus::Filled, "0.01");
+    told(&mut site, false, vec![filled]);
+    assert!(site.core().state.orders.is_empty());
+    // One is enough for an account, until it ends, and then not at once again.
+    site.order("two");
+    site.pass(1_000_000);
+    assert!(asked(&mut site).is_empty());
+    told(&mut site, true, Vec::new());
+    site.pass(1_000_000);
+    assert!(asked(&mut site).is_empty());
+    site.pass(own::LISTEN_AGAIN_US);
+    assert_eq!(asked(&mut site).len(), 1);
+}

@@ -21,7 +21,7 @@ pub use refusals::REFUSALS;
 
 use crate::actions::Named;
 use crate::catalog::{Catalog, Endpoint, Method, Service};
-use crate::dialect::{Dialect, FrameHead, Session, SessionCall};
+use crate::dialect::{Dialect, FrameHead, Listen, Session, SessionCall};
 use crate::error::DecodeError;
 use crate::form::encode_into;
 use crate::listing::{Listed, Listing};
@@ -137,6 +137,14 @@ impl Dialect for Binance {
 
     fn ask(&self, kind: MarketKind, question: &Question<'_>) -> Option<InWords> {
         questions::ask(kind, question)
+    }
+
+    fn listen(&self) -> Option<Listen> {
+        Some(Listen {
+            host: "ws-api.binance.com",
+            target: frame::TARGET,
+            frame: r#"{"method":"userDataStream.subscribe"}"#,
+        })
     }
 
     fn opens_stream(&self, rule: &Endpoint) -> bool {
