@@ -78,6 +78,19 @@ freqtrade() {
   export PORTCULLIS_FREQTRADE
 }
 
+# Another, for ./test: NautilusTrader. It is the last version for Python 3.11.
+nautilus() {
+  local own="$TARGET/nautilus-venv"
+  if [ ! -e "$own/ready-1" ]; then
+    echo "installing NautilusTrader into $own" >&2
+    python3 -m venv "$own" >&2 &&
+      "$own/bin/pip" install --quiet --disable-pip-version-check nautilus_trader==1.221.0 >&2 &&
+      touch "$own/ready-1" || { echo 'error: could not install NautilusTrader' >&2; return 1; }
+  fi
+  PORTCULLIS_NAUTILUS_PYTHON="$(cd "$own" && pwd)/bin/python"
+  export PORTCULLIS_NAUTILUS_PYTHON
+}
+
 # Each program on its own, so that none lends another its features.
 build() {
   echo 'building the programs (release)' >&2

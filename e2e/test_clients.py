@@ -26,18 +26,8 @@ BY_DESIGN = {"not permitted", "order limit", "unknown market", "unknown order"}
 #: The values that the test makes up are checked by the gate, and by the simulator not always.
 MADE_UP = re.compile(r"field `\w+`: `.*` is (not one of|neither|no |not between)|none of .* is sent|field `\w+` is missing|exclude each other")
 TABLE = HERE.parent / "docs/spec/clients.md"
+#: What stands above it on the page is written by hand.
 TABLE_HEAD = """\
-# Clients
-
-What came of every spot and `/sapi` call of client libraries, through the gate and straight at the simulated exchange with a real key.
-`UPDATE=1` with `e2e/test_clients.py` writes this page; without it the test checks that nothing got worse. The calls: `e2e/client_calls.py`.
-
-* same refusal: the exchange's own, passed through;
-* held back: the gate keeps the venue's rate limits, and these calls come at once;
-* by design: by authority, mandate or catalog, with the exception that [refusals.md](refusals.md) names;
-* unsigned: market data that the exchange gives for a key alone; the gate wants a signature ([catalog.md](catalog.md));
-* in other words: what neither understands, and values made up by the test that only the gate checks.
-
 | library | calls | same answer | same refusal | by design | held back | unsigned | in other words | slow | other |
 |---|---|---|---|---|---|---|---|---|---|
 """
@@ -65,7 +55,8 @@ class Breadth(unittest.TestCase):
     def tearDownClass(cls):
         cls.gate.stop()
         if os.environ.get("UPDATE"):
-            TABLE.write_text(TABLE_HEAD + "".join(f"| {' | '.join(map(str, row))} |\n" for row in sorted(cls.rows)), encoding="utf-8")
+            above = TABLE.read_text(encoding="utf-8").partition(TABLE_HEAD)[0]
+            TABLE.write_text(above + TABLE_HEAD + "".join(f"| {' | '.join(map(str, row))} |\n" for row in sorted(cls.rows)), encoding="utf-8")
 
     def run_calls(self, library, url, key, secret):
         command = [PYTHON.get(library, sys.executable), HERE / "client_calls.py", library, url, key, secret]

@@ -74,8 +74,8 @@ ceiling = "500000"
 # A market maker""")
 #: Candles that are waited for, one a minute; how long at most in seconds of ours; how fast the clock is while the bot sleeps.
 CANDLES = 200
-SECONDS = 540
-PACE = 60
+SECONDS = 1200
+PACE = 120
 
 
 class Freqtrade(unittest.TestCase):

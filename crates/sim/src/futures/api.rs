@@ -302,7 +302,7 @@ impl<'a> Call<'a> {
                     .map(|m| {
                         let at = &self.house.markets[m].contract;
                         let setting = self.house.accounts[self.account].setting(m);
-                        json!({"symbol": at.name, "marginType": if setting.isolated { "ISOLATED" } else { "CROSSED" }, "isAutoAddMargin": "false",
+                        json!({"symbol": at.name, "marginType": if setting.isolated { "ISOLATED" } else { "CROSSED" }, "isAutoAddMargin": false,
                                "leverage": setting.leverage, "maxNotionalValue": short(shown(at.value_max(setting.leverage)))})
                     })
                     .collect()
