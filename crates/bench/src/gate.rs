@@ -87,12 +87,15 @@ pub fn start_with(
     for byte in root.as_ref() {
         let _ = write!(der, "{byte:02x}");
     }
+    let host = |name: &str| {
+        format!(
+            "[[host]]\nvenue = \"binance\"\nname = \"{name}\"\naddress = \"{origin}\"\npublic_roots = false\n\
+             roots = [\"{der}\"]\nweight_per_minute = 1000000000\norders_per_10s = 1000000000\n"
+        )
+    };
     std::fs::write(
         site.join("release/hosts.toml"),
-        format!(
-            "[[host]]\nvenue = \"binance\"\nname = \"api.binance.com\"\naddress = \"{origin}\"\npublic_roots = false\n\
-             roots = [\"{der}\"]\nweight_per_minute = 1000000000\norders_per_10s = 1000000000\n"
-        ),
+        format!("{}{}", host("api.binance.com"), host("ws-api.binance.com")),
     )?;
     std::fs::write(site.join("release/mandates.toml"), MANDATES)?;
     std::fs::write(site.join("release/markets/binance.json"), MARKETS)?;
@@ -198,6 +201,7 @@ fn serves(standing: &Standing) -> io::Result<()> {
             secret: standing.secret.clone(),
             pause_ms: 0,
             mixed: false,
+            frames: 0,
         };
         match crate::load::run(&load) {
             Ok(taken) if taken.refused == 0 && taken.requests > 0 => return Ok(()),

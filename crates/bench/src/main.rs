@@ -1,11 +1,12 @@
-//! Measures the gate beside nginx as a plain pass-through and beside nothing, in one run, on the same cores, with TLS to
-//! the same origin and kept-alive connections. `portcullis bench` runs it. Figures are medians over interleaved rounds;
-//! ratios are taken within one round.
+//! Measures the gate beside a plain pass-through (nginx by REST, a relay of bytes by WebSocket) and beside nothing, in one
+//! run, on the same cores, with TLS to the same origin and kept-alive connections. `portcullis bench` runs it. Figures are
+//! medians over interleaved rounds; ratios are taken within one round.
 
 mod gate;
 mod load;
 mod nginx;
 mod origin;
+mod relay;
 mod soak;
 mod table;
 
@@ -20,14 +21,56 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Connections in each cell.
-const CONNECTIONS: [usize; 3] = [1, 16, 64];
+/// How programs speak, on how many connections, and how many requests each has in flight.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Shape {
+    way: Way,
+    connections: usize,
+    in_flight: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Way {
+    Rest,
+    Websocket,
+}
+
+impl Shape {
+    const fn new(way: Way, connections: usize, in_flight: usize) -> Self {
+        Self {
+            way,
+            connections,
+            in_flight,
+        }
+    }
+
+    /// As the table and the object name it.
+    pub fn name(self) -> String {
+        match self.in_flight {
+            1 => self.connections.to_string(),
+            n => format!("{}x{n}", self.connections),
+        }
+    }
+}
+
+/// What is measured. By WebSocket also one program with all in flight on its one connection.
+const SHAPES: [Shape; 7] = [
+    Shape::new(Way::Rest, 1, 1),
+    Shape::new(Way::Rest, 16, 1),
+    Shape::new(Way::Rest, 64, 1),
+    Shape::new(Way::Websocket, 1, 1),
+    Shape::new(Way::Websocket, 16, 1),
+    Shape::new(Way::Websocket, 64, 1),
+    Shape::new(Way::Websocket, 1, 64),
+];
 const WARM_SECONDS: f64 = 0.3;
 
 fn main() -> std::process::ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let done = match args.first().map(String::as_str) {
         Some("origin") => serve_origin(&args),
+        Some("relay") => serve_relay(&args),
         Some("load") => run_load(),
         Some("soak") => Options::read(&args[1..]).and_then(|options| soak::run(&options)),
         _ => Options::read(&args).and_then(|options| compare(&options)),
@@ -46,21 +89,22 @@ struct Options {
     seconds: f64,
     json: bool,
     pinned_only: bool,
-    /// Connections of the cells that are measured.
-    connections: Vec<usize>,
+    /// The cells that are measured.
+    shapes: Vec<Shape>,
     /// The one target that is measured.
     only: Option<Target>,
     core: usize,
     bin: PathBuf,
 }
 
-const USAGE: &str = "portcullis-bench [soak] [--rounds N] [--seconds S] [--core N] [--pinned-only] [--connections N] [--only TARGET] [--bin DIR] [--json]
+const USAGE: &str = "portcullis-bench [soak] [--rounds N] [--seconds S] [--core N] [--pinned-only] [--way WAY] [--connections N] [--only TARGET] [--bin DIR] [--json]
   --rounds       interleaved rounds, medians are taken over them (5)
-  --seconds      length of one cell (1.0); 18 cells and warm-up make a round. Of soak: of the whole (600)
+  --seconds      length of one cell (1.0); 42 cells and warm-up make a round. Of soak: of the whole (600)
   --core         the core that everything is pinned to in the pinned part (0)
   --pinned-only  leaves out the part in which the kernel places the programs
+  --way          one way alone: rest or websocket
   --connections  the cells with so many connections alone, for a profile
-  --only         one target alone: direct, nginx or gate
+  --only         one target alone: direct, nginx, relay or gate
   --bin          folder of the portcullis programs (beside this one)
   soak           mixed load for --seconds, with 30 slow strategies and a neighbour that syncs the disk";
 
@@ -75,7 +119,7 @@ impl Options {
             seconds: 1.0,
             json: false,
             pinned_only: false,
-            connections: CONNECTIONS.to_vec(),
+            shapes: SHAPES.to_vec(),
             only: None,
             core: 0,
             bin: beside,
@@ -89,11 +133,15 @@ impl Options {
             match arg.as_str() {
                 "--rounds" => options.rounds = parse(value()?)?,
                 "--seconds" => options.seconds = parse(value()?)?,
-                "--connections" => options.connections = vec![parse(value()?)?],
-                "--only" => {
-                    let name = serde_json::Value::from(value()?.as_str());
-                    options.only = Some(serde_json::from_value(name).map_err(io::Error::other)?);
+                "--connections" => {
+                    let wanted: usize = parse(value()?)?;
+                    options.shapes.retain(|shape| shape.connections == wanted);
                 }
+                "--way" => {
+                    let wanted: Way = word(value()?)?;
+                    options.shapes.retain(|shape| shape.way == wanted);
+                }
+                "--only" => options.only = Some(word(value()?)?),
                 "--core" => options.core = parse(value()?)?,
                 "--bin" => options.bin = value()?.into(),
                 "--json" => options.json = true,
@@ -116,6 +164,12 @@ impl Options {
 fn parse<T: std::str::FromStr>(text: &str) -> io::Result<T> {
     text.parse()
         .map_err(|_| io::Error::other(format!("`{text}` is not a number\n{USAGE}")))
+}
+
+/// One of the words that an option takes.
+fn word<T: serde::de::DeserializeOwned>(text: &str) -> io::Result<T> {
+    serde_json::from_value(serde_json::Value::from(text))
+        .map_err(|why| io::Error::other(format!("{why}\n{USAGE}")))
 }
 
 /// A client's TLS settings that trust one CA.
@@ -148,6 +202,14 @@ fn serve_origin(args: &[String]) -> io::Result<()> {
         &read("key.pem")?,
         &mut io::stdout().lock(),
     )
+}
+
+fn serve_relay(args: &[String]) -> io::Result<()> {
+    let [_, folder, origin] = args else {
+        return Err(io::Error::other("relay wants a folder and an origin"));
+    };
+    let roots = std::fs::read_to_string(Path::new(folder).join("ca.pem"))?;
+    relay::serve(&roots, parse(origin)?, &mut io::stdout().lock())
 }
 
 fn run_load() -> io::Result<()> {
@@ -232,11 +294,32 @@ pub struct Cell {
 pub enum Target {
     Direct,
     Nginx,
+    Relay,
     Gate,
 }
 
-/// Rounds of cells, by target and connections.
-pub type Cells = BTreeMap<(Target, usize), Vec<Cell>>;
+impl Target {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Nginx => "nginx",
+            Self::Relay => "relay",
+            Self::Gate => "gate",
+        }
+    }
+
+    /// nginx is measured by REST alone, the relay by WebSocket alone.
+    fn speaks(self, way: Way) -> bool {
+        match self {
+            Self::Direct | Self::Gate => true,
+            Self::Nginx => way == Way::Rest,
+            Self::Relay => way == Way::Websocket,
+        }
+    }
+}
+
+/// Rounds of cells.
+pub type Cells = BTreeMap<(Target, Shape), Vec<Cell>>;
 
 /// What stands before the origin.
 struct Standing {
@@ -293,9 +376,10 @@ fn certificates(folder: &Path) -> io::Result<String> {
     let ca_cert = ca.self_signed(&ca_key).map_err(fail)?;
     let issuer = rcgen::Issuer::new(ca, ca_key);
     let key = rcgen::KeyPair::generate().map_err(fail)?;
-    let leaf =
-        rcgen::CertificateParams::new(vec!["api.binance.com".to_owned(), "localhost".to_owned()])
-            .map_err(fail)?;
+    let leaf = rcgen::CertificateParams::new(
+        ["api.binance.com", "ws-api.binance.com", "localhost"].map(str::to_owned),
+    )
+    .map_err(fail)?;
     let leaf = leaf.signed_by(&key, &issuer).map_err(fail)?;
     std::fs::write(folder.join("chain.pem"), leaf.pem())?;
     std::fs::write(folder.join("key.pem"), key.serialize_pem())?;
@@ -318,24 +402,23 @@ fn measure(options: &Options, folder: &Path, ca: &str, cores: Option<&str>) -> i
     let standing = [
         direct,
         nginx::start(folder, origin_address, cores)?,
+        relay::start(&me, folder, origin_address, cores)?,
         gate::start(&options.bin, folder, origin_address, cores)?,
     ];
     let mut cells = Cells::new();
     for round in 0..options.rounds {
-        for connections in options.connections.iter().copied() {
+        for shape in options.shapes.iter().copied() {
             for turn in 0..standing.len() {
                 // Another order in each round, so that none is always behind the same neighbour.
                 let Some(one) = standing
                     .get((turn + round) % standing.len())
                     .filter(|one| options.only.is_none_or(|only| only == one.target))
+                    .filter(|one| one.target.speaks(shape.way))
                 else {
                     continue;
                 };
-                let cell = cell(&me, one, connections, options.seconds, ca, cores)?;
-                cells
-                    .entry((one.target, connections))
-                    .or_default()
-                    .push(cell);
+                let cell = cell(&me, one, shape, options.seconds, ca, cores)?;
+                cells.entry((one.target, shape)).or_default().push(cell);
             }
         }
         eprint!(
@@ -352,7 +435,7 @@ fn measure(options: &Options, folder: &Path, ca: &str, cores: Option<&str>) -> i
 fn cell(
     me: &Path,
     one: &Standing,
-    connections: usize,
+    shape: Shape,
     seconds: f64,
     ca: &str,
     cores: Option<&str>,
@@ -360,13 +443,17 @@ fn cell(
     let load = Load {
         address: one.address,
         roots_pem: (one.target == Target::Direct).then(|| ca.to_owned()),
-        connections,
+        connections: shape.connections,
         seconds,
         warm_seconds: WARM_SECONDS,
         api_key: one.api_key.clone(),
         secret: one.secret.clone(),
         pause_ms: 0,
         mixed: false,
+        frames: match shape.way {
+            Way::Rest => 0,
+            Way::Websocket => shape.in_flight,
+        },
     };
     let mut child = on(cores, me)
         .arg("load")
@@ -387,8 +474,9 @@ fn cell(
         .collect();
     let taken: Taken = serde_json::from_slice(&output.stdout).map_err(|e| {
         io::Error::other(format!(
-            "the load of {:?} at {connections} failed: {e}",
-            one.target
+            "the load of {:?} at {} failed: {e}",
+            one.target,
+            shape.name()
         ))
     })?;
     if taken.refused > 0 {

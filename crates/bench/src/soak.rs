@@ -38,6 +38,7 @@ pub fn run(options: &Options) -> io::Result<()> {
         secret: key.1.clone(),
         pause_ms,
         mixed: true,
+        frames: 0,
     };
     let ended = Arc::new(AtomicBool::new(false));
     let neighbour = {
