@@ -16,7 +16,7 @@ use portcullis_model::action::{
 };
 use portcullis_model::id::Timestamp;
 use portcullis_model::wire::Header;
-use portcullis_sim::book::{self, Status, Type};
+use portcullis_sim::book::{self, Type};
 use portcullis_sim::decimal::{self, D, ONE};
 use portcullis_sim::futures::{Service, house};
 use portcullis_sim::makers;
@@ -1324,7 +1324,7 @@ impl Site {
             let is_it = actions.list.iter().any(|action| match action {
                 Action::Withdraw(m) => {
                     let text = left.to_string();
-                    let amount = m.amount.map(|a| units(a));
+                    let amount = m.amount.map(units);
                     let shown = ["amount", "amt", "quantity"]
                         .iter()
                         .find_map(|name| left[*name].as_str().and_then(|t| decimal::parse(t).ok()));
