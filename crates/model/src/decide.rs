@@ -13,7 +13,7 @@ use crate::number::{Amount, ONE, Price, Quantity, Round, Value};
 use crate::refusal::{Refusal, Rule};
 use crate::release::{HedgeGroup, Judgement, Market, Release};
 use crate::report::OrderStatus;
-use crate::state::{Called, Effect, OpenOrder, Place, Position, State, Usage};
+use crate::state::{Called, Effect, OpenOrder, OrderNumber, Place, Position, State, Usage};
 use crate::table;
 use crate::usage::rate_passes;
 use std::net::IpAddr;
@@ -240,6 +240,13 @@ impl Sofar {
         self.last_room = false;
     }
 
+    /// An earlier action of the request amends the order.
+    fn amends(&self, number: OrderNumber) -> bool {
+        let is_it =
+            |effect: &Effect| matches!(effect, Effect::Amending { order, .. } if *order == number);
+        self.effects.iter().any(is_it)
+    }
+
     /// What the earlier orders of the request could do to an asset, place by place.
     fn sizes<'s>(&'s self, base: &'s Asset) -> impl Iterator<Item = (&'s Place, &'s Position)> {
         let of = move |(asset, place, position): &'s (Asset, Place, Position)| {
@@ -283,6 +290,49 @@ impl On<'_> {
             false => price.times(size, Round::Up),
         }
     }
+}
+
+/// What an order that is judged is.
+#[derive(Clone, Copy)]
+enum Becomes<'a> {
+    Placed,
+    Tested,
+    /// Another one than it was: its quantity is in our own unit.
+    Amended(OrderNumber, &'a OpenOrder),
+}
+
+/// An open order as an amendment would make it. Absent: what it would be worth is not known.
+fn changed(amend: &Amend, known: &OpenOrder) -> Option<Order> {
+    let price = amend.price.unwrap_or(known.price?);
+    let quantity = match amend.quantity {
+        Some(quantity) => known.sized(quantity),
+        None => known.quantity,
+    };
+    let fits = price.is_positive() && quantity.is_positive();
+    let plain = !known.algo && !known.alternative && known.quantity < CLOSES;
+    (fits && plain).then(|| Order {
+        market: known.market,
+        symbol: known.symbol.clone(),
+        side: known.side,
+        order_type: OrderType::Limit,
+        time_in_force: None,
+        quantity: Some(quantity),
+        quote_quantity: None,
+        price: Some(price),
+        stop_price: None,
+        trailing_delta: None,
+        iceberg_quantity: None,
+        client_order_id: None,
+        list_client_order_id: None,
+        leg: None,
+        reduce_only: known.reduces && known.position_side.is_none(),
+        borrows: false,
+        pegged: false,
+        replaces: false,
+        position_side: known.position_side,
+        close_position: false,
+        algo: false,
+    })
 }
 
 struct Judge<'a> {
@@ -396,10 +446,13 @@ impl<'a> Judge<'a> {
         let kind = action.kind();
         let unless_reducing = self.halted(kind)?;
         match action {
-            Action::PlaceOrder(order) => self.order(leg, order, kind, unless_reducing, sofar, true),
-            Action::TestOrder(order) => self.order(leg, order, kind, unless_reducing, sofar, false),
-            // What lessens an order passes wherever a reducing one does.
-            Action::AmendOrder(amend) => self.amend(amend),
+            Action::PlaceOrder(order) => {
+                self.order(leg, order, kind, unless_reducing, sofar, Becomes::Placed)
+            }
+            Action::TestOrder(order) => {
+                self.order(leg, order, kind, unless_reducing, sofar, Becomes::Tested)
+            }
+            Action::AmendOrder(amend) => self.amend(leg, amend, unless_reducing, sofar),
             Action::CancelOrder(order) => {
                 self.permitted(
                     kind,
@@ -660,7 +713,13 @@ impl<'a> Judge<'a> {
         }
     }
 
-    fn amend(&self, amend: &Amend) -> Result<(), Refusal> {
+    fn amend(
+        &self,
+        leg: u8,
+        amend: &Amend,
+        unless_reducing: Option<Refusal>,
+        sofar: &mut Sofar,
+    ) -> Result<(), Refusal> {
         let symbol = &amend.order.symbol;
         self.own(&amend.order)?;
         let called = Called::from(&amend.order);
@@ -676,7 +735,29 @@ impl<'a> Judge<'a> {
                 symbol: symbol.clone(),
             })?;
         let known = self.state.orders.get(&number);
-        // Only what rests can be amended, so its type is a limit order's; what it is worth is not computed anew.
+        let less = amend.price.is_none()
+            && amend
+                .quantity
+                .zip(known)
+                .is_some_and(|(q, order)| q.is_positive() && order.is_at_least(q));
+        if !less {
+            let changed = known
+                .and_then(|known| changed(amend, known))
+                // One at a time: what an order becomes by two is not known.
+                .filter(|_| !self.state.is_amending(number) && !sofar.amends(number));
+            let (order, known) = changed.zip(known).ok_or_else(|| Refusal::SizeUnknown {
+                symbol: symbol.clone(),
+            })?;
+            // It takes the place of one that is open.
+            sofar.replaced += 1;
+            let kind = ActionKind::AmendOrder;
+            let becomes = Becomes::Amended(number, known);
+            self.order(leg, &order, kind, unless_reducing, sofar, becomes)?;
+            sofar.open += 1;
+            return Ok(());
+        }
+        // Less of the same order at the same price risks less: it passes wherever a reducing order does, and what it is worth
+        // is not computed anew. Only what rests can be amended, so its type is a limit order's.
         self.permitted(
             ActionKind::AmendOrder,
             &table::Facts {
@@ -690,20 +771,7 @@ impl<'a> Judge<'a> {
                 borrows: Some(false),
                 ..self.said()
             },
-        )?;
-        // Less of the same order at the same price risks less; anything else is judged as a new order by the venue's own
-        // call for it (cancel-replace), not here.
-        let less = amend.price.is_none()
-            && amend
-                .quantity
-                .zip(known)
-                .is_some_and(|(q, order)| q.is_positive() && order.is_at_least(q));
-        if !less {
-            return Err(Refusal::SizeUnknown {
-                symbol: symbol.clone(),
-            });
-        }
-        Ok(())
+        )
     }
 
     /// A market of the caller's venue.
@@ -896,7 +964,7 @@ impl<'a> Judge<'a> {
         kind: ActionKind,
         unless_reducing: Option<Refusal>,
         sofar: &mut Sofar,
-        reserves: bool,
+        becomes: Becomes<'_>,
     ) -> Result<(), Refusal> {
         let symbol = &order.symbol;
         let size_unknown = || Refusal::SizeUnknown {
@@ -926,6 +994,11 @@ impl<'a> Judge<'a> {
 
         // What it may trade at: its own price, and for what crosses the market the reference.
         let own = order.price.or(order.stop_price);
+        let at = |own: Price| match reference {
+            // A sale may do better than its price; what it turns over is then more.
+            Some(reference) if sell => reference.max(own),
+            _ => own,
+        };
         let price = match (order.order_type, own, reference) {
             (
                 OrderType::Limit
@@ -933,15 +1006,8 @@ impl<'a> Judge<'a> {
                 | OrderType::StopLossLimit
                 | OrderType::TakeProfitLimit,
                 Some(own),
-                reference,
-            ) => {
-                // A sale may do better than its price; what it turns over is then more.
-                if sell {
-                    reference.map_or(own, |r| r.max(own))
-                } else {
-                    own
-                }
-            }
+                _,
+            ) => at(own),
             (_, own, Some(reference)) => {
                 let price = own.map_or(reference, |own| own.max(reference));
                 // It follows the price, and trades where it has turned by so much.
@@ -980,6 +1046,7 @@ impl<'a> Judge<'a> {
                 let held = self.alone(on);
                 Quantity(held.base.0.saturating_abs())
             }
+            (Some(quantity), _, _) if matches!(becomes, Becomes::Amended(..)) => quantity,
             (Some(quantity), _, None) => quantity,
             (Some(quantity), _, Some(contract)) => {
                 quantity.of(contract, Round::Up).ok_or(Refusal::Overflow)?
@@ -1007,11 +1074,22 @@ impl<'a> Judge<'a> {
         let value = rate
             .map(|rate| quote.at(rate, Round::Up).ok_or(Refusal::Overflow))
             .transpose()?;
+        // What an order counted before it is amended; the amendment counts what it has more.
+        if let Becomes::Amended(_, known) = becomes {
+            let quote = known
+                .price
+                .and_then(|price| on.quote(known.quantity, at(price)))
+                .ok_or(Refusal::Overflow)?;
+            let value = rate.map(|rate| quote.at(rate, Round::Down).ok_or(Refusal::Overflow));
+            let value = value.transpose()?.map_or(0, |value| value.0);
+            sofar.other_leg = Some((value, known.quantity.0));
+        }
         let alternative = matches!(
             order.leg,
             Some(Leg::Above | Leg::Below | Leg::PendingAbove | Leg::PendingBelow)
         );
-        let (counted_value, counted_size) = match (alternative, sofar.other_leg.take()) {
+        let again = alternative || matches!(becomes, Becomes::Amended(..));
+        let (counted_value, counted_size) = match (again, sofar.other_leg.take()) {
             // The first of two legs counts whole; the second only what it has more.
             (true, Some((value_before, size_before))) => (
                 value.map(|v| (v.0 - value_before).max(0)),
@@ -1097,11 +1175,10 @@ impl<'a> Judge<'a> {
             .ok_or(Refusal::Overflow)?;
         // A test order is judged as the order it could become, and turns over as much: where the signature leaves the path
         // out, whoever hands it in decides which it is. What an order keeps until its end is known it keeps not.
-        if !reserves {
+        if let Becomes::Tested = becomes {
             return Ok(());
         }
         sofar.repeats.extend(repeated);
-        sofar.open += 1;
         let (quantity, counted_size) = match order.close_position {
             true => (CLOSES, CLOSES.0),
             false => (quantity, counted_size),
@@ -1116,6 +1193,20 @@ impl<'a> Judge<'a> {
             Some((_, _, position)) => position.add(&open),
             None => sofar.sizes.push((market.base.clone(), place, open)),
         }
+        if let Becomes::Amended(number, known) = becomes {
+            let looser = |own: Price| match order.side {
+                Side::Buy => order.price.map_or(own, |price| price.max(own)),
+                Side::Sell => order.price.map_or(own, |price| price.min(own)),
+            };
+            sofar.effects.push(Effect::Amending {
+                leg,
+                order: number,
+                quantity: quantity.max(known.quantity),
+                price: known.price.map(looser),
+            });
+            return Ok(());
+        }
+        sofar.open += 1;
         let settled_in = market.settled_in();
         sofar.effects.push(Effect::Reserved {
             leg,

@@ -7,8 +7,8 @@ pub use snapshot::STATE_VERSION;
 
 use crate::Map;
 use crate::action::{
-    Action, Asset, ClientOrderId, Duty, MarketId, MarketKind, OrderRef, PositionSide, Scheme, Side,
-    Symbol,
+    Action, Amend, Asset, ClientOrderId, Duty, MarketId, MarketKind, OrderRef, PositionSide,
+    Scheme, Side, Symbol,
 };
 use crate::halt::{Halt, Level, Scope};
 use crate::id::{
@@ -125,7 +125,8 @@ impl OpenOrder {
     }
 
     /// So much in our unit: of base, at an inverse market of quote.
-    fn sized(&self, told: Quantity) -> Quantity {
+    #[must_use]
+    pub fn sized(&self, told: Quantity) -> Quantity {
         match self.contract {
             Some(contract) => told.of(contract, Round::Up).unwrap_or(Quantity::MAX),
             None => told,
@@ -432,6 +433,32 @@ pub enum Effect {
         #[n(0)]
         scope: Scope,
     },
+    /// An amendment is asked for: until its outcome is known the order counts as the larger of what it was and what it may
+    /// become, and its price as the one that allows more.
+    #[n(23)]
+    Amending {
+        #[n(0)]
+        leg: u8,
+        #[n(1)]
+        order: OrderNumber,
+        #[n(2)]
+        quantity: Quantity,
+        #[n(3)]
+        price: Option<Price>,
+    },
+    /// The outcome of an amendment: what the order is now.
+    #[n(24)]
+    Amended {
+        /// Entry and place of the amendment.
+        #[n(0)]
+        by: OrderNumber,
+        #[n(1)]
+        order: OrderNumber,
+        #[n(2)]
+        quantity: Quantity,
+        #[n(3)]
+        price: Option<Price>,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -683,6 +710,14 @@ fn known_or_new<K: Clone + Eq + std::hash::Hash, V: Default>(
     }
 }
 
+/// What an order was before an amendment whose outcome is not known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Amendment {
+    order: OrderNumber,
+    quantity: Quantity,
+    price: Option<Price>,
+}
+
 /// The fold.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct State {
@@ -715,6 +750,8 @@ pub struct State {
     pub jumped_us: Option<u64>,
     /// Which levels have a holding in a market, and the asset that it gains in.
     holders: Map<MarketId, (Asset, BTreeSet<LevelKey>)>,
+    /// Amendments whose outcome is not known, by entry and place: one for an order at most.
+    amending: BTreeMap<OrderNumber, Amendment>,
 }
 
 /// What a program calls an order: ids of markets of another kind, and of conditional orders, are others.
@@ -1075,7 +1112,53 @@ impl State {
                 }
                 self.by_client.insert(new, *order);
             }
+            Effect::Amending {
+                leg,
+                order,
+                quantity,
+                price,
+            } => {
+                let Some(known) = self.orders.get(order) else {
+                    return;
+                };
+                let before = Amendment {
+                    order: *order,
+                    quantity: known.quantity,
+                    price: known.price,
+                };
+                self.amending
+                    .insert(OrderNumber { entry, leg: *leg }, before);
+                self.resize(*order, *quantity, *price);
+            }
+            Effect::Amended {
+                by,
+                order,
+                quantity,
+                price,
+            } => {
+                if self.amending.remove(by).is_some() {
+                    self.resize(*order, *quantity, *price);
+                }
+            }
         }
+    }
+
+    /// An order is of another size and price from now on.
+    fn resize(&mut self, number: OrderNumber, quantity: Quantity, price: Option<Price>) {
+        let Some(order) = self.orders.get_mut(&number) else {
+            return;
+        };
+        let before = order.left();
+        order.quantity = quantity;
+        order.price = price;
+        let order = order.clone();
+        self.open(&order, 0, order.left() - before);
+    }
+
+    /// The outcome of an amendment of the order is not known.
+    #[must_use]
+    pub fn is_amending(&self, order: OrderNumber) -> bool {
+        self.amending.values().any(|of| of.order == order)
     }
 
     #[expect(clippy::too_many_arguments, reason = "the fields of one effect")]
@@ -1160,6 +1243,7 @@ impl State {
             return;
         }
         self.ended.insert(number, order);
+        self.amending.retain(|_, of| of.order != number);
         if !is_late {
             self.ends.insert((at, number));
             self.forget_ended(at);
@@ -1378,12 +1462,13 @@ impl State {
         })
     }
 
-    /// The open orders that a request's cancels point at, each with the position of its action.
+    /// The open orders that a request's cancels and amendments point at, each with the position of its action.
     #[must_use]
     pub fn targets(&self, account: AccountId, actions: &[Action]) -> Vec<(u8, OrderNumber)> {
         let mut targets = Vec::new();
         for (position, action) in (0u8..).zip(actions) {
-            let Action::CancelOrder(order) = action else {
+            let (Action::CancelOrder(order) | Action::AmendOrder(Amend { order, .. })) = action
+            else {
                 continue;
             };
             let client = order.client_order_id.as_ref();
@@ -1398,7 +1483,7 @@ impl State {
         targets
     }
 
-    /// Orders of ours that the venue would not cancel: they may have ended and filled. Their status becomes unknown, so
+    /// Orders of ours that the venue would not cancel or amend: they may have ended and filled. Their status becomes unknown, so
     /// that they are asked for at once; nothing is freed.
     #[must_use]
     pub fn doubted(&self, reports: &[Report], targets: &[(u8, OrderNumber)]) -> Vec<Effect> {
@@ -1454,15 +1539,20 @@ impl State {
             known: BTreeMap::new(),
             named: Vec::new(),
             traded: BTreeMap::new(),
+            sizes: BTreeMap::new(),
         };
         match sent {
             Sent::NotSent => {
                 for (number, _) in ours() {
                     told.end(*number, OrderStatus::Rejected);
                 }
+                told.amendments(entry, asked, |_| true, false);
                 return told.settled;
             }
-            Sent::MaybeSent => return told.settled,
+            Sent::MaybeSent => {
+                told.amendments(entry, asked, |_| false, true);
+                return told.settled;
+            }
             Sent::Sent => {}
         }
         for report in reports {
@@ -1497,6 +1587,14 @@ impl State {
             told.progress(number, trades.quantity.0, Some(trades.quote.0), None);
         }
         told.remaining_legs();
+        let refused = |leg: u8| {
+            reports.iter().any(|report| match report {
+                Report::Refused { .. } => true,
+                Report::ActionRefused { position, .. } => *position == u32::from(leg),
+                _ => false,
+            })
+        };
+        told.amendments(entry, asked, refused, true);
         told.settled
     }
 }
@@ -1511,9 +1609,57 @@ struct Told<'a> {
     named: Vec<(OrderId, OrderNumber)>,
     /// Trades of orders, those told before included.
     traded: BTreeMap<OrderNumber, Trades>,
+    /// What orders are in all, where the answer says it and they stand.
+    sizes: BTreeMap<OrderNumber, Quantity>,
 }
 
 impl Told<'_> {
+    /// What becomes of amendments: those of the entry, and that of the order that was asked about. One that did not take
+    /// place leaves the order as it was; one whose outcome the answer does not say (`asks`) makes it an order to ask about.
+    fn amendments(
+        &mut self,
+        entry: EntryId,
+        asked: Option<OrderNumber>,
+        refused: impl Fn(u8) -> bool,
+        asks: bool,
+    ) {
+        for (by, of) in &self.state.amending {
+            let own = by.entry == entry;
+            if !own && asked != Some(of.order) || self.is_ended(of.order) {
+                continue;
+            }
+            let Some(order) = self.state.orders.get(&of.order) else {
+                continue;
+            };
+            let (quantity, price) = match self.sizes.get(&of.order) {
+                _ if own && refused(by.leg) => (of.quantity, of.price),
+                // No more than was asked for, or than it was. Its older price stays the bound of what it filled before.
+                Some(told) => ((*told).min(order.quantity), order.price),
+                None if own && asks => {
+                    if let Some((executed, quote, status)) = self.known(of.order)
+                        && status != OrderStatus::Unknown
+                    {
+                        self.progress(
+                            of.order,
+                            executed,
+                            Some(quote),
+                            Some((OrderStatus::Unknown, None)),
+                        );
+                    }
+                    continue;
+                }
+                None if own => (of.quantity, of.price),
+                None => continue,
+            };
+            self.settled.effects.push(Effect::Amended {
+                by: *by,
+                order: of.order,
+                quantity,
+                price,
+            });
+        }
+    }
+
     fn known(&self, number: OrderNumber) -> Option<(i128, i128, OrderStatus)> {
         self.known.get(&number).copied().or_else(|| {
             let order = self.state.told(number)?;
@@ -1572,6 +1718,9 @@ impl Told<'_> {
         let trades = [(!report.algo).then_some(report.order_id), report.became];
         let named = trades.into_iter().flatten().map(|id| (id, number));
         self.named.extend(named);
+        if let Some(told) = report.original_quantity.filter(|q| q.is_positive()) {
+            self.sizes.insert(number, order.sized(told));
+        }
         let total = report.executed_quantity.map(|told| order.sized(told));
         let at_average = |total| {
             let round = match order.pays() {
@@ -1738,8 +1887,9 @@ impl Told<'_> {
             .and_then(|r| r.became.or((order.algo && !r.algo).then_some(r.order_id)))
             .filter(|id| order.became != Some(*id));
         let list_id = report.and_then(|r| r.list_id);
-        // An amendment passes only if it lessens.
+        // What lessens it counts at once, but while an amendment is under way: an older answer knows nothing of that.
         let quantity = report
+            .filter(|_| !self.state.is_amending(number))
             .and_then(|r| r.original_quantity)
             .map(|told| order.sized(told))
             .filter(|q| *q < order.quantity && !stale && !is_late && q.is_positive());

@@ -183,6 +183,18 @@ fn effects() -> Vec<Effect> {
             fee_asset: "BNB".into(),
         },
         Effect::Rearmed { scope: Scope::Firm },
+        Effect::Amending {
+            leg: 0,
+            order: number,
+            quantity: Quantity(2),
+            price: Some(Price(1)),
+        },
+        Effect::Amended {
+            by: number,
+            order: number,
+            quantity: Quantity(2),
+            price: Some(Price(1)),
+        },
     ];
     for effect in &all {
         match effect {
@@ -208,7 +220,9 @@ fn effects() -> Vec<Effect> {
             | Effect::Seen { .. }
             | Effect::Jumped { .. }
             | Effect::Traded { .. }
-            | Effect::Rearmed { .. } => {}
+            | Effect::Rearmed { .. }
+            | Effect::Amending { .. }
+            | Effect::Amended { .. } => {}
         }
     }
     all

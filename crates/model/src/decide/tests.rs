@@ -1,3 +1,4 @@
+mod amend;
 mod futures;
 
 use super::*;
@@ -1233,14 +1234,14 @@ fn an_amended_order_goes_by_its_new_name() {
             new_client_order_id: Some("b".into()),
         })
     };
-    let refused = "what the order on `BTCUSDT` could be worth is not known beforehand";
+    // More, or another price, is judged as what the order would be then.
     assert_eq!(
-        say(&decide_on(&release, &state, &[amend("0.4", None)])),
-        refused
+        say(&decide_on(&release, &state, &[amend("0.9", None)])),
+        "order value of firm: asked 54000, limit 50000"
     );
     assert_eq!(
-        say(&decide_on(&release, &state, &[amend("0.2", Some("60001"))])),
-        refused
+        say(&decide_on(&release, &state, &[amend("0.2", Some("63001"))])),
+        "price tolerance of firm: asked 63001, limit 63000 at reference 60000"
     );
     let entry = place_all(&release, &mut state, &[amend("0.2", None)]);
     let mut amended = said("BTCUSDT", 7, "b", "0", OrderStatus::Open);

@@ -11,7 +11,7 @@ use minicbor::{Decoder, Encoder};
 use std::hash::Hash;
 
 /// Of the bytes, and of the fold: it goes up when either changes.
-pub const STATE_VERSION: u32 = 4;
+pub const STATE_VERSION: u32 = 5;
 
 impl State {
     /// The state as bytes.
@@ -127,9 +127,11 @@ fields! {
         repeats,
     }
     Trades { ids, quantity, quote }
+    Amendment { order, quantity, price }
     State {
         site, entries, time, release, accounts, keys, strategies, virtual_keys, by_api_key, halts,
         usage, orders, ended, ends, trades, by_client, by_order_id, prices, day, seen, jumped_us, holders,
+        amending,
     }
 }
 
