@@ -59,11 +59,13 @@ pub fn socket<'h>(venue: &str, host: &'h str, target: &[u8]) -> Option<(Speaks, 
         let catalog = portcullis_venues::Catalog::builtin().ok()?;
         catalog.service(host).filter(|service| service.pipe)
     };
-    match (venue, target) {
-        ("binance", target) if portcullis_venues::binance::is_target(target) => {
-            Some((Speaks::Api, "ws-api.binance.com"))
-        }
-        _ => has_pipes().map(|_| (Speaks::Pipe, host)),
+    let api = match venue {
+        "binance" => portcullis_venues::binance::api_host(target),
+        _ => None,
+    };
+    match api {
+        Some(host) => Some((Speaks::Api, host)),
+        None => has_pipes().map(|_| (Speaks::Pipe, host)),
     }
 }
 

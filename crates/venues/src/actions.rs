@@ -144,7 +144,10 @@ impl Presented<'_> {
             endpoint: self.endpoint,
             list,
             weight: weight(rule, &fields, &unnamed),
-            orders: rule.orders.saturating_mul(count),
+            orders: match rule.orders_whole {
+                true => rule.orders,
+                false => rule.orders.saturating_mul(count),
+            },
             fields,
             array,
             unnamed,

@@ -44,6 +44,14 @@ pub const FILES: &[(&str, &str)] = &[
         include_str!("../catalog/binance-ws.toml"),
     ),
     (
+        "binance-ws-fapi.toml",
+        include_str!("../catalog/binance-ws-fapi.toml"),
+    ),
+    (
+        "binance-ws-dapi.toml",
+        include_str!("../catalog/binance-ws-dapi.toml"),
+    ),
+    (
         "binance-stream.toml",
         include_str!("../catalog/binance-stream.toml"),
     ),
@@ -276,6 +284,8 @@ pub struct Endpoint {
     /// The whole body is a list of such objects.
     pub array: Option<u8>,
     pub batch_max: u8,
+    /// `orders` is for the request, however many it holds.
+    pub orders_whole: bool,
     pub objects: Vec<ObjectRule>,
     /// The orders that a request of this endpoint describes.
     pub legs: Vec<Which>,
@@ -695,6 +705,8 @@ struct EndpointText {
     array: Option<String>,
     batch_max: Option<u8>,
     #[serde(default)]
+    orders_whole: bool,
+    #[serde(default)]
     one_of: Vec<Vec<String>>,
     #[serde(default)]
     exclude: Vec<Vec<String>>,
@@ -741,6 +753,7 @@ impl EndpointText {
             algo: self.algo,
             array: None,
             batch_max: self.batch_max.unwrap_or(BATCH_MAX),
+            orders_whole: self.orders_whole,
             objects: Vec::new(),
             legs: Vec::new(),
             fields: Vec::new(),

@@ -8,6 +8,7 @@ use crate::document::write_text;
 use crate::form::encode_into;
 use crate::signature::{Credential, Signature};
 use crate::value::{Type, Value};
+use portcullis_model::action::MarketKind;
 use portcullis_model::action::Stamp;
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -18,6 +19,7 @@ pub struct Unsigned {
     pub(crate) dialect: &'static dyn Dialect,
     pub method: &'static str,
     pub(crate) path: String,
+    pub(crate) market: MarketKind,
     /// A form, for query or body; or a JSON body.
     pub(crate) fields: String,
     pub(crate) body: Body,
@@ -144,6 +146,7 @@ impl Catalog {
             dialect,
             method: rule.method.name(),
             path: rule.path.clone(),
+            market: rule.market,
             fields,
             body,
             is_public: rule.security == Security::None,

@@ -13,22 +13,34 @@ use crate::prepare::{Ready, Unsigned};
 use crate::present::{Fields, Presented, body_text, read_key};
 use crate::request::RawRequest;
 use crate::signature::{Credential, Given, HmacText, Signature};
+use portcullis_model::action::MarketKind;
 use portcullis_model::wire::FRAME_METHOD;
 use serde::Deserialize;
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Where the WebSocket API is opened.
+/// Where spot's WebSocket API is opened.
 pub const TARGET: &str = "/ws-api/v3";
-/// Whether the WebSocket API is spoken where a program opens it. What it may say there changes nothing that matters: the
-/// venue's connections are shared, count in milliseconds and tell the rate limits.
+
+/// Where each WebSocket API is opened, at which host, and which market's it is.
+const APIS: [(&str, &str, MarketKind); 3] = [
+    (TARGET, "ws-api.binance.com", MarketKind::Spot),
+    ("/ws-fapi/v1", "ws-fapi.binance.com", MarketKind::UsdFutures),
+    (
+        "/ws-dapi/v1",
+        "ws-dapi.binance.com",
+        MarketKind::CoinFutures,
+    ),
+];
+
+/// The host whose WebSocket API is spoken where a program opens one with this target. What it may say there changes nothing
+/// that matters: the venue's connections are shared, count in milliseconds and tell the rate limits.
 #[must_use]
-pub fn is_target(target: &[u8]) -> bool {
-    let Ok(target) = std::str::from_utf8(target) else {
-        return false;
-    };
-    let Some(query) = target.strip_prefix(TARGET) else {
-        return false;
+pub fn api_host(target: &[u8]) -> Option<&'static str> {
+    let target = std::str::from_utf8(target).ok()?;
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
     };
     let is_harmless = |part: &str| {
         matches!(
@@ -39,10 +51,16 @@ pub fn is_target(target: &[u8]) -> bool {
                 | "returnRateLimits=false"
         )
     };
-    query.is_empty()
-        || query
-            .strip_prefix('?')
-            .is_some_and(|query| query.split('&').count() <= 2 && query.split('&').all(is_harmless))
+    let fits = query
+        .is_none_or(|query| query.split('&').count() <= 2 && query.split('&').all(is_harmless));
+    let (_, host, _) = APIS.iter().find(|(own, ..)| *own == path && fits)?;
+    Some(host)
+}
+
+fn target(market: MarketKind) -> &'static str {
+    APIS.iter()
+        .find(|(.., own)| *own == market)
+        .map_or(TARGET, |(target, ..)| target)
 }
 
 /// Subscribes to the account's events with the session's key. The gate makes it the signed call of [`SUBSCRIBE_SIGNED`].
@@ -58,7 +76,8 @@ pub(super) fn present<'a>(
     request: &RawRequest<'a>,
 ) -> Result<Presented<'a>, DecodeError> {
     let bad = |why| DecodeError::Encoding { why };
-    if !is_target(request.target) {
+    let host = api_host(request.target);
+    if host != Some(service.host.as_str()) {
         return Err(DecodeError::Target);
     }
     let Node::Object(frame) = read(body_text(request)?)? else {
@@ -82,8 +101,11 @@ pub(super) fn present<'a>(
         }
     }
     let method = method.ok_or(bad("a frame has a `method`"))?;
-    // The venue lets a version stand before it.
-    let path = method.strip_prefix("v3/").unwrap_or(&method);
+    // Spot lets a version stand before it.
+    let path = method
+        .strip_prefix("v3/")
+        .filter(|_| host == Some("ws-api.binance.com"))
+        .unwrap_or(&method);
     let (endpoint, rule) = catalog.wanted(service, FRAME_METHOD, path)?;
 
     let (mut key, mut signature, mut timestamp, mut window) = (None, None, None, None);
@@ -236,7 +258,7 @@ pub(super) fn ready(request: Unsigned) -> Ready {
     body.push('}');
     Ready {
         method: request.method,
-        target: TARGET.to_owned(),
+        target: target(request.market).to_owned(),
         headers: Vec::new(),
         body,
     }

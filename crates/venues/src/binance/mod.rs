@@ -15,7 +15,7 @@ mod refusals;
 mod streams;
 mod summary;
 
-pub use frame::{SUBSCRIBE, SUBSCRIBE_SIGNED, is_target};
+pub use frame::{SUBSCRIBE, SUBSCRIBE_SIGNED, api_host};
 pub use present::{RECEIVE_WINDOW_US_DEFAULT, RECEIVE_WINDOW_US_MAX};
 pub use refusals::REFUSALS;
 
