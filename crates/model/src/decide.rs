@@ -1027,6 +1027,17 @@ impl<'a> Judge<'a> {
         };
         let client = order.client_order_id.as_ref();
         self.id_is_free(order.market, order.algo, client)?;
+        // The venue would know but one of them, and whose answer is whose nobody.
+        let is_same = |effect: &Effect| match effect {
+            Effect::Reserved { order: before, .. } => {
+                (before.market, before.algo) == (order.market, order.algo)
+                    && before.client_order_id.as_ref() == client
+            }
+            _ => false,
+        };
+        if let Some(id) = client.filter(|_| sofar.effects.iter().any(is_same)) {
+            return Err(Refusal::ClientIdTaken { id: id.clone() });
+        }
         if order.replaces && std::mem::take(&mut sofar.cancels) {
             sofar.replaced += 1;
         }

@@ -476,7 +476,7 @@ impl fmt::Display for Refusal {
             Self::StrategyRevoked => f.write_str("the strategy was revoked"),
             Self::ClientIdTaken { id } => write!(
                 f,
-                "the client order id `{id}` is that of an open order of another strategy"
+                "the client order id `{id}` is that of an open order of another strategy, or of another order of this request"
             ),
             Self::OneKeyForAll => f.write_str(
                 "a read with a field that the catalog does not name passes only where a key that can only read signs it; \

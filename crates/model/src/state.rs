@@ -1384,6 +1384,33 @@ impl State {
     #[must_use]
     pub fn find(&self, account: AccountId, called: Called<'_>) -> Option<OrderNumber> {
         self.find_in(account, called, |number| self.orders.get(&number))
+            .or_else(|| self.find_by_name(account, called))
+    }
+
+    /// A later order may have taken the id, as the venue would not let it: it has ended, and the one that stands goes by it
+    /// still.
+    fn find_by_name(&self, account: AccountId, called: Called<'_>) -> Option<OrderNumber> {
+        let client = called.client.filter(|_| called.order_id.is_none())?;
+        let key = ClientKey {
+            account,
+            market: called.market,
+            algo: called.algo,
+            id: client.clone(),
+        };
+        let newest = self.by_client.get(&key)?;
+        if self.orders.contains_key(newest) {
+            return None;
+        }
+        let is_it = |order: &OpenOrder| {
+            let anywhere = called.algo && called.symbol.as_str().is_empty();
+            order.account == account
+                && (order.market, order.algo) == (called.market, called.algo)
+                && order.client_order_id.as_ref() == Some(client)
+                && (anywhere || order.symbol == *called.symbol)
+        };
+        let mut all = self.orders.range(..newest);
+        all.rfind(|(_, order)| is_it(order))
+            .map(|(number, _)| *number)
     }
 
     fn find_in<'a>(

@@ -1208,9 +1208,44 @@ fn a_client_id_of_anothers_open_order_is_refused() {
     };
     assert_eq!(
         again(theirs),
-        "the client order id `a` is that of an open order of another strategy"
+        "the client order id `a` is that of an open order of another strategy, or of another order of this request"
     );
     assert_eq!(again(CALLER), "approved", "the venue judges one's own");
+}
+
+#[test]
+fn two_orders_of_one_request_have_two_ids() {
+    let (release, state) = (release(FIRM), state());
+    let batch = |second: &str| {
+        let orders = ["buy 0.1 BTCUSDT at 60000 a", second].map(order_of);
+        say(&decide_on(
+            &release,
+            &state,
+            &orders.map(Action::PlaceOrder),
+        ))
+    };
+    let refused = batch("sell 0.1 BTCUSDT at 61000 a");
+    assert!(
+        refused.contains("another order of this request"),
+        "{refused}"
+    );
+    let passes = batch("sell 0.1 BTCUSDT at 61000 b");
+    assert_eq!(passes, "approved");
+}
+
+#[test]
+fn an_order_is_cancelled_by_its_id_though_a_later_one_with_it_was_refused() {
+    let (release, mut state) = (release(FIRM), state());
+    place(&release, &mut state, "buy 0.1 BTCUSDT at 60000 a");
+    let second = place(&release, &mut state, "buy 0.2 BTCUSDT at 60000 a");
+    settle(&mut state, second, &[Report::Refused { code: -2010 }]);
+    assert_eq!(state.orders.len(), 1);
+    let cancel = decide_on(&release, &state, &[action("cancel BTCUSDT a")]);
+    assert!(
+        matches!(cancel.verdict, Verdict::Approved(_)),
+        "{}",
+        say(&cancel)
+    );
 }
 
 #[test]

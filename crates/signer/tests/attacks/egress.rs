@@ -13,7 +13,7 @@ use portcullis_venues::{Asked, Catalog};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
-const METHODS: [&str; 4] = ["GET", "POST", "PUT", "DELETE"];
+pub const METHODS: [&str; 4] = ["GET", "POST", "PUT", "DELETE"];
 /// What every signed request has, whatever it asks.
 const SCHEME: [&str; 3] = ["recvWindow", "timestamp", "signature"];
 

@@ -53,10 +53,31 @@ pub struct Asked {
     pub host: &'static str,
 }
 
+/// The firm's account at a venue, as its release has it.
+#[derive(Debug, Clone, Copy)]
+pub struct Firm {
+    pub venue: &'static str,
+    /// By their number in the release.
+    pub hosts: &'static [&'static str],
+    /// `markets/VENUE.json`
+    pub markets: &'static str,
+    /// Beside the default policy.
+    pub policy: &'static str,
+}
+
+/// Spot of Binance alone.
+pub const SPOT: Firm = Firm {
+    venue: "binance",
+    hosts: &["api.binance.com"],
+    markets: r#"[{"symbol":"BTCUSDT","base":"BTC","quote":"USDT"}]"#,
+    policy: "",
+};
+
 /// A request as egress gets it.
 #[derive(Debug, Clone)]
 pub struct Signed {
     pub id: RequestId,
+    pub host: &'static str,
     pub entry: Option<EntryId>,
     pub endpoint: u16,
     pub method: String,
@@ -99,7 +120,11 @@ impl Signed {
     }
 
     pub fn key(&self) -> Option<String> {
-        let key = self.headers.iter().find(|(name, _)| name == "x-mbx-apikey");
+        let names = ["x-mbx-apikey", "x-bapi-api-key", "ok-access-key"];
+        let key = self
+            .headers
+            .iter()
+            .find(|(name, _)| names.contains(&name.as_str()));
         key.map(|(_, value)| String::from_utf8(value.clone()).unwrap())
     }
 }
@@ -175,11 +200,20 @@ pub struct Gate {
     /// What the gate asked for itself.
     pub own: Vec<Signed>,
     pub secrets: Secrets,
+    firm: Firm,
+    /// Those of the real keys, which egress has to be told.
+    passphrases: Vec<String>,
     /// The real keys' ids by duty.
     pub keys: BTreeMap<String, String>,
 }
 
-fn listen(peer: Peer, mut from: File, tell: Sender<Event>, seen: Arc<Mutex<Vec<u8>>>) {
+fn listen(
+    peer: Peer,
+    mut from: File,
+    tell: Sender<Event>,
+    seen: Arc<Mutex<Vec<u8>>>,
+    hosts: &'static [&'static str],
+) {
     std::thread::spawn(move || {
         while let Some((kind, cbor)) = read_frame(&mut from) {
             {
@@ -197,6 +231,7 @@ fn listen(peer: Peer, mut from: File, tell: Sender<Event>, seen: Arc<Mutex<Vec<u
                         |header: &Header<'_>| (header.name.to_owned(), header.value.to_vec());
                     Event::Signed(Signed {
                         id: send.id,
+                        host: hosts[usize::from(send.host)],
                         entry: send.entry,
                         endpoint: send.endpoint,
                         method: send.method.to_owned(),
@@ -232,6 +267,17 @@ impl Gate {
         mandates: &str,
         strategies: usize,
     ) -> Self {
+        Self::at(SPOT, venue, duties, mandates, strategies)
+    }
+
+    /// The same at any venue.
+    pub fn at(
+        firm: Firm,
+        venue: &Venue,
+        duties: &[(Duty, &str)],
+        mandates: &str,
+        strategies: usize,
+    ) -> Self {
         let folder = in_memory();
         let mut program = Program::start(&folder.0);
         // As `up` does: a flood's lines must not fill the pipe.
@@ -246,7 +292,7 @@ impl Gate {
             LOG_KEY.0.to_owned(),
             b"a log key of the attack tests 32".to_vec(),
         );
-        let mut keys = BTreeMap::new();
+        let (mut keys, mut passphrases) = (BTreeMap::new(), Vec::new());
         let account = venue
             .exchange
             .accounts
@@ -260,18 +306,27 @@ impl Gate {
                 .find(|h| h.account == account && h.duty == *duty)
                 .unwrap();
             keys.insert((*duty).to_owned(), handed.key.clone());
-            let secret = handed.secret.clone().unwrap().into_bytes();
-            secrets.insert(format!("keys/{duty}.age"), secret);
+            let mut secret = handed.secret.clone().unwrap();
+            if let Some(passphrase) = &handed.passphrase {
+                secret = format!("{secret}\n{passphrase}");
+                passphrases.push(passphrase.clone());
+            }
+            secrets.insert(format!("keys/{duty}.age"), secret.into_bytes());
         }
         let given: Vec<(&str, &[u8])> = secrets
             .iter()
             .map(|(name, secret)| (name.as_str(), secret.as_slice()))
             .collect();
         program.unseal(&given);
+        for secret in secrets.values_mut() {
+            // What is looked for is the secret; its passphrase is another line.
+            let end = secret.iter().position(|byte| *byte == b'\n');
+            secret.truncate(end.unwrap_or(secret.len()));
+        }
         program.wait_for(|status| status["site"] == "fund");
         program.done(Command::AccountAdd {
             name: name("main"),
-            venue: name("binance"),
+            venue: name(firm.venue),
         });
         for (duty, word) in duties {
             program.done(Command::KeyAdd {
@@ -313,8 +368,20 @@ impl Gate {
         files.insert("mandates.toml".to_owned(), mandates.to_owned());
         files.insert(
             "authority.cedar".to_owned(),
-            portcullis_authority::DEFAULT_POLICY.to_owned(),
+            portcullis_authority::DEFAULT_POLICY.to_owned() + firm.policy,
         );
+        files.remove("markets/binance.json");
+        files.insert(
+            format!("markets/{}.json", firm.venue),
+            firm.markets.to_owned(),
+        );
+        let hosts = firm.hosts.iter().map(|host| {
+            format!(
+                "[[host]]\nvenue = \"{}\"\nname = \"{host}\"\npublic_roots = true\nweight_per_minute = 6000\norders_per_10s = 100\n",
+                firm.venue
+            )
+        });
+        files.insert("hosts.toml".to_owned(), hosts.collect());
         program.done(Command::Release { files });
         let (tell, events) = channel();
         let mut gate = Self {
@@ -331,6 +398,8 @@ impl Gate {
             credentials,
             own: Vec::new(),
             secrets,
+            firm,
+            passphrases,
             keys,
         };
         gate.link_ingress();
@@ -347,6 +416,7 @@ impl Gate {
             from,
             self.tell.clone(),
             Arc::clone(&self.seen_by_ingress),
+            self.firm.hosts,
         );
         self.to_signer = to;
     }
@@ -358,6 +428,7 @@ impl Gate {
             from,
             self.tell.clone(),
             Arc::clone(&self.seen_by_egress),
+            self.firm.hosts,
         );
         self.from_egress = to;
     }
@@ -407,10 +478,10 @@ impl Gate {
 
     /// Until the gate has reference prices.
     pub fn until_priced(&mut self, venue: &mut Venue) {
+        let words = ["ticker", "premiumIndex", "mark-price"];
         let priced = |gate: &Self| {
-            gate.own
-                .iter()
-                .any(|own| own.path().contains("ticker/price"))
+            let told = |own: &Signed| words.iter().any(|word| own.path().contains(word));
+            gate.own.iter().any(told)
         };
         let until = Instant::now() + PATIENCE;
         while !priced(self) {
@@ -495,7 +566,8 @@ impl Gate {
                     assert!(!contains(&seen, &form), "{room} was told {what}");
                 }
             }
-            for key in self.keys.values().filter(|_| room == "ingress") {
+            let told_egress = self.keys.values().chain(&self.passphrases);
+            for key in told_egress.filter(|_| room == "ingress") {
                 assert!(
                     !contains(&seen, key.as_bytes()),
                     "ingress was told the real key's id"

@@ -17,7 +17,7 @@ use portcullis_sim::venue::Venue;
 use std::time::{Duration, Instant};
 
 /// Of the strategy, a day.
-const TURNOVER: f64 = 1_000_000.0;
+pub const TURNOVER: f64 = 1_000_000.0;
 /// What a window of it may come to by orders that reduce: the default.
 const REDUCING: f64 = 10.0;
 /// Orders asked for in a row that are refused: then there is no more to get.
@@ -26,7 +26,7 @@ const REFUSED_MAX: usize = 25;
 const ORDERS_MAX: usize = 500;
 const QUANTITY: f64 = 0.5;
 
-fn mandates(price: f64) -> String {
+pub fn mandates(price: f64) -> String {
     let of = |n| {
         format!(
             "\n[strategy.strategy{n}]\nturnover_1d = \"{TURNOVER}\"\nopen_orders = \"5\"\nposition = \"100000\"\n"
@@ -107,7 +107,7 @@ const LIES: [Lie; 10] = [
     Lie::HighPrice,
 ];
 
-fn report(signed: &Signed, status: OrderStatus, executed: i128, quote: i128) -> Report {
+pub fn report(signed: &Signed, status: OrderStatus, executed: i128, quote: i128) -> Report {
     let client = signed.field("newClientOrderId").unwrap();
     Report::Order(OrderReport {
         market: MarketKind::Spot,

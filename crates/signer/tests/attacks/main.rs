@@ -13,8 +13,10 @@ mod common;
 
 mod disk;
 mod egress;
+mod frames;
 mod gate;
 mod ingress;
 mod lies;
 mod table;
+mod venues;
 mod world;

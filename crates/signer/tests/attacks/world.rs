@@ -1,7 +1,7 @@
 //! The exchange that the attacks end at: the simulator in process, with a look into its books.
 
 use crate::gate::Signed;
-use portcullis_sim::venue::{Options, Outcome, Venue};
+use portcullis_sim::venue::{Kind, Options, Outcome, Venue};
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -14,7 +14,16 @@ pub const FIRM: &str = "firm";
 
 /// Prices stand still, so that whatever changes was done by a request; limits are out of the way unless asked for.
 pub fn venue(now_us: u64, orders_per_10s: u64) -> Venue {
+    exchange(Kind::Binance, now_us, orders_per_10s)
+}
+
+/// The same as any of the venues.
+pub fn exchange(kind: Kind, now_us: u64, orders_per_10s: u64) -> Venue {
     let options = Options {
+        kind,
+        futures_weight_per_minute: u64::MAX / 4,
+        futures_orders: [orders_per_10s, u64::MAX / 4],
+        limits_times: 1_000_000,
         seed: Some(7),
         weight_per_minute: u64::MAX / 4,
         sapi_weight_per_minute: u64::MAX / 4,
@@ -170,11 +179,12 @@ pub fn request(
     body: &[u8],
     now_us: u64,
 ) -> (u16, String) {
-    let headers: Vec<(&str, &[u8])> = signed
+    let mut headers: Vec<(&str, &[u8])> = signed
         .headers
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_slice()))
         .collect();
+    headers.push(("host", signed.host.as_bytes()));
     raw(venue, GATE, method, target, &headers, body, now_us)
 }
 
