@@ -1746,7 +1746,9 @@ fn an_order_that_replaces_another_is_no_open_order_more() {
     assert!(at(&replace(true, "cancel BTCUSDT nobodys")).contains("not known to be"));
     assert_eq!(at(&replace(true, "cancel BTCUSDT a")[1..]), refused);
     let mut two = replace(true, "cancel BTCUSDT a");
-    two.push(two[1].clone());
+    let mut second = order_of("buy 0.1 BTCUSDT at 60001 c");
+    second.replaces = true;
+    two.push(Action::PlaceOrder(second));
     assert_eq!(at(&two), refused, "one cancel frees one");
     // The old one is counted until its end is known; if it was not cancelled, the new one never was.
     let entry = place_all(&release, &mut state, &replace(true, "cancel BTCUSDT a"));
