@@ -830,6 +830,7 @@ impl Core {
         let _ = wire::frame(&mut turn.to_egress, kind::HOSTS, &release.hosts);
         (self.release, self.catalog) = (Some(Arc::new(release)), catalog);
         self.own.prices_now();
+        self.hang_up_logged_on(turn);
         self.answers
             .push((token, Some(entry), Answer::Done { entry }));
         Ok(())

@@ -219,6 +219,22 @@ impl Core {
         }
     }
 
+    /// Ends the pipes that somebody has logged on to: whether that is still permitted is for another release to say, at the
+    /// next logon.
+    pub(super) fn hang_up_logged_on(&mut self, turn: &mut Turn) {
+        let logged_on: Vec<RequestId> = self
+            .pipes
+            .0
+            .values()
+            .filter(|pipe| pipe.logged_on.is_some())
+            .map(|pipe| pipe.id)
+            .collect();
+        for id in logged_on {
+            let _ = wire::frame(&mut turn.to_egress, kind::LEAVE, &Leave { id });
+            self.pipe_ended(id);
+        }
+    }
+
     /// Ends pipes of sources from which no virtual key in force may come any more.
     pub(super) fn hang_up_unbound(&mut self, turn: &mut Turn) {
         let unbound: Vec<RequestId> = self

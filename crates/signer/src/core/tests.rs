@@ -2536,3 +2536,43 @@ fn the_gate_listens_itself_to_what_becomes_of_open_orders() {
     site.pass(own::LISTEN_AGAIN_US);
     assert_eq!(asked(&mut site).len(), 1);
 }
+
+#[test]
+fn who_has_logged_on_to_a_pipe_loses_it_with_the_key_and_with_the_release() {
+    for ends in ["release", "lock", "gone"] {
+        let mut site = site();
+        let key = *site.core().state.by_api_key.values().next().unwrap();
+        let account = site.core().state.virtual_keys[&key].account;
+        let caller = Caller {
+            strategy: site.core().state.virtual_keys[&key].strategy,
+            virtual_key: key,
+            account,
+            source: std::net::IpAddr::from(LOCAL),
+        };
+        let (pipe, plain) = (site.opens(7), site.opens(8));
+        for opened in [&pipe, &plain] {
+            site.answer(opened, Sent::Sent, 101, Vec::new());
+        }
+        let super::KeyChoice::Open(real) = site.core().key_for(account, Duty::Trade) else {
+            panic!("no trade key");
+        };
+        site.core().pipe_logs_on(7, caller, real, EntryId(0));
+        assert_eq!(site.core().pipes.key(7), Some(real));
+        assert_eq!(site.core().sessions.key(7), Some(key));
+        match ends {
+            "release" => {
+                let mut more = files();
+                let mandates = more.get_mut("mandates.toml").unwrap();
+                mandates.push_str("[firm.markets.\"ETH*\"]\n");
+                site.done(Command::Release { files: more });
+            }
+            "lock" => site.core().close_connections(&[key], &mut Turn::default()),
+            _ => site.core().connection_gone(7),
+        }
+        assert_eq!(site.core().pipes.key(7), None, "{ends}");
+        assert_eq!(site.core().sessions.key(7), None, "{ends}");
+        assert!(!site.core().has_streams(), "{ends}");
+        // What is public goes on.
+        assert_eq!(site.pipes(8, SUBSCRIBE, LOCAL).0.len(), 1, "{ends}");
+    }
+}
