@@ -3,7 +3,7 @@
  * Loaded before the C library (LD_PRELOAD) into every program of a test: bot, rooms, operator's commands, simulated exchange. None of
  * them is changed; the C library's clocks and waits are what is answered here. All share one page of memory (PORTCULLIS_CLOCK names its
  * file), so all have one time. It runs at the machine's own pace. Where PORTCULLIS_CLOCK_SLEEPER is set, as it is for the bot alone, a
- * sleep of the main thread runs it at that many times the pace until the sleep is over: whatever the bot does, signs or waits for an
+ * sleep of the main thread runs it at that many times the pace until the sleep is almost over: whatever the bot does, signs or waits for an
  * answer to, happens in real time, and only its idleness is short.
  *
  * A wait is cut into slices, since the pace may change within it. Linux with glibc; clocks of processor time are left alone.
@@ -33,8 +33,8 @@ typedef int64_t ns;
 #define SECOND 1000000000LL
 /* No wait is longer than this in one piece. */
 #define SLICE 4000000LL
-/* A shorter sleep of the bot is left at the machine's pace. */
-#define SLEEP_MIN (SECOND / 50)
+/* The end of each sleep of the bot, at the machine's pace: disks and sockets are as fast as they are, and catch up. */
+#define SETTLE (SECOND / 7)
 /* No wait is counted in more than this: a century. */
 #define FOREVER (3155760000LL * SECOND)
 
@@ -138,14 +138,15 @@ time_t time(time_t *into) {
 
 static int sleep_until(ns end) {
     ns left = end - now();
-    int is_sleeper = pace && left >= SLEEP_MIN && gettid() == getpid();
+    int is_fast = pace && left > SETTLE && gettid() == getpid();
     int interrupted = 0;
-    if (is_sleeper) set_pace(pace);
+    if (is_fast) set_pace(pace);
     while (!interrupted && (left = end - now()) > 0) {
-        struct timespec wait = to(slice(left) + 1);
+        if (is_fast && left <= SETTLE) set_pace(is_fast = 0);
+        struct timespec wait = to(slice(is_fast ? left - SETTLE : left) + 1);
         interrupted = REAL(clock_nanosleep)(CLOCK_MONOTONIC, 0, &wait, NULL);
     }
-    if (is_sleeper) set_pace(0);
+    if (is_fast) set_pace(0);
     return interrupted;
 }
 

@@ -59,7 +59,7 @@ CONFIG = {
     "exit_pricing": {"price_side": "other", "use_order_book": False},
     "pairlists": [{"method": "VolumePairList", "number_assets": 3, "sort_key": "quoteVolume", "refresh_period": 1800}],
     "initial_state": "running",
-    "internals": {"process_throttle_secs": 15},
+    "internals": {"process_throttle_secs": 20},
 }
 SPOT = {"trading_mode": "spot"}
 FUTURES = {"trading_mode": "futures", "margin_mode": "isolated"}
@@ -75,7 +75,7 @@ ceiling = "500000"
 #: Candles that are waited for, one a minute; how long at most in seconds of ours; how fast the clock is while the bot sleeps.
 CANDLES = 200
 SECONDS = 1200
-PACE = 120
+PACE = 100
 
 
 class Freqtrade(unittest.TestCase):
