@@ -206,16 +206,18 @@ pub fn run(load: &Load) -> io::Result<Taken> {
     Ok(taken)
 }
 
+/// The opening request of a WebSocket.
+pub fn handshake() -> String {
+    let key = websocket::key_of(&[7; 16]);
+    format!(
+        "GET /ws-api/v3 HTTP/1.1\r\nHost: ws-api.binance.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
+    )
+}
+
 /// Opens the WebSocket, before anything is measured.
 fn upgrade(lane: &mut Lane) -> io::Result<()> {
-    let key = websocket::key_of(&[7; 16]);
-    lane.transport.send(
-        format!(
-            "GET /ws-api/v3 HTTP/1.1\r\nHost: ws-api.binance.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
-        )
-        .as_bytes(),
-    )?;
+    lane.transport.send(handshake().as_bytes())?;
     let mut scratch = vec![0; READ_BYTES_MAX];
     let begun = Instant::now();
     while begun.elapsed() < Duration::from_secs(5) {
@@ -264,7 +266,7 @@ fn ask(lane: &mut Lane, load: &Load, key: &hmac::Key, nonce: &mut u64) -> io::Re
 /// What has come whole.
 fn answers(lane: &mut Lane) -> io::Result<Vec<Answer>> {
     let Some(decoder) = lane.decoder.as_mut() else {
-        return Ok(match whole(lane)? {
+        return Ok(match whole(&mut lane.input, &mut lane.body)? {
             true => lane
                 .body
                 .take()
@@ -304,24 +306,24 @@ fn answers(lane: &mut Lane) -> io::Result<Vec<Answer>> {
     Ok(found)
 }
 
-/// Takes the answer further; `true` once it is whole.
-fn whole(lane: &mut Lane) -> io::Result<bool> {
-    if lane.body.is_none() {
-        match answer::head(&lane.input).map_err(|e| io::Error::other(e.to_string()))? {
+/// Takes an answer further; `true` once it is whole.
+pub fn whole(input: &mut Vec<u8>, answer: &mut Option<(u16, Body, Vec<u8>)>) -> io::Result<bool> {
+    if answer.is_none() {
+        match answer::head(input).map_err(|e| io::Error::other(e.to_string()))? {
             None => return Ok(false),
             Some((head, used)) => {
-                lane.input.drain(..used);
-                lane.body = Some((head.status, Body::new(&head), Vec::new()));
+                input.drain(..used);
+                *answer = Some((head.status, Body::new(&head), Vec::new()));
             }
         }
     }
-    let Some((_, body, bytes)) = lane.body.as_mut() else {
+    let Some((_, body, bytes)) = answer.as_mut() else {
         return Ok(false);
     };
     let used = body
-        .take(&lane.input, bytes, usize::MAX)
+        .take(input, bytes, usize::MAX)
         .map_err(|e| io::Error::other(e.to_string()))?;
-    lane.input.drain(..used);
+    input.drain(..used);
     Ok(body.is_done())
 }
 

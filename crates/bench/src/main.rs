@@ -2,6 +2,7 @@
 //! run, on the same cores, with TLS to the same origin and kept-alive connections. `portcullis bench` runs it. Figures are
 //! medians over interleaved rounds; ratios are taken within one round.
 
+mod firm;
 mod gate;
 mod load;
 mod nginx;
@@ -73,6 +74,12 @@ fn main() -> std::process::ExitCode {
         Some("relay") => serve_relay(&args),
         Some("load") => run_load(),
         Some("soak") => Options::read(&args[1..]).and_then(|options| soak::run(&options)),
+        Some("firm-day") => match Options::read(&args[1..]).and_then(|options| firm::run(&options))
+        {
+            Ok(true) => Ok(()),
+            Ok(false) => return std::process::ExitCode::FAILURE,
+            Err(error) => Err(error),
+        },
         _ => Options::read(&args).and_then(|options| compare(&options)),
     };
     match done {
@@ -97,16 +104,19 @@ struct Options {
     bin: PathBuf,
 }
 
-const USAGE: &str = "portcullis-bench [soak] [--rounds N] [--seconds S] [--core N] [--pinned-only] [--way WAY] [--connections N] [--only TARGET] [--bin DIR] [--json]
+const USAGE: &str = "portcullis-bench [soak | firm-day] [--rounds N] [--seconds S] [--core N] [--pinned-only] [--way WAY] [--connections N] [--only TARGET] [--bin DIR] [--json]
   --rounds       interleaved rounds, medians are taken over them (5)
-  --seconds      length of one cell (1.0); 42 cells and warm-up make a round. Of soak: of the whole (600)
+  --seconds      length of one cell (1.0); 42 cells and warm-up make a round. Of soak and firm-day: of the whole (600)
+  --minutes      the same in minutes
   --core         the core that everything is pinned to in the pinned part (0)
   --pinned-only  leaves out the part in which the kernel places the programs
   --way          one way alone: rest or websocket
   --connections  the cells with so many connections alone, for a profile
   --only         one target alone: direct, nginx, relay or gate
   --bin          folder of the portcullis programs (beside this one)
-  soak           mixed load for --seconds, with 30 slow strategies and a neighbour that syncs the disk";
+  soak           mixed load for --seconds, with 30 slow strategies and a neighbour that syncs the disk
+  firm-day       3 fast strategies by WebSocket and 30 slow ones by REST at three simulated venues for --seconds of real
+                 time; exits 1 if something was refused that should pass, a share was not kept or a room's memory grew";
 
 impl Options {
     fn read(args: &[String]) -> io::Result<Self> {
@@ -133,6 +143,7 @@ impl Options {
             match arg.as_str() {
                 "--rounds" => options.rounds = parse(value()?)?,
                 "--seconds" => options.seconds = parse(value()?)?,
+                "--minutes" => options.seconds = 60.0 * parse::<f64>(value()?)?,
                 "--connections" => {
                     let wanted: usize = parse(value()?)?;
                     options.shapes.retain(|shape| shape.connections == wanted);

@@ -395,7 +395,9 @@ fn is_key(key: &[u8]) -> bool {
         && b"AQgw".contains(last)
 }
 
-fn base64(bytes: &[u8]) -> String {
+/// Bytes as base64 writes them.
+#[must_use]
+pub fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for part in bytes.chunks(3) {
