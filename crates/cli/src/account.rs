@@ -27,6 +27,8 @@ pub enum Account {
   portcullis account add main --venue binance
   portcullis account add perp --venue binance --host fapi.binance.com
   portcullis account add alt --venue bybit
+  portcullis account add fast --venue bybit --host api.bybit.com \\
+    --host stream.bybit.com --sessions
 
 A venue host that the site does not know yet is added to release/hosts.toml, and a listener on loopback to site.toml: programs use its URL in place of the venue's. Look at both; the hosts govern after `portcullis policy apply`, the listener after `portcullis up` was started again.")]
     Add {
@@ -36,6 +38,9 @@ A venue host that the site does not know yet is added to release/hosts.toml, and
         /// A host of the venue that programs talk to; repeatable [default: the venue's first, if the site has none]
         #[arg(long, value_name = "HOST")]
         host: Vec<String>,
+        /// Let its programs log on at the venue by WebSocket: on such a session egress could send orders that nobody signed
+        #[arg(long)]
+        sessions: bool,
     },
     /// Show accounts and their keys
     #[command(after_help = "Example:
@@ -121,7 +126,12 @@ pub fn name(text: &str) -> Result<Name, Fail> {
 
 pub fn run(context: &Context, arguments: &Account) -> Done {
     match arguments {
-        Account::Add { name, venue, host } => add(context, name, venue, host),
+        Account::Add {
+            name,
+            venue,
+            host,
+            sessions,
+        } => add(context, name, venue, host, *sessions),
         Account::List => list(context),
         Account::Key(Key::Add {
             account,
@@ -133,11 +143,12 @@ pub fn run(context: &Context, arguments: &Account) -> Done {
     }
 }
 
-fn add(context: &Context, account: &str, venue: &str, hosts: &[String]) -> Done {
+fn add(context: &Context, account: &str, venue: &str, hosts: &[String], sessions: bool) -> Done {
     let site = context.open()?;
-    let plan = hosts::plan(&site, venue, hosts)?;
+    let named = name(account)?;
+    let plan = hosts::plan(&site, venue, hosts, sessions.then_some(account))?;
     let command = Command::AccountAdd {
-        name: name(account)?,
+        name: named,
         venue: name(venue)?,
     };
     let entry = strategy::done(operator::tell(&site, context.given, &command)?)?;

@@ -46,7 +46,13 @@ impl Plan {
 }
 
 /// The hosts of a venue that the site does not name yet. `wanted` empty: the venue's first, if it has none at all.
-pub fn plan(site: &Site, venue: &str, wanted: &[String]) -> Result<Plan, Fail> {
+/// `sessions`: the account whose programs may log on at those of them where a program can.
+pub fn plan(
+    site: &Site,
+    venue: &str,
+    wanted: &[String],
+    sessions: Option<&str>,
+) -> Result<Plan, Fail> {
     let catalog = Catalog::builtin().map_err(|why| Fail::untold(why.to_string()))?;
     let of_venue: Vec<&Service> = catalog
         .services()
@@ -84,6 +90,9 @@ pub fn plan(site: &Site, venue: &str, wanted: &[String]) -> Result<Plan, Fail> {
         })?;
         services.push((host.as_str(), *service));
     }
+    if let Some(account) = sessions {
+        check_sessions(&services, &known, account)?;
+    }
     let mut added = Vec::new();
     let (mut hosts, mut listeners) = (String::new(), String::new());
     for (host, service) in services {
@@ -98,6 +107,9 @@ pub fn plan(site: &Site, venue: &str, wanted: &[String]) -> Result<Plan, Fail> {
                  weight_per_minute = {}\norders_per_10s = {}\n",
                 service.weight_per_minute, service.orders_per_10s
             );
+            if let Some(account) = sessions.filter(|_| service.pipe) {
+                let _ = writeln!(hosts, "sessions = [\"{account}\"]");
+            }
         }
         let mut listening = site.settings.listener.iter();
         if !listening.any(|l| l.venue == venue && l.host == host) {
@@ -126,6 +138,28 @@ pub fn plan(site: &Site, venue: &str, wanted: &[String]) -> Result<Plan, Fail> {
             (settings, settings_text, listeners),
         ],
     })
+}
+
+/// Whether `--sessions` can be written: only with a new host, and one where programs log on.
+fn check_sessions(
+    services: &[(&str, &Service)],
+    known: &HostsFile,
+    account: &str,
+) -> Result<(), Fail> {
+    let mut pipes = services.iter().filter(|(_, service)| service.pipe);
+    let Some((host, _)) = pipes.next() else {
+        return Err(Fail::refused(
+            "`--sessions` is about a host where programs log on, and no `--host` is one",
+        )
+        .hint("name it, such as `--host stream.bybit.com`"));
+    };
+    match known.host.iter().any(|known| known.name == *host) {
+        false => Ok(()),
+        true => Err(
+            Fail::refused(format!("`{host}` stands in release/hosts.toml already"))
+                .hint(format!("write `sessions = [\"{account}\"]` there")),
+        ),
+    }
 }
 
 /// The port after the last; on loopback. A site that takes any free port goes on so.

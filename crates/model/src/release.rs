@@ -184,6 +184,8 @@ pub struct Release {
     /// The markets that say what an asset is worth.
     rates: Map<Asset, Vec<MarketId>>,
     pub hosts: Hosts,
+    /// Accounts (by name) whose programs may log on at the venue, by the position of the host.
+    sessions: BTreeSet<(usize, Name)>,
     pub authority: Box<dyn Authority>,
 }
 
@@ -251,6 +253,9 @@ struct HostText {
     public_roots: bool,
     weight_per_minute: u32,
     orders_per_10s: u32,
+    /// Accounts whose programs may log on there. On such a session egress could send orders that nobody signed.
+    #[serde(default)]
+    sessions: Vec<Name>,
 }
 
 impl Release {
@@ -299,7 +304,12 @@ impl Release {
             }
         }
         let rates = rates(&markets, &values.equal, &values.currency);
+        let permitted = hosts.host.iter().enumerate();
+        let sessions = permitted
+            .flat_map(|(at, host)| host.sessions.iter().map(move |name| (at, name.clone())))
+            .collect();
         Ok(Self {
+            sessions,
             hash: hash(files),
             currency: values.currency,
             equal: values.equal,
@@ -328,6 +338,13 @@ impl Release {
             }
         }
         ids
+    }
+
+    /// Whether programs of an account may log on at the host with this position: not unless it says so.
+    #[must_use]
+    pub fn permits_sessions(&self, host: u16, account: &Name) -> bool {
+        self.sessions
+            .contains(&(usize::from(host), account.clone()))
     }
 
     /// The spot markets that say what an asset is worth, the first of them first; none for the currency itself.

@@ -832,7 +832,7 @@ impl Core {
         let logs_on =
             presented.rule().action == ActionKind::Session && request.method == FRAME_METHOD;
         if logs_on && pipe.is_some() {
-            self.may_log_on(&caller, request.connection)?;
+            self.may_log_on(&caller, host, request.connection)?;
         } else if logs_on {
             let until = stamped.plus_us(window.saturating_add(AHEAD_US_MAX));
             return self.log_on(&presented, caller, request, &message, until, turn);

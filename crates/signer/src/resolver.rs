@@ -46,6 +46,8 @@ pub enum Ask {
     Order {
         account: AccountId,
         number: OrderNumber,
+        /// Where what is done stands, since the answer before did not show it.
+        done: bool,
     },
     /// The fate of all orders of a market from one number on.
     Orders {
@@ -83,7 +85,7 @@ impl Ask {
                 let algo = false;
                 (*market, Question::OpenOrders { symbol, algo })
             }
-            Self::Order { number, .. } => {
+            Self::Order { number, done, .. } => {
                 let order = state.orders.get(number)?;
                 // What has become another order is asked for as that one.
                 let question = Question::Order {
@@ -91,6 +93,7 @@ impl Ask {
                     algo: order.algo && order.became.is_none(),
                     order_id: order.became.or(order.order_id),
                     client: order.client_order_id.as_ref(),
+                    done: *done,
                 };
                 (order.market, question)
             }
@@ -110,9 +113,16 @@ impl Ask {
         })
     }
 
-    /// What it is paced by: where its orders begin changes from one time to the next.
+    /// What it is paced by: where its orders begin, and where one is looked for, changes from one time to the next.
     fn key(&self) -> Self {
         match self {
+            Self::Order {
+                account, number, ..
+            } => Self::Order {
+                account: *account,
+                number: *number,
+                done: false,
+            },
             Self::Orders {
                 account,
                 market,
@@ -150,6 +160,8 @@ pub struct Resolver {
     asked: BTreeSet<Ask>,
     /// Orders that a whole list of open orders did not show.
     missing: BTreeSet<OrderNumber>,
+    /// Orders that the answer about them alone did not show: the next question is the other one.
+    unseen: BTreeSet<OrderNumber>,
     /// When each order was first seen here.
     since: BTreeMap<OrderNumber, Timestamp>,
     minute: (u64, u32),
@@ -161,6 +173,8 @@ impl Resolver {
         self.since
             .retain(|number, _| state.orders.contains_key(number));
         self.missing
+            .retain(|number| state.orders.contains_key(number));
+        self.unseen
             .retain(|number| state.orders.contains_key(number));
         let mut wanted = BTreeSet::new();
         type Numbered = (OrderNumber, Option<OrderId>);
@@ -219,6 +233,7 @@ impl Resolver {
             wanted.extend(each.map(|(number, _)| Ask::Order {
                 account,
                 number: *number,
+                done: self.unseen.contains(number),
             }));
         }
         let keys: BTreeSet<Ask> = wanted.iter().map(Ask::key).collect();
@@ -301,8 +316,13 @@ impl Resolver {
                     }
                 }
             }
-        } else if let Ask::Order { number, .. } = ask {
+        } else if let Ask::Order { number, done, .. } = ask {
             self.missing.remove(number);
+            let is_seen = reports.iter().any(|it| matches!(it, Report::Order(_)));
+            match is_seen || *done {
+                true => self.unseen.remove(number),
+                false => self.unseen.insert(*number),
+            };
         } else {
             for report in reports {
                 if let Report::Order(order) = report {
@@ -512,13 +532,48 @@ mod tests {
             due,
             [Ask::Order {
                 account: AccountId(1),
-                number
+                number,
+                done: false
             }]
         );
         assert_eq!(
             target(&due[0], &state),
             "/api/v3/order?symbol=BTCUSDT&orderId=1"
         );
+    }
+
+    #[test]
+    fn an_order_that_one_answer_does_not_show_is_looked_for_in_the_other_place() {
+        let mut state = state(1, OrderStatus::Open);
+        let number = OrderNumber {
+            entry: EntryId(0),
+            leg: 0,
+        };
+        let effects = state.doubted(&[Report::Refused { code: 1 }], &[(0, number)]);
+        state.apply(EntryId(state.entries), NOW, &effects);
+        let mut resolver = Resolver::default();
+        let mut now = NOW;
+        // Not there, not there either, there, and still there: an empty answer turns to the other place, and back.
+        for (done, reports) in [
+            (false, vec![]),
+            (true, vec![]),
+            (false, vec![]),
+            (true, vec![report(0)]),
+            (false, vec![report(0)]),
+            (false, vec![]),
+        ] {
+            now = now.plus_us(ORDER_EVERY_US.1);
+            let due = resolver.due(&state, now);
+            assert_eq!(
+                due,
+                [Ask::Order {
+                    account: AccountId(1),
+                    number,
+                    done
+                }]
+            );
+            resolver.answered(&due[0], &state, &reports, false, now);
+        }
     }
 
     #[test]

@@ -65,6 +65,10 @@ pub const FILES: &[(&str, &str)] = &[
     ),
     ("okx.toml", include_str!("../catalog/okx.toml")),
     ("bybit.toml", include_str!("../catalog/bybit.toml")),
+    (
+        "bybit-stream.toml",
+        include_str!("../catalog/bybit-stream.toml"),
+    ),
 ];
 
 static BUILTIN: LazyLock<Result<Arc<Catalog>, CatalogError>> =

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 /// Objects and arrays within each other at most.
-pub const DEPTH_MAX: usize = 4;
+pub const DEPTH_MAX: usize = 5;
 /// Names of one object at most.
 pub const NAMES_MAX: usize = 64;
 /// Items of one array at most.

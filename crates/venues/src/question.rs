@@ -20,6 +20,8 @@ pub enum Question<'a> {
         algo: bool,
         order_id: Option<OrderId>,
         client: Option<&'a ClientOrderId>,
+        /// Where what is done stands, at a venue that shows it apart: asked for when the other place did not show the order.
+        done: bool,
     },
     /// Up to `limit` orders of one market from this number on, the oldest first.
     OrdersFrom {

@@ -153,12 +153,17 @@ impl Core {
     }
 
     /// Whether a program may log on at the venue by a pipe of its own.
-    pub(super) fn may_log_on(&self, caller: &Caller, connection: u64) -> Result<(), Early> {
+    pub(super) fn may_log_on(
+        &self,
+        caller: &Caller,
+        host: u16,
+        connection: u64,
+    ) -> Result<(), Early> {
         let refuse = |class, text, code| Err(Early::Class(class, text, code));
-        if !self.permits_sessions(caller.account) {
+        if !self.permits_sessions(caller.account, host) {
             return refuse(
                 Class::NotPermitted,
-                "the account permits no sessions at the venue; its operator allows them in the release",
+                "the account permits no sessions at this host of the venue; its operator names it in `sessions` of the release's hosts.toml",
                 "no-sessions",
             );
         }
@@ -173,9 +178,12 @@ impl Core {
     }
 
     /// Whether a release lets programs of an account log on at the venue, where egress could then send what nobody signed.
-    fn permits_sessions(&self, account: AccountId) -> bool {
-        let _ = account;
-        false
+    fn permits_sessions(&self, account: AccountId, host: u16) -> bool {
+        let account = self.state.accounts.get(&account);
+        let release = self.release.as_deref();
+        release
+            .zip(account)
+            .is_some_and(|(release, account)| release.permits_sessions(host, &account.name))
     }
 
     /// The logon is recorded, and will be signed with this key: what follows on the connection is of its session.

@@ -2421,7 +2421,18 @@ fn nobody_logs_on_at_a_venue_by_a_pipe_unless_the_site_said_so() {
         source: std::net::IpAddr::from(LOCAL),
     };
     site.opens(7);
-    assert!(site.core().may_log_on(&caller, 7).is_err());
+    let stream = 2;
+    assert!(site.core().may_log_on(&caller, stream, 7).is_err());
+    let account = site.core().state.accounts.get(&caller.account).unwrap();
+    let sessions = format!("sessions = [\"{}\"]\n", account.name);
+    for (text, permits) in [("sessions = [\"another\"]\n", false), (&*sessions, true)] {
+        let mut more = files();
+        more.get_mut("hosts.toml").unwrap().push_str(text);
+        site.done(Command::Release { files: more });
+        // At that host alone, and no second time on a connection.
+        assert_eq!(site.core().may_log_on(&caller, stream, 7).is_ok(), permits);
+        assert!(site.core().may_log_on(&caller, 1, 7).is_err());
+    }
 }
 
 #[test]

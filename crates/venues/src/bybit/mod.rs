@@ -5,6 +5,7 @@
 //! What the scheme does not sign, here as at the venue: method, path and host. A signed query is never a JSON body, nor the
 //! other way round, so a signed read is no order; within one of the two, the gate judges what the path makes of it.
 
+mod frame;
 mod listing;
 mod orders;
 mod present;
@@ -12,12 +13,13 @@ mod questions;
 mod refusals;
 mod summary;
 
+pub use frame::{LOGON_MS, PRIVATE, TRADE};
 pub use present::{RECEIVE_WINDOW_MS_DEFAULT, RECEIVE_WINDOW_MS_MAX};
 pub use refusals::REFUSALS;
 
 use crate::actions::{Named, find};
-use crate::catalog::{Catalog, Endpoint, Meaning, Service};
-use crate::dialect::Dialect;
+use crate::catalog::{Catalog, Endpoint, Meaning, Method, Service};
+use crate::dialect::{Answered, Dialect, FrameHead};
 use crate::error::DecodeError;
 use crate::listing::{Listed, Listing};
 use crate::prepare::{Body, Ready, Unsigned};
@@ -28,8 +30,9 @@ use crate::request::RawRequest;
 use crate::signature::{Credential, HmacText, Signature};
 use crate::summary::Asked;
 use crate::value::Value;
-use portcullis_model::action::{MarketKind, Order, Symbol};
+use portcullis_model::action::{Duty, MarketKind, Order, Symbol};
 use portcullis_model::report::Report;
+use portcullis_model::wire::FRAME_METHOD;
 use std::borrow::Cow;
 
 /// The venue's dialect.
@@ -56,7 +59,14 @@ impl Dialect for Bybit {
         service: &'a Service,
         request: &RawRequest<'a>,
     ) -> Result<Presented<'a>, DecodeError> {
-        present::present(catalog, service, request)
+        match service.pipe && request.method == FRAME_METHOD {
+            true => frame::present(catalog, service, request),
+            false => present::present(catalog, service, request),
+        }
+    }
+
+    fn glance<'a>(&self, body: &'a [u8]) -> Option<(Cow<'a, str>, Cow<'a, str>)> {
+        frame::glance(body)
     }
 
     /// `category` says it; a spot order that may borrow is a margin order.
@@ -91,6 +101,9 @@ impl Dialect for Bybit {
 
     /// Time, key id, receive window, then the query or the body.
     fn message<'a>(&self, request: &'a Unsigned, api_key: &str) -> Cow<'a, [u8]> {
+        if request.body == Body::Frame {
+            return Cow::Owned(frame::message_of(request).into_bytes());
+        }
         let stamp = request.stamp;
         let mut message = String::with_capacity(request.fields.len() + api_key.len() + 24);
         present::write_message(
@@ -109,6 +122,9 @@ impl Dialect for Bybit {
         credential: Credential<'_>,
         signature: &Signature,
     ) -> Ready {
+        if request.body == Body::Frame {
+            return frame::finish(request, credential, signature);
+        }
         let stamp = request.stamp;
         let mut text = String::with_capacity(64);
         signature.push_to(HmacText::Hex, &mut text);
@@ -118,6 +134,34 @@ impl Dialect for Bybit {
         headers.push(("x-bapi-recv-window", stamp.receive_window_ms.to_string()));
         headers.push(("x-bapi-sign", text));
         request.ready(headers)
+    }
+
+    fn frame(&self, request: Unsigned) -> Ready {
+        frame::ready(request)
+    }
+
+    fn frame_head<'a>(&self, frame: &'a str) -> Option<FrameHead<'a>> {
+        frame::head(frame)
+    }
+
+    fn frame_refusal(&self, head: &FrameHead<'_>, _status: u16, body: &str) -> String {
+        frame::refusal(head, body)
+    }
+
+    fn answered<'a>(&self, message: &'a str) -> Option<Answered<'a>> {
+        frame::answered(message)
+    }
+
+    /// The account's own stream is read.
+    fn logon_duty(&self, target: &[u8]) -> Duty {
+        match target.starts_with(PRIVATE.as_bytes()) {
+            true => Duty::Read,
+            false => Duty::Trade,
+        }
+    }
+
+    fn summarize_event(&self, _rule: &Endpoint, event: &[u8], out: &mut Vec<Report>) -> Option<()> {
+        summary::event(event, out)
     }
 
     /// All but public data: by account, so many a second.
@@ -157,7 +201,22 @@ impl Dialect for Bybit {
         body: &[u8],
         out: &mut Vec<Report>,
     ) -> Option<()> {
-        summary::summarize(rule, asked, status, body, out)
+        match rule.method {
+            Method::Ws => {
+                let order = frame::order_of(asked.body).unwrap_or_default();
+                summary::summarize(
+                    rule,
+                    Asked {
+                        body: order,
+                        ..asked
+                    },
+                    status,
+                    body,
+                    out,
+                )
+            }
+            _ => summary::summarize(rule, asked, status, body, out),
+        }
     }
 }
 

@@ -174,7 +174,7 @@ const NAMES: [&str; 6] = [
 ];
 
 /// Milliseconds, 13 digits.
-fn time_ms(text: &str) -> Result<u64, DecodeError> {
+pub(super) fn time_ms(text: &str) -> Result<u64, DecodeError> {
     let plain =
         text.len() == 13 && text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0');
     text.parse()
@@ -184,7 +184,7 @@ fn time_ms(text: &str) -> Result<u64, DecodeError> {
 }
 
 /// Whole milliseconds, more than zero and at most a minute.
-fn window_ms(text: &str) -> Result<u64, DecodeError> {
+pub(super) fn window_ms(text: &str) -> Result<u64, DecodeError> {
     let plain = text.bytes().all(|b| b.is_ascii_digit()) && !text.starts_with('0');
     text.parse()
         .ok()

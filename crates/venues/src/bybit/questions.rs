@@ -38,6 +38,7 @@ pub(super) fn ask(kind: MarketKind, question: &Question<'_>) -> Option<InWords> 
             symbol,
             order_id,
             client,
+            done,
             ..
         } => {
             let symbol = ("symbol", symbol.as_str());
@@ -47,7 +48,9 @@ pub(super) fn ask(kind: MarketKind, question: &Question<'_>) -> Option<InWords> 
                 (None, Some(client)) => ("orderLinkId", client.as_str()),
                 (None, None) => return None,
             };
-            (target(orders, &[category, symbol, named]), false)
+            // An order leaves the open ones' list some time after its end, so that nothing there is no answer.
+            let place = if done { "/v5/order/history" } else { orders };
+            (target(place, &[category, symbol, named]), false)
         }
         Question::OrdersFrom { .. } => return None,
     };

@@ -17,6 +17,7 @@ use portcullis_model::number::{Amount, Price, Quantity};
 use portcullis_model::report::{OrderReport, OrderStatus, Report, TradeReport};
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use std::borrow::Cow;
 
 /// Codes after which the venue itself does not know what became of the request: timeouts and faults of its own.
 pub const UNKNOWN_CODES: [i64; 15] = [
@@ -114,6 +115,38 @@ fn read(
         Answer::Time => out.push(Report::VenueTime {
             time_ms: envelope.time?,
         }),
+        _ => {}
+    }
+    Some(())
+}
+
+/// What the account's own stream says: rows as REST shows them, each with its category.
+pub(super) fn event(event: &[u8], out: &mut Vec<Report>) -> Option<()> {
+    let event: Event<'_> = parse(event)?;
+    let (topic, _) = event.topic.split_once('.').unwrap_or((&event.topic, ""));
+    let rows: &str = event.data?.get();
+    match topic {
+        "order" => {
+            let rows: Vec<OfCategory<OrderItem<'_>>> = serde_json::from_str(rows).ok()?;
+            for row in rows {
+                // A market that nobody reads yet says nothing about the others.
+                if let Some(market) = market_of(&row.category) {
+                    out.push(Report::Order(order(market, &row.item)?));
+                    bounded(out)?;
+                }
+            }
+        }
+        // The fast one has neither fees nor values.
+        "execution" if !event.topic.starts_with("execution.fast") => {
+            let rows: Vec<OfCategory<TradeItem<'_>>> = serde_json::from_str(rows).ok()?;
+            for row in rows {
+                let market = market_of(&row.category);
+                if let Some(market) = market.filter(|_| &*row.item.exec_type.0 != "Funding") {
+                    out.push(Report::Trade(trade(market, &row.item)?));
+                    bounded(out)?;
+                }
+            }
+        }
         _ => {}
     }
     Some(())
@@ -384,7 +417,8 @@ fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
 #[serde(rename_all = "camelCase")]
 struct Envelope<'a> {
     ret_code: i64,
-    #[serde(borrow)]
+    /// In a WebSocket's frame it is called `data`.
+    #[serde(borrow, alias = "data")]
     result: Option<&'a RawValue>,
     #[serde(borrow)]
     ret_ext_info: Option<&'a RawValue>,
@@ -395,6 +429,21 @@ impl<'a> Envelope<'a> {
     fn result<T: Deserialize<'a>>(&self) -> Option<T> {
         serde_json::from_str(self.result?.get()).ok()
     }
+}
+
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(borrow)]
+    topic: Cow<'a, str>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct OfCategory<T> {
+    category: String,
+    #[serde(flatten)]
+    item: T,
 }
 
 #[derive(Deserialize)]

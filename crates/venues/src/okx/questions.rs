@@ -37,6 +37,7 @@ pub(super) fn ask(kind: MarketKind, question: &Question<'_>) -> Option<InWords> 
             algo,
             order_id,
             client,
+            ..
         } => {
             let (mut target, by_id, by_client) = match algo {
                 true => (
