@@ -1036,8 +1036,8 @@ impl Upstream {
             budget.reported(used, orders, self.now_us, self.wall_us);
             let ban = crate::venue::ban_s(&place.facts.venue, head.status);
             if ban.is_some() || matches!(head.status, 429 | 418) {
-                let target = job.bytes.get(job.target.clone()).unwrap_or_default();
-                let after = number("retry-after").or(ban).or(window_s(target));
+                let hold = crate::venue::hold_s(&place.facts.venue);
+                let after = number("retry-after").or(ban).or(hold);
                 // A ban is of the address, however a venue says it.
                 let status = ban.map_or(head.status, |_| 418);
                 place.budgets.refused(apart, status, after, self.now_us);
@@ -1804,11 +1804,6 @@ pub struct Load {
 const LOOK_UP_US_MAX: u64 = 1_000_000;
 /// Addresses of one host that are used.
 const ADDRESSES_MAX: usize = 16;
-
-/// Over how many seconds OKX counts, and hence how long its 429 holds: it says no `Retry-After`.
-fn window_s(target: &[u8]) -> Option<u64> {
-    target.starts_with(b"/api/v5/").then_some(2)
-}
 
 /// The bytes of a request, from the parts that the signer made. Nothing in them came from a client as it was.
 /// Gives the place of the target in them, too.

@@ -42,6 +42,12 @@ pub fn ban_s(venue: &str, status: u16) -> Option<u64> {
     portcullis_venues::dialect::of(venue)?.ban_s(status)
 }
 
+/// How long a venue's 429 holds that does not say so itself.
+#[must_use]
+pub fn hold_s(venue: &str) -> Option<u64> {
+    portcullis_venues::dialect::of(venue)?.hold_s()
+}
+
 /// What is spoken on a WebSocket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Speaks {

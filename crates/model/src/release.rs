@@ -101,6 +101,9 @@ pub struct Market {
     /// What a position is settled in. Absent: quote, at an inverse market base.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub settle: Option<Asset>,
+    /// The venue's own number of the instrument, where its WebSockets name it so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<u64>,
 }
 
 fn is_spot(kind: &MarketKind) -> bool {

@@ -32,7 +32,7 @@ pub fn open(venue: &mut Venue, target: &str, headers: &[(&str, &[u8])]) -> Optio
     match venue.options.kind {
         Kind::Binance => binance(venue, target, headers),
         Kind::Bybit => crate::bybit::open(venue, target, headers),
-        Kind::Okx => None,
+        Kind::Okx => crate::okx::open(venue, target, headers),
     }
 }
 

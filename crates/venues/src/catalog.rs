@@ -6,7 +6,7 @@ use crate::dialect::{self, Dialect};
 use crate::error::{DecodeError, quote};
 use crate::request::RawRequest;
 use crate::value::Type;
-use portcullis_model::action::{ActionKind, Leg, MarketKind, ReadOf, SettingKind};
+use portcullis_model::action::{ActionKind, Leg, MarketKind, ReadOf, SettingKind, Symbol};
 use portcullis_model::release::{CATALOG_FOLDER, Files};
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
@@ -64,6 +64,10 @@ pub const FILES: &[(&str, &str)] = &[
         include_str!("../catalog/binance-dstream.toml"),
     ),
     ("okx.toml", include_str!("../catalog/okx.toml")),
+    (
+        "okx-stream.toml",
+        include_str!("../catalog/okx-stream.toml"),
+    ),
     ("bybit.toml", include_str!("../catalog/bybit.toml")),
     (
         "bybit-stream.toml",
@@ -402,6 +406,22 @@ impl Service {
 pub struct Catalog {
     services: Vec<Service>,
     endpoints: Vec<Endpoint>,
+    /// By venue, as the release's market facts have them.
+    codes: HashMap<String, Codes>,
+}
+
+/// A venue's own numbers of its instruments.
+#[derive(Debug, Clone, Default)]
+struct Codes {
+    symbols: HashMap<u64, Symbol>,
+    codes: HashMap<Symbol, u64>,
+}
+
+/// What of a market's facts decoding needs.
+#[derive(Deserialize)]
+struct Coded {
+    symbol: Symbol,
+    code: Option<u64>,
 }
 
 impl Catalog {
@@ -411,6 +431,7 @@ impl Catalog {
         let mut catalog = Self {
             services: Vec::new(),
             endpoints: Vec::new(),
+            codes: HashMap::new(),
         };
         for &(name, text) in base {
             let file: File = parse((name, text))?;
@@ -472,10 +493,29 @@ impl Catalog {
             .filter(|(name, _)| name.starts_with(CATALOG_FOLDER))
             .map(|(name, text)| (name.as_str(), text.as_str()))
             .collect();
-        match extra.is_empty() {
+        let plain = match extra.is_empty() {
             true => BUILTIN.clone(),
             false => Self::load(FILES, &extra).map(Arc::new),
+        }?;
+        let codes = codes(files)?;
+        if codes.is_empty() {
+            return Ok(plain);
         }
+        let mut catalog = Self::clone(&plain);
+        catalog.codes = codes;
+        Ok(Arc::new(catalog))
+    }
+
+    /// The instrument that a venue has this number for.
+    #[must_use]
+    pub fn coded(&self, venue: &str, code: u64) -> Option<&Symbol> {
+        self.codes.get(venue)?.symbols.get(&code)
+    }
+
+    /// The number that a venue has for an instrument.
+    #[must_use]
+    pub fn code_of(&self, venue: &str, symbol: &Symbol) -> Option<u64> {
+        self.codes.get(venue)?.codes.get(symbol).copied()
     }
 
     fn add(&mut self, file_name: &str, service: usize, file: File) -> Result<(), CatalogError> {
@@ -614,6 +654,40 @@ impl Catalog {
     pub fn endpoints(&self) -> impl Iterator<Item = (u16, &Endpoint)> {
         (0..).zip(&self.endpoints)
     }
+}
+
+/// The numbers that venues have for instruments. One number of two instruments is an error: nobody could say which is meant.
+fn codes(files: &Files) -> Result<HashMap<String, Codes>, CatalogError> {
+    let mut all: HashMap<String, Codes> = HashMap::new();
+    for (name, text) in files {
+        let Some(venue) = name
+            .strip_prefix("markets/")
+            .and_then(|file| file.strip_suffix(".json"))
+        else {
+            continue;
+        };
+        let fail = |why: String| CatalogError {
+            file: name.clone(),
+            endpoint: String::new(),
+            why,
+        };
+        let markets: Vec<Coded> =
+            serde_json::from_str(text).map_err(|why| fail(why.to_string()))?;
+        for Coded { symbol, code } in markets {
+            let Some(code) = code else { continue };
+            let known = all.entry(venue.to_owned()).or_default();
+            let other = known.symbols.insert(code, symbol.clone());
+            let another = known.codes.insert(symbol.clone(), code);
+            if other.is_some_and(|other| other != symbol)
+                || another.is_some_and(|another| another != code)
+            {
+                return Err(fail(format!(
+                    "`{symbol}` has two codes, or one that another has: {code}"
+                )));
+            }
+        }
+    }
+    Ok(all)
 }
 
 /// A catalog that does not load. Nothing of it is used.

@@ -285,6 +285,11 @@ pub trait Dialect: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Over how many seconds the venue counts calls, and hence how long its 429 holds, where it says no `Retry-After` with it.
+    fn hold_s(&self) -> Option<u64> {
+        None
+    }
+
     /// A virtual key's public text, in the shape that the venue's client libraries accept.
     fn virtual_key(&self, random: &[u8; 64]) -> String {
         crate::signature::letters_and_digits(random)

@@ -34,6 +34,8 @@ pub(crate) struct Told<'a> {
     pub tick: Option<&'a str>,
     pub step: Option<&'a str>,
     pub contract_size: Option<Quantity>,
+    /// The venue's number of it.
+    pub code: Option<u64>,
 }
 
 impl Told<'_> {
@@ -66,6 +68,7 @@ impl Told<'_> {
             contract_size: self.contract_size,
             inverse: self.kind.is_inverse(),
             settle: None,
+            code: self.code,
         })
     }
 }

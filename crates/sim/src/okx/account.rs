@@ -101,7 +101,7 @@ fn dollars(venue: &Venue, asset: usize) -> D {
         .map_or(ONE, |m| venue.exchange.markets[m].last)
 }
 
-fn balance(venue: &Venue, account: usize, asked: &Asked<'_>) -> Value {
+pub(super) fn balance(venue: &Venue, account: usize, asked: &Asked<'_>) -> Value {
     let wanted = list(asked);
     let now = asked.now.to_string();
     let (mut total, mut frozen, mut details) = (0, 0, Vec::new());

@@ -1,6 +1,7 @@
 //! Linear and inverse swaps. Quantities are in contracts.
 
 use super::market::{candle_list, no_instrument};
+use super::socket::code_of_swap;
 use super::trade::exit;
 use super::{Asked, Done, decimal, flag, parameter, refuse, shown, text};
 use crate::book::{Side, Status};
@@ -24,7 +25,7 @@ pub(super) fn market(venue: &Venue, at: At) -> &Market {
     &venue.futures.houses[at.service.index()].markets[at.contract]
 }
 
-fn all(venue: &Venue) -> impl Iterator<Item = (At, &Market)> {
+pub(super) fn all(venue: &Venue) -> impl Iterator<Item = (At, &Market)> {
     SERVICES.iter().flat_map(move |service| {
         let markets = venue.futures.houses[service.index()].markets.iter();
         markets.enumerate().map(move |(contract, m)| {
@@ -90,13 +91,13 @@ pub(super) fn denied(why: Deny) -> Refusal {
 
 pub(super) fn instruments(venue: &Venue, wanted: Option<&str>) -> Vec<Value> {
     all(venue)
-        .map(|(_, m)| &m.contract)
-        .filter(|c| wanted.is_none_or(|w| w == c.name))
-        .map(|c| {
+        .map(|(at, m)| (at, &m.contract))
+        .filter(|(_, c)| wanted.is_none_or(|w| w == c.name))
+        .map(|(at, c)| {
             let family = format!("{}-{}", c.base, c.quote);
             json!({
                 "alias": "", "baseCcy": "", "category": "1", "ctMult": "1", "ctType": if c.inverse { "inverse" } else { "linear" }, "ctVal": shown(c.size),
-                "ctValCcy": if c.inverse { &c.quote } else { &c.base }, "expTime": "", "instFamily": family, "instId": c.name, "instType": "SWAP",
+                "ctValCcy": if c.inverse { &c.quote } else { &c.base }, "expTime": "", "instFamily": family, "instId": c.name, "instIdCode": code_of_swap(at), "instType": "SWAP",
                 "lever": c.leverage_max().to_string(), "listTime": "1573557408000", "lotSz": shown(c.step), "maxIcebergSz": shown(c.quantity_max),
                 "maxLmtAmt": "20000000", "maxLmtSz": shown(c.quantity_max), "maxMktAmt": "", "maxMktSz": shown(c.market_quantity_max),
                 "maxStopSz": shown(c.market_quantity_max), "maxTriggerSz": shown(c.quantity_max), "maxTwapSz": shown(c.quantity_max), "minSz": shown(c.step),

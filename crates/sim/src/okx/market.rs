@@ -1,5 +1,6 @@
 //! Public data.
 
+use super::socket::code_of_pair;
 use super::{Asked, Done, contracts, refuse, shown};
 use crate::api::candle;
 use crate::book::Side;
@@ -91,12 +92,13 @@ fn instruments(venue: &Venue, asked: &Asked<'_>) -> Done {
         .exchange
         .markets
         .iter()
-        .map(|m| &m.symbol)
-        .filter(|s| spot && wanted.is_none_or(|w| w == s.name))
-        .map(|s| {
+        .enumerate()
+        .map(|(at, m)| (at, &m.symbol))
+        .filter(|(_, s)| spot && wanted.is_none_or(|w| w == s.name))
+        .map(|(at, s)| {
             json!({
                 "alias": "", "auctionEndTime": "", "baseCcy": s.base, "category": "1", "ctMult": "", "ctType": "", "ctVal": "", "ctValCcy": "",
-                "expTime": "", "instFamily": "", "instId": s.name, "instType": "SPOT", "lever": "", "listTime": "1606468572000",
+                "expTime": "", "instFamily": "", "instId": s.name, "instIdCode": code_of_pair(at), "instType": "SPOT", "lever": "", "listTime": "1606468572000",
                 "lotSz": shown(s.step), "maxIcebergSz": shown(s.quantity_max), "maxLmtAmt": shown(s.notional_max), "maxLmtSz": shown(s.quantity_max),
                 "maxMktAmt": "1000000", "maxMktSz": shown(s.market_quantity_max), "maxStopSz": shown(s.quantity_max), "maxTriggerSz": shown(s.quantity_max),
                 "maxTwapSz": shown(s.quantity_max), "minSz": shown(s.quantity_min), "optType": "", "quoteCcy": s.quote, "settleCcy": "",

@@ -2,11 +2,16 @@
 //!
 //! Signed is everything that says what is asked: time, method, path with query, body. What the documents leave open it
 //! takes strictly: an unknown field on a call that changes something is refused.
+//! On its WebSockets only the login is signed.
 
 mod account;
 mod contracts;
+mod events;
 mod market;
+mod socket;
 mod trade;
+
+pub use socket::open;
 
 use crate::decimal::{self, D, short};
 use crate::keys::{Key, Right};
@@ -16,6 +21,7 @@ use crate::v5::table::{self, Call, Fields, Manner, Wrong};
 use crate::v5::{Reply, Sent, json};
 use crate::venue::Venue;
 use serde_json::{Value, json};
+use std::net::IpAddr;
 use std::sync::LazyLock;
 
 /// Milliseconds that a request's time may be away from the venue's.
@@ -203,7 +209,7 @@ fn heard(venue: &mut Venue, sent: &Sent<'_>, call: &'static Call) -> Done {
     }
     rate(
         venue,
-        sent,
+        (sent.from, sent.now),
         call,
         owner.map(|(account, _)| account),
         &fields,
@@ -268,7 +274,7 @@ fn body(sent: &Sent<'_>, call: &Call) -> Result<(Fields, Vec<Value>), Refusal> {
 /// Requests by account, or by address where nobody signs; of several orders each counts.
 fn rate(
     venue: &mut Venue,
-    sent: &Sent<'_>,
+    (from, now): (IpAddr, u64),
     call: &'static Call,
     account: Option<usize>,
     fields: &Fields,
@@ -293,12 +299,12 @@ fn rate(
     for market in markets {
         let key = match account {
             Some(account) => (account, call.path, market),
-            None => (usize::MAX, call.path, format!("{} {market}", sent.from)),
+            None => (usize::MAX, call.path, format!("{from} {market}")),
         };
         if venue
             .v5
             .calls
-            .take(key, limit, call.window_ms, sent.now)
+            .take(key, limit, call.window_ms, now)
             .is_err()
         {
             return Err(Refusal::new(50011, "Too Many Requests").status(429));

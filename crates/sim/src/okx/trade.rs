@@ -223,7 +223,7 @@ fn named(venue: &Venue, market: usize, id: u64) -> Value {
 }
 
 /// The client's id; those that the core makes up are none.
-fn client(order: &Order) -> &str {
+pub(super) fn client(order: &Order) -> &str {
     if order.client_id.starts_with("sim0") {
         ""
     } else {
@@ -254,7 +254,7 @@ fn find<'a>(
 }
 
 /// A conditional order is none of the orders until it works.
-fn hidden(order: &Order) -> bool {
+pub(super) fn hidden(order: &Order) -> bool {
     order.kind.waits() && order.working_time.is_none()
 }
 
@@ -460,7 +460,7 @@ fn dead_man(venue: &mut Venue, account: usize, asked: &Asked<'_>) -> Done {
     ])
 }
 
-fn state(order: &Order) -> &'static str {
+pub(super) fn state(order: &Order) -> &'static str {
     match order.status {
         Status::New | Status::PendingNew => "live",
         Status::PartiallyFilled => "partially_filled",
@@ -555,7 +555,7 @@ fn kind(order: &Order) -> &'static str {
     }
 }
 
-fn average(value: D, quantity: D) -> String {
+pub(super) fn average(value: D, quantity: D) -> String {
     if quantity == 0 {
         String::new()
     } else {
@@ -563,7 +563,7 @@ fn average(value: D, quantity: D) -> String {
     }
 }
 
-fn shown_order(venue: &Venue, market: usize, order: &Order) -> Value {
+pub(super) fn shown_order(venue: &Venue, market: usize, order: &Order) -> Value {
     let at = &venue.exchange.markets[market];
     let trades = &venue.exchange.accounts[order.account].trades[market];
     let mine: Vec<_> = trades.iter().filter(|t| t.order == order.id).collect();
@@ -644,8 +644,37 @@ fn fills(venue: &Venue, account: usize, asked: &Asked<'_>) -> Done {
     )
 }
 
+/// What became of a conditional order that waits no more.
+pub(super) fn end_of_algo(venue: &Venue, account: usize, told: &Value) -> &'static str {
+    let number: u64 = told["algoId"]
+        .as_str()
+        .and_then(|t| t.parse().ok())
+        .unwrap_or(0);
+    let exchange = &venue.exchange;
+    let of_list = |list: &u64| {
+        exchange
+            .lists
+            .get(list)
+            .map(|l| (l.market, l.orders.clone()))
+    };
+    let single = number
+        .checked_sub(ALGO)
+        .and_then(|n| spot::of_number(exchange, &n.to_string()));
+    let orders = match single {
+        Some((market, id)) => Some((market, vec![id])),
+        None => number.checked_sub(PAIR).as_ref().and_then(of_list),
+    };
+    let worked = orders.is_some_and(|(market, ids)| {
+        let found = ids
+            .iter()
+            .filter_map(|id| exchange.find(account, market, Some(*id), None));
+        found.into_iter().any(|order| order.working_time.is_some())
+    });
+    if worked { "effective" } else { "canceled" }
+}
+
 /// Conditional orders that wait: single ones, and pairs.
-fn algos(venue: &Venue, account: usize, asked: &Asked<'_>) -> Done {
+pub(super) fn algos(venue: &Venue, account: usize, asked: &Asked<'_>) -> Done {
     let kinds: Vec<&str> = asked.text("ordType").unwrap_or("").split(',').collect();
     let only = asked.text("instId");
     let mut all: Vec<(u64, Value)> = Vec::new();

@@ -65,6 +65,7 @@ pub(super) fn read(kind: MarketKind, answer: &[u8]) -> Result<Listed, String> {
             tick: of("PRICE_FILTER").and_then(|f| f.tick_size.as_deref()),
             step: of("LOT_SIZE").and_then(|f| f.step_size.as_deref()),
             contract_size,
+            code: None,
         };
         markets.push(told.market()?);
     }

@@ -55,6 +55,7 @@ pub(super) fn read(listing: &Listing, answer: &[u8]) -> Result<Listed, String> {
             step: lot.and_then(|f| f.qty_step.as_deref().or(f.base_precision.as_deref())),
             // An inverse contract is one dollar.
             contract_size: listing.kind.is_inverse().then_some(Quantity(ONE)),
+            code: None,
         };
         markets.push(told.market()?);
     }

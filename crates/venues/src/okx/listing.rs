@@ -82,6 +82,7 @@ pub(super) fn read(listing: &Listing, answer: &[u8]) -> Result<Listed, String> {
             tick: Some(&item.tick_sz),
             step: Some(&item.lot_sz),
             contract_size,
+            code: item.inst_id_code,
         };
         markets.push(told.market()?);
     }
@@ -131,4 +132,6 @@ struct Item {
     tick_sz: String,
     #[serde(default)]
     lot_sz: String,
+    #[serde(default)]
+    inst_id_code: Option<u64>,
 }

@@ -4,6 +4,7 @@
 //! What the scheme signs, here as at the venue: time, method, path with query, and body. Not the headers: whether a request
 //! is of the demo is refused from programs and owned by the site, and a deadline (`expTime`) is the gate's own.
 
+mod frame;
 mod instrument;
 mod listing;
 mod orders;
@@ -18,7 +19,7 @@ pub use refusals::REFUSALS;
 
 use crate::actions::{Named, text};
 use crate::catalog::{Catalog, Endpoint, Meaning, Service};
-use crate::dialect::Dialect;
+use crate::dialect::{Answered, Dialect, FrameHead};
 use crate::error::DecodeError;
 use crate::listing::{Listed, Listing};
 use crate::prepare::{Body, Ready, Unsigned};
@@ -29,8 +30,9 @@ use crate::request::RawRequest;
 use crate::signature::{Credential, HmacText, Signature};
 use crate::summary::Asked;
 use crate::value::Value;
-use portcullis_model::action::{Action, MarketKind, Movement, Order, Symbol};
+use portcullis_model::action::{Action, Duty, MarketKind, Movement, Order, Symbol};
 use portcullis_model::report::Report;
+use portcullis_model::wire::FRAME_METHOD;
 use std::borrow::Cow;
 
 /// The venue's dialect.
@@ -68,7 +70,14 @@ impl Dialect for Okx {
         service: &'a Service,
         request: &RawRequest<'a>,
     ) -> Result<Presented<'a>, DecodeError> {
-        present::present(catalog, service, request)
+        match request.method == FRAME_METHOD {
+            true => frame::present(catalog, service, request),
+            false => present::present(catalog, service, request),
+        }
+    }
+
+    fn glance<'a>(&self, body: &'a [u8]) -> Option<(Cow<'a, str>, Cow<'a, str>)> {
+        frame::glance(body)
     }
 
     fn empty_is_absent(&self) -> bool {
@@ -120,6 +129,9 @@ impl Dialect for Okx {
     }
 
     fn message<'a>(&self, request: &'a Unsigned, _: &str) -> Cow<'a, [u8]> {
+        if request.body == Body::Frame {
+            return Cow::Owned(frame::message(request).into_bytes());
+        }
         let mut message = time::write_ms(request.stamp.venue_time_ms);
         message.push_str(request.method);
         message.push_str(&request.target());
@@ -135,6 +147,9 @@ impl Dialect for Okx {
         credential: Credential<'_>,
         signature: &Signature,
     ) -> Ready {
+        if request.body == Body::Frame {
+            return frame::finish(request, credential, signature);
+        }
         let stamp = request.stamp;
         let mut sign = String::with_capacity(44);
         signature.push_to(HmacText::Base64, &mut sign);
@@ -153,9 +168,41 @@ impl Dialect for Okx {
         request.ready(headers)
     }
 
+    fn frame(&self, request: Unsigned) -> Ready {
+        frame::ready(request)
+    }
+
+    fn frame_head<'a>(&self, frame: &'a str) -> Option<FrameHead<'a>> {
+        frame::head(frame)
+    }
+
+    fn frame_refusal(&self, head: &FrameHead<'_>, _: u16, body: &str) -> String {
+        frame::refusal(head, body)
+    }
+
+    fn answered<'a>(&self, message: &'a str) -> Option<Answered<'a>> {
+        frame::answered(message)
+    }
+
+    /// Orders stand on the private WebSocket alone.
+    fn logon_duty(&self, target: &[u8]) -> Duty {
+        match target == b"/ws/v5/private" {
+            true => Duty::Trade,
+            false => Duty::Read,
+        }
+    }
+
+    fn summarize_event(&self, _: &Endpoint, event: &[u8], out: &mut Vec<Report>) -> Option<()> {
+        summary::event(event, out)
+    }
+
     /// All of them.
     fn counts_apart(&self, _: &[u8]) -> bool {
         true
+    }
+
+    fn hold_s(&self) -> Option<u64> {
+        Some(2)
     }
 
     fn listings(&self) -> &'static [Listing] {

@@ -51,7 +51,7 @@ pub(super) fn orders(
         symbol,
     };
     draft.check_ids()?;
-    if rule.field("ordType").is_none() && rule.array.is_none() {
+    if rule.field("mgnMode").is_some() && rule.field("ordType").is_none() {
         return draft.close_position().map(|order| vec![order]);
     }
     let side = match draft.fields.word(A::Side) {

@@ -176,7 +176,7 @@ fn window_us(until: &[u8], sent_us: u64) -> Result<u64, DecodeError> {
         .ok_or(DecodeError::ReceiveWindow)
 }
 
-fn is_printable(b: &u8) -> bool {
+pub(super) fn is_printable(b: &u8) -> bool {
     matches!(b, b' '..=b'~')
 }
 
@@ -187,8 +187,13 @@ pub(super) fn asked_of(body: &[u8]) -> Option<Vec<(String, MarketKind)>> {
         Fields::Array(items) => items,
         _ => return None,
     };
+    // A frame's orders stand in it.
+    let items = match items.as_slice() {
+        [frame] => super::frame::args(frame).unwrap_or_else(|| vec![frame]),
+        items => items.iter().collect(),
+    };
     items
-        .iter()
+        .into_iter()
         .map(|object| {
             let text = |wanted: &str| {
                 object.iter().find_map(|(name, value)| match value {

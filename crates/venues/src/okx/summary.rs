@@ -70,14 +70,14 @@ fn read(rule: &Endpoint, asked: Asked<'_>, body: &[u8], out: &mut Vec<Report>) -
     match rule.answer {
         Answer::Order | Answer::Orders => {
             for answer in parse::<Data<OrderAnswer<'_>>>(body)?.data {
-                out.push(Report::Order(order(rule, &answer)?));
+                out.push(Report::Order(order(rule.algo, &answer)?));
                 bounded(out)?;
             }
         }
         Answer::OpenOrders => {
             let answers = parse::<Data<OrderAnswer<'_>>>(body)?.data;
             for answer in &answers {
-                out.push(Report::Order(order(rule, answer)?));
+                out.push(Report::Order(order(rule.algo, answer)?));
                 bounded(out)?;
             }
             complete(asked.target, answers.len(), out)?;
@@ -103,6 +103,33 @@ fn read(rule: &Endpoint, asked: Asked<'_>, body: &[u8], out: &mut Vec<Report>) -
         _ => {}
     }
     Some(())
+}
+
+/// What a channel of orders says unasked. Others say nothing of orders that these do not.
+pub(super) fn event(event: &[u8], out: &mut Vec<Report>) -> Option<()> {
+    let head = parse::<Event<'_>>(event)?;
+    let algo = match &*head.arg.channel {
+        "orders" => false,
+        "orders-algo" => true,
+        _ => return Some(()),
+    };
+    for answer in parse::<Data<OrderAnswer<'_>>>(event)?.data {
+        out.push(Report::Order(order(algo, &answer)?));
+        bounded(out)?;
+    }
+    Some(())
+}
+
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(borrow)]
+    arg: Channel<'a>,
+}
+
+#[derive(Deserialize)]
+struct Channel<'a> {
+    #[serde(borrow)]
+    channel: std::borrow::Cow<'a, str>,
 }
 
 /// Answers to orders, amendments and cancels: one item for each that was asked, in the same order.
@@ -217,7 +244,7 @@ fn bare(
 }
 
 /// The state of an order, or of a conditional one.
-fn order(rule: &Endpoint, answer: &OrderAnswer<'_>) -> Option<OrderReport> {
+fn order(algo: bool, answer: &OrderAnswer<'_>) -> Option<OrderReport> {
     let market = market(&answer.inst_type, &answer.inst_id)?;
     let number = |text: &Option<Text<'_>>| -> Option<Option<i128>> {
         match text {
@@ -237,7 +264,7 @@ fn order(rule: &Endpoint, answer: &OrderAnswer<'_>) -> Option<OrderReport> {
             _ => side == Some(Side::Buy),
         };
     let quantity = number(&answer.sz)?.filter(|_| !counts_quote);
-    let (order_id, client) = if rule.algo {
+    let (order_id, client) = if algo {
         (answer.algo_id.as_ref()?, &answer.algo_cl_ord_id)
     } else {
         (answer.ord_id.as_ref()?, &answer.cl_ord_id)
@@ -267,8 +294,8 @@ fn order(rule: &Endpoint, answer: &OrderAnswer<'_>) -> Option<OrderReport> {
             .as_ref()
             .or(answer.c_time.as_ref())
             .and_then(|t| t.0.parse().ok()),
-        algo: rule.algo,
-        became: match rule.algo {
+        algo: algo,
+        became: match algo {
             true => answer
                 .ord_id
                 .as_ref()
