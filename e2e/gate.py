@@ -205,12 +205,14 @@ class Venue:
 
 class Gate:
     """One site and its exchange, from `init` to `stop`. `hosts`: hosts of Binance beside spot. `others`: other exchanges; the firm
-    has an account of the same name at each. `strategies`: names, or pairs of name and account."""
+    has an account of the same name at each. `streams`: pairs of one of those and a host where its programs open WebSockets, and may
+    log on. `strategies`: names, or pairs of name and account."""
 
-    def __init__(self, say=None, mandates=MANDATES, strategies=("maker", "taker"), up=(), venue=(), keys=("read", "trade"), hosts=(), others=()):
+    def __init__(self, say=None, mandates=MANDATES, strategies=("maker", "taker"), up=(), venue=(), keys=("read", "trade"), hosts=(), others=(), streams=()):
         self.say = say
         self.hosts = hosts
         self.others = others
+        self.streams = streams
         self.mandates = mandates.replace("{rate}", str(MESSAGE_RATE))
         self.strategies = strategies
         self.up_arguments = up
@@ -246,7 +248,10 @@ class Gate:
         hosts = [part for host in ("api.binance.com", "ws-api.binance.com", *self.hosts) for part in ("--host", host)]
         self.cli("account", "add", "main", "--venue", "binance", *hosts)
         for other in self.others:
-            self.cli("account", "add", other, "--venue", other)
+            first = self.venue.others[other]["host"]
+            streams = [host for of, host in self.streams if of == other]
+            hosts = [part for host in (first, *streams) for part in ("--host", host)]
+            self.cli("account", "add", other, "--venue", other, *hosts, *(["--sessions"] if streams else []))
         self.edit("site.toml", r'bind = "127.0.0.1:\d+"', 'bind = "127.0.0.1:0"')
         hosts = self.site / "release/hosts.toml"
         der = base64.b64decode("".join(l for l in pathlib.Path(self.venue.ca_file).read_text().splitlines() if "-----" not in l))

@@ -197,6 +197,19 @@ fn frames_are_read_strictly() {
         w.text(&mut public, r#"{"op":"ping","req_id":"7"}"#)["ret_msg"],
         "pong"
     );
+    // CCXT numbers its requests, those of order entry apart.
+    let told = w.text(
+        &mut public,
+        r#"{"op":"subscribe","req_id":7,"args":["tickers.BTCUSDT"]}"#,
+    );
+    assert_eq!(
+        (&told["success"], &told["req_id"]),
+        (&true.into(), &"7".into())
+    );
+    assert_eq!(
+        w.text(&mut socket, r#"{"op":"ping","reqId":7}"#)["retCode"],
+        10_001
+    );
     assert!(ears::open(&mut w.venue, "/v5/trade", &[("Host", b"api.bybit.com")]).is_none());
 }
 

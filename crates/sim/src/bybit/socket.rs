@@ -172,6 +172,8 @@ impl Socket {
         let id = match frame.get(id_name) {
             None => None,
             Some(Value::String(id)) if id.len() <= ID_BYTES_MAX => Some(id.clone()),
+            // CCXT numbers its subscriptions.
+            Some(Value::Number(id)) if self.place != Place::Trade => Some(id.to_string()),
             Some(_) => return Err(bad(id_name)),
         };
         let header = match frame.get("header") {
