@@ -272,7 +272,7 @@ fn key_add(
                 .hint("`portcullis account list` shows them, `portcullis account add` adds one")
         })?;
     let with_passphrase = portcullis_venues::dialect::of(venue.as_str())
-        .is_some_and(portcullis_venues::Dialect::has_passphrase);
+        .is_some_and(|dialect| dialect.passphrase() != portcullis_venues::Passphrase::None);
     let passphrase = seal::passphrase(&site, context.given)?;
     if let Some(passphrase) = passphrase
         .as_ref()

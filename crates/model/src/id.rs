@@ -256,10 +256,17 @@ venue_id!(
 /// Where the hyphens of a UUID stand.
 const HYPHENS: [usize; 4] = [8, 13, 18, 23];
 const UUID_BYTES: usize = 36;
+/// Digits of an object id.
+const OBJECT_ID_BYTES: usize = 24;
+/// Ids from here on are UUIDs; below, and above all numbers, are object ids.
+const UUID_FROM: u128 = 1 << 96;
 
 fn write_venue_id(id: u128, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     if let Ok(number) = u64::try_from(id) {
         return write!(f, "{number}");
+    }
+    if id < UUID_FROM {
+        return write!(f, "{id:024x}");
     }
     let part = |from: u32, digits: u32| (id >> from) & ((1 << (4 * digits)) - 1);
     write!(
@@ -273,13 +280,15 @@ fn write_venue_id(id: u128, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     )
 }
 
-/// A whole number without leading zeros, or a UUID in lower case whose first half is not all zeros: that would be a number's.
+/// A whole number without leading zeros, an object id (24 hexadecimal digits in lower case, the first eight not all zeros), or a
+/// UUID in lower case, its first eight digits not all zeros either: each text is one id's alone.
 fn parse_venue_id(text: &str) -> Option<u128> {
     let bytes = text.as_bytes();
-    if bytes.len() == UUID_BYTES {
+    if matches!(bytes.len(), UUID_BYTES | OBJECT_ID_BYTES) {
+        let is_uuid = bytes.len() == UUID_BYTES;
         let mut id = 0u128;
         for (at, byte) in bytes.iter().enumerate() {
-            if HYPHENS.contains(&at) {
+            if is_uuid && HYPHENS.contains(&at) {
                 if *byte != b'-' {
                     return None;
                 }
@@ -292,7 +301,7 @@ fn parse_venue_id(text: &str) -> Option<u128> {
             };
             id = (id << 4) | u128::from(digit);
         }
-        return Some(id).filter(|id| u64::try_from(*id).is_err());
+        return Some(id).filter(|id| u64::try_from(*id).is_err() && is_uuid == (*id >= UUID_FROM));
     }
     let is_number =
         bytes.iter().all(u8::is_ascii_digit) && (bytes.len() == 1 || !text.starts_with('0'));
@@ -316,7 +325,7 @@ impl serde::de::Visitor<'_> for VenueIdVisitor {
     type Value = u128;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a whole number, or the text of a UUID")
+        f.write_str("a whole number, or the text of an object id or UUID")
     }
 
     fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<u128, E> {
@@ -338,7 +347,7 @@ impl fmt::Display for VenueIdError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "`{}` is neither a whole number without leading zeros nor a UUID in lower case",
+            "`{}` is neither a whole number without leading zeros nor an object id or UUID in lower case",
             self.0
         )
     }
@@ -362,13 +371,16 @@ mod tests {
     use proptest::prelude::*;
 
     const UUID: &str = "c6f055d9-7f21-4079-913d-e6523a9cfffa";
+    const OBJECT_ID: &str = "670fd33bf9406e0007ab3945";
+    /// An object id, by its length.
+    const DIGITS: &str = "670933394060000703945123";
 
     #[test]
     fn a_venues_id_has_one_text_and_a_text_one_meaning() {
-        for text in ["0", "1", "18446744073709551615", UUID] {
+        for text in ["0", "1", "18446744073709551615", OBJECT_ID, DIGITS, UUID] {
             let id: OrderId = text.parse().unwrap();
             assert_eq!(id.to_string(), text);
-            assert_eq!(id.number().is_none(), text == UUID);
+            assert_eq!(id.number().is_none(), text.len() > 20);
         }
         for text in [
             "",
@@ -386,6 +398,12 @@ mod tests {
             "c6f055d9-7f21-4079-913de-6523a9cfffa",
             "00000000-0000-0000-0000-000000000001",
             "00000000-0000-0000-ffff-ffffffffffff",
+            "00000000-ffff-ffff-ffff-ffffffffffff",
+            "670FD33BF9406E0007AB3945",
+            "670fd33bf9406e0007ab394",
+            "670fd33bf9406e0007ab394g",
+            "00000000f9406e0007ab3945",
+            "vs8hoo8q2ceshiue003b67c0",
             "0000000000000000000000000000000000001",
         ] {
             assert!(text.parse::<OrderId>().is_err(), "{text}");
@@ -400,6 +418,7 @@ mod tests {
         let read = |json: &str| serde_json::from_str::<TradeId>(json).ok();
         assert_eq!(read("7"), Some(7.into()));
         assert_eq!(read(&json(UUID)), UUID.parse().ok());
+        assert_eq!(read(&json(OBJECT_ID)), OBJECT_ID.parse().ok());
         for json in ["\"7\"", "-7", "7.0", "1e3", "null", "18446744073709551616"] {
             assert_eq!(read(json), None, "{json}");
         }

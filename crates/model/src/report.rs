@@ -118,6 +118,38 @@ pub struct OrderReport {
     pub average_price: Option<Price>,
 }
 
+impl OrderReport {
+    /// An acknowledgement that says no more than this.
+    #[must_use]
+    pub fn bare(
+        market: MarketKind,
+        symbol: Symbol,
+        order_id: OrderId,
+        status: OrderStatus,
+    ) -> Self {
+        Self {
+            market,
+            symbol,
+            order_id,
+            client_order_id: None,
+            list_id: None,
+            status,
+            side: None,
+            order_type: None,
+            time_in_force: None,
+            price: None,
+            original_quantity: None,
+            executed_quantity: None,
+            executed_quote: None,
+            time_ms: None,
+            original_client_order_id: None,
+            algo: false,
+            became: None,
+            average_price: None,
+        }
+    }
+}
+
 /// One fill as the venue gave it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 pub struct TradeReport {

@@ -15,7 +15,8 @@ use aws_lc_rs::signature::{Ed25519KeyPair, RSA_PKCS1_SHA256, RsaKeyPair};
 use portcullis_model::Map;
 use portcullis_model::action::Scheme;
 use portcullis_model::id::{EntryId, KeyId};
-use portcullis_venues::{Credential, Ready, Signature, Unsigned};
+use portcullis_venues::signature::base64;
+use portcullis_venues::{Credential, Passphrase, Ready, Signature, Unsigned};
 use std::fmt;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -294,9 +295,20 @@ impl<M: Send + 'static> Keyring<M> {
                 };
             }
         };
+        let as_sent = passphrase.as_ref().and_then(|text| {
+            match (recorded.approved().unsigned.passphrase(), key) {
+                (Passphrase::None, _) => None,
+                (Passphrase::Plain, _) => Some(text.clone()),
+                (Passphrase::Signed, Key::Hmac(key)) => {
+                    let tag = hmac::sign(key, text.as_bytes());
+                    Some(Zeroizing::new(base64(tag.as_ref())))
+                }
+                (Passphrase::Signed, _) => None,
+            }
+        });
         let credential = Credential {
             api_key,
-            passphrase: passphrase.as_ref().map(|text| text.as_str()),
+            passphrase: as_sent.as_ref().map(|text| text.as_str()),
         };
         finish(recorded, credential, signature)
     }

@@ -78,21 +78,24 @@ impl Presented<'_> {
             // A pipe's frames are built by the dialect, field by field: what it does not know would be lost.
             takes_unnamed: rule.is_read() && !self.service.pipe,
         };
+        let in_path = || self.in_path.iter().map(Sent::form);
         let (mut fields, mut array, unnamed) = match &self.fields {
             Fields::Form(sent, _) => {
                 let sent = sent
                     .iter()
                     .filter(|f| !dialect.scheme_fields().contains(&f.name));
-                let (fields, unnamed) = reader.values(sent.map(Sent::form), &rule.fields)?;
+                let (fields, unnamed) =
+                    reader.values(in_path().chain(sent.map(Sent::form)), &rule.fields)?;
                 (fields, None, unnamed)
             }
             Fields::Json(sent) => {
-                let (fields, unnamed) = reader.values(sent.iter().map(Sent::json), &rule.fields)?;
+                let (fields, unnamed) =
+                    reader.values(in_path().chain(sent.iter().map(Sent::json)), &rule.fields)?;
                 (fields, None, unnamed)
             }
             Fields::Array(items) => {
                 let array = reader.array(items)?;
-                let (fields, unnamed) = reader.values(std::iter::empty(), &rule.fields)?;
+                let (fields, unnamed) = reader.values(in_path(), &rule.fields)?;
                 (fields, Some(array), unnamed)
             }
         };
@@ -220,6 +223,9 @@ impl Reader<'_> {
                 continue;
             }
             if let Some((at, known)) = field(rules, name) {
+                if known.in_path && fields.iter().any(|(there, _)| *there == at) {
+                    return Err(DecodeError::FieldRepeated { field: quote(name) });
+                }
                 fields.push((at, self.value(known, value)?));
                 continue;
             }

@@ -4,8 +4,9 @@
 
 use crate::dialect::{self, Dialect};
 use crate::error::{DecodeError, quote};
+use crate::form::Field;
 use crate::request::RawRequest;
-use crate::value::Type;
+use crate::value::{Type, Values};
 use portcullis_model::action::{ActionKind, Leg, MarketKind, ReadOf, SettingKind, Symbol};
 use portcullis_model::release::{CATALOG_FOLDER, Files};
 use serde::Deserialize;
@@ -73,6 +74,7 @@ pub const FILES: &[(&str, &str)] = &[
         "bybit-stream.toml",
         include_str!("../catalog/bybit-stream.toml"),
     ),
+    ("kucoin.toml", include_str!("../catalog/kucoin.toml")),
 ];
 
 static BUILTIN: LazyLock<Result<Arc<Catalog>, CatalogError>> =
@@ -249,6 +251,8 @@ pub struct FieldRule {
     pub ty: Type,
     pub required: bool,
     pub meaning: Meaning,
+    /// It is a segment of the path.
+    pub in_path: bool,
 }
 
 /// Fields of the objects within a request.
@@ -266,6 +270,7 @@ pub struct Endpoint {
     /// Position of its host in [`Catalog::services`].
     pub service: u8,
     pub method: Method,
+    /// A segment `{name}` stands for the field of that name.
     pub path: String,
     pub action: ActionKind,
     /// Words of the choosing field, and the action of each.
@@ -358,11 +363,69 @@ impl Endpoint {
         field(&self.fields, name)
     }
 
+    /// Whether segments of its path are fields.
+    #[must_use]
+    pub fn has_fields_in_path(&self) -> bool {
+        self.fields.iter().any(|field| field.in_path)
+    }
+
+    /// The fields that stand in a request's path. `None`: it is no path of this endpoint.
+    pub(crate) fn in_path<'p>(&'p self, path: &'p str) -> Option<Vec<Field<'p>>> {
+        let mut fields = Vec::new();
+        if !self.has_fields_in_path() {
+            return (path == self.path).then_some(fields);
+        }
+        let mut sent = path.split('/');
+        for wanted in self.path.split('/') {
+            let segment = sent.next()?;
+            match path_field(wanted) {
+                Some(name) if is_segment(segment) => fields.push(Field::plain(name, segment)),
+                None if segment == wanted => {}
+                _ => return None,
+            }
+        }
+        sent.next().is_none().then_some(fields)
+    }
+
+    /// The path with these values in it.
+    pub(crate) fn path_with(&self, values: &Values) -> String {
+        if !self.has_fields_in_path() {
+            return self.path.clone();
+        }
+        let mut path = String::with_capacity(self.path.len() + 40);
+        for segment in self.path.split('/').skip(1) {
+            path.push('/');
+            let value = path_field(segment).and_then(|name| {
+                let (at, rule) = self.field(name)?;
+                let (_, value) = values.iter().find(|(known, _)| *known == at)?;
+                Some((rule, value))
+            });
+            match value {
+                Some((rule, value)) => rule.ty.write(value, &mut path),
+                None => path.push_str(segment),
+            }
+        }
+        path
+    }
+
     /// The rule of objects that a field holds.
     #[must_use]
     pub fn object(&self, at: u8) -> Option<&ObjectRule> {
         self.objects.get(usize::from(at))
     }
+}
+
+/// The field that a segment of a catalog's path stands for.
+fn path_field(segment: &str) -> Option<&str> {
+    segment.strip_prefix('{')?.strip_suffix('}')
+}
+
+/// What a field in a path may hold: characters that are never encoded, and nothing that a path gives a meaning to.
+fn is_segment(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'))
 }
 
 /// A field by name, with its position.
@@ -387,6 +450,8 @@ pub struct Service {
     /// A program's WebSocket gets one of its own here.
     pub pipe: bool,
     by_path: HashMap<String, Vec<(Method, u16)>>,
+    /// Endpoints with fields in their path. A path that is written out comes first, as at the venues.
+    with_fields: Vec<(Method, u16)>,
 }
 
 impl Service {
@@ -457,6 +522,7 @@ impl Catalog {
                 orders_per_10s: file.orders_per_10s,
                 pipe: file.pipe,
                 by_path: HashMap::new(),
+                with_fields: Vec::new(),
             });
             catalog.add(name, catalog.services.len() - 1, file)?;
         }
@@ -558,6 +624,9 @@ impl Catalog {
                         .entry(endpoint.path.clone())
                         .or_default()
                         .push((method, at));
+                    if endpoint.has_fields_in_path() {
+                        served.with_fields.push((method, at));
+                    }
                     self.endpoints.push(endpoint);
                 }
                 (Some(at), true) => {
@@ -596,9 +665,18 @@ impl Catalog {
         self.services.get(usize::from(endpoint.service))
     }
 
+    /// The endpoint of a request, or the one that a catalog writes so.
     #[must_use]
     pub fn find(&self, host: &str, method: Method, path: &str) -> Option<(u16, &Endpoint)> {
-        self.endpoint_at(self.service(host)?, method, path)
+        let service = self.service(host)?;
+        self.endpoint_at(service, method, path)
+            .or_else(|| self.written(service, method, path))
+    }
+
+    fn written(&self, service: &Service, method: Method, path: &str) -> Option<(u16, &Endpoint)> {
+        let known = service.by_path.get(path)?;
+        let &(_, at) = known.iter().find(|(m, _)| *m == method)?;
+        Some((at, self.endpoint(at)?))
     }
 
     pub(crate) fn endpoint_at(
@@ -607,12 +685,15 @@ impl Catalog {
         method: Method,
         path: &str,
     ) -> Option<(u16, &Endpoint)> {
-        let &(_, at) = service
-            .by_path
-            .get(path)?
-            .iter()
-            .find(|(m, _)| *m == method)?;
-        Some((at, self.endpoints.get(usize::from(at))?))
+        let fits = |(at, rule): (u16, &'_ Endpoint)| rule.in_path(path).map(|_| at);
+        let written = self.written(service, method, path).and_then(fits);
+        let at = written.or_else(|| {
+            let with_fields = service.with_fields.iter().filter(|(m, _)| *m == method);
+            with_fields
+                .filter_map(|(_, at)| Some((*at, self.endpoint(*at)?)))
+                .find_map(fits)
+        })?;
+        Some((at, self.endpoint(at)?))
     }
 
     /// The endpoint that a request names.
@@ -942,6 +1023,11 @@ fn complete(
             endpoint.legs.push(which);
         }
     }
+    let named = |name| field(&endpoint.fields, name).is_some();
+    let mut in_path = endpoint.path.split('/').filter_map(path_field);
+    if let Some(name) = in_path.find(|name| !named(name)) {
+        return Err(format!("has no field `{name}`, which is in its path"));
+    }
     known_groups(&endpoint.fields, &one_of, &exclude)?;
     endpoint.one_of.extend(one_of);
     endpoint.exclude.extend(exclude);
@@ -1034,11 +1120,21 @@ fn add_fields(
                 "field `{name}`: `{text}` gives a meaning to a type that cannot carry it"
             ));
         }
+        let in_path = endpoint
+            .path
+            .split('/')
+            .any(|segment| path_field(segment) == Some(&name));
+        if in_path && !(required && is_written_plain(&ty)) {
+            return Err(format!(
+                "field `{name}` is in the path: it is mandatory, and of a type that is one plain word"
+            ));
+        }
         rules.push(FieldRule {
             name,
             ty,
             required,
             meaning,
+            in_path,
         });
     }
     if rules.len() > ENDPOINT_FIELDS_MAX {
@@ -1046,6 +1142,21 @@ fn add_fields(
     }
     rules.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(())
+}
+
+/// Types whose values may be a segment of a path.
+fn is_written_plain(ty: &Type) -> bool {
+    matches!(
+        ty,
+        Type::Symbol
+            | Type::Asset
+            | Type::OrderId
+            | Type::ClientId
+            | Type::ClientIdRef
+            | Type::Token
+            | Type::Words(_)
+            | Type::Integer { .. }
+    )
 }
 
 fn action_kind(name: &str) -> Result<ActionKind, String> {

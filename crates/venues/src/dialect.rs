@@ -68,6 +68,16 @@ pub struct Listen {
     pub frame: &'static str,
 }
 
+/// Whether a venue's keys have a passphrase, and how it is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Passphrase {
+    None,
+    /// As it is.
+    Plain,
+    /// Its HMAC under the secret, in base64.
+    Signed,
+}
+
 /// A venue's own ways.
 pub trait Dialect: fmt::Debug + Send + Sync {
     /// The venue's name in catalogs, accounts and releases.
@@ -77,9 +87,9 @@ pub trait Dialect: fmt::Debug + Send + Sync {
     /// case, and none passes unnamed.
     fn scheme_fields(&self) -> &'static [&'static str];
 
-    /// A real key has a passphrase beside its secret.
-    fn has_passphrase(&self) -> bool {
-        false
+    /// What stands of a real key beside its secret.
+    fn passphrase(&self) -> Passphrase {
+        Passphrase::None
     }
 
     /// The header, in lower case, that carries the program's key: lanes take turns by it before anything is verified.
@@ -301,6 +311,7 @@ static DIALECTS: &[&dyn Dialect] = &[
     &crate::binance::Binance,
     &crate::bybit::Bybit,
     &crate::okx::Okx,
+    &crate::kucoin::KuCoin,
 ];
 
 /// The dialect of a venue.

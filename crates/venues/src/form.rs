@@ -20,6 +20,18 @@ pub struct Field<'a> {
     start: usize,
 }
 
+impl<'a> Field<'a> {
+    /// One that stands elsewhere, and is written plain.
+    pub(crate) fn plain(name: &'a str, value: &'a str) -> Self {
+        Self {
+            name,
+            value: Cow::Borrowed(value),
+            raw_value: value,
+            start: 0,
+        }
+    }
+}
+
 /// Splits and decodes a query or body, in order. The field called `opaque` (the signature) keeps its value as sent.
 pub fn fields<'a>(
     text: &'a str,

@@ -3,7 +3,7 @@
 
 use crate::actions::Actions;
 use crate::catalog::{Catalog, Endpoint, FieldRule, Method, Security};
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, Passphrase};
 use crate::document::write_text;
 use crate::form::encode_into;
 use crate::signature::{Credential, Signature};
@@ -56,6 +56,12 @@ impl Unsigned {
     #[must_use]
     pub fn message(&self, api_key: &str) -> Cow<'_, [u8]> {
         self.dialect.message(self, api_key)
+    }
+
+    /// How the passphrase of a real key is to be placed.
+    #[must_use]
+    pub fn passphrase(&self) -> Passphrase {
+        self.dialect.passphrase()
     }
 
     /// Places the real key's id and the signature made with it.
@@ -145,7 +151,7 @@ impl Catalog {
         let mut request = Unsigned {
             dialect,
             method: rule.method.name(),
-            path: rule.path.clone(),
+            path: rule.path_with(&actions.fields),
             market: rule.market,
             fields,
             body,
@@ -163,7 +169,7 @@ impl Catalog {
 fn write_form(rule: &Endpoint, actions: &Actions, out: &mut String) {
     let mut text = String::new();
     for (at, value) in &actions.fields {
-        let Some(field) = rule.fields.get(usize::from(*at)) else {
+        let Some(field) = rule.fields.get(usize::from(*at)).filter(|f| !f.in_path) else {
             continue;
         };
         next(out, &field.name);
@@ -219,7 +225,7 @@ fn write_object(
         out.push(':');
     };
     for (at, value) in values {
-        let Some(field) = rules.get(usize::from(*at)) else {
+        let Some(field) = rules.get(usize::from(*at)).filter(|f| !f.in_path) else {
             continue;
         };
         name(out, &field.name);

@@ -27,6 +27,8 @@ pub struct Presented<'a> {
     pub timestamp_us: Option<u64>,
     pub receive_window_us: u64,
     pub(crate) fields: Fields<'a>,
+    /// Fields that are segments of the path.
+    pub(crate) in_path: Vec<Field<'a>>,
     /// What the venue's own rule says is signed; of a session's unsigned frame, its text: two that are not the same statement
     /// must not have the same.
     pub(crate) message: Cow<'a, str>,

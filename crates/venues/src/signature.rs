@@ -176,7 +176,9 @@ fn from_hex(text: &[u8]) -> Option<Vec<u8>> {
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-fn base64(bytes: &[u8]) -> String {
+/// Bytes in the standard alphabet, padded.
+#[must_use]
+pub fn base64(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
         let group = chunk
@@ -205,7 +207,8 @@ fn from_base64(text: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The same of any length, also none.
-pub(crate) fn decode_base64(text: &str) -> Option<Vec<u8>> {
+#[must_use]
+pub fn decode_base64(text: &str) -> Option<Vec<u8>> {
     let text = text.as_bytes();
     if text.is_empty() {
         return Some(Vec::new());

@@ -1,7 +1,11 @@
 //! What venues' answers say, in the words of `model::report`: reading them is the dialects'.
 
 use crate::catalog::Catalog;
+use crate::document::Text;
+use portcullis_model::action::ClientOrderId;
+use portcullis_model::number::parse_units;
 use portcullis_model::report::Report;
+use serde::Deserialize;
 
 /// Reports of one answer at most: a longer list is cut and then says nothing about what is missing.
 pub const REPORTS_MAX: usize = 20_000;
@@ -67,6 +71,28 @@ pub fn summarize_event(endpoint: u16, event: &[u8]) -> Vec<Report> {
     let _ = service.dialect.summarize_event(rule, event, &mut out);
     out.retain(Report::is_plausible);
     out
+}
+
+/// An answer, or a part of one, in JSON.
+pub(crate) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
+    serde_json::from_slice(body).ok()
+}
+
+/// An id that a program gave: an empty text is none.
+pub(crate) fn id(text: &Text<'_>) -> Option<ClientOrderId> {
+    (!text.0.is_empty()).then(|| ClientOrderId(text.0.as_ref().into()))
+}
+
+/// An empty text is no number; one that cannot be read is a fault.
+pub(crate) fn number(text: &Option<Text<'_>>) -> Option<Option<i128>> {
+    match text {
+        Some(text) if !text.0.is_empty() => Some(Some(units(&text.0)?)),
+        _ => Some(None),
+    }
+}
+
+pub(crate) fn units(text: &str) -> Option<i128> {
+    parse_units(text.as_bytes()).ok()
 }
 
 /// `None` once an answer holds more than is read.

@@ -47,7 +47,7 @@ pub enum Type {
         to: u64,
         text: bool,
     },
-    /// The number or UUID that the venue gave an order.
+    /// The number, object id or UUID that the venue gave an order.
     OrderId,
     /// A time in milliseconds (13 digits) or microseconds (16 digits).
     Time,
@@ -209,7 +209,7 @@ impl Type {
             Self::OrderId if text.parse::<OrderId>().is_ok() => Value::Text(text.into()),
             Self::OrderId => {
                 return Err(bad(
-                    "is no order id of the venue: a number, or a UUID in lower case",
+                    "is no order id of the venue: a number, or an object id or UUID in lower case",
                 ));
             }
             Self::Integer { from, to, .. } => {

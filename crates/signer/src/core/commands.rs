@@ -18,7 +18,7 @@ use portcullis_model::release::{Files, Release};
 use portcullis_model::state::{Effect, State};
 use portcullis_model::table::Network;
 use portcullis_model::wire::{self, Discard, Discarded, kind};
-use portcullis_venues::{Catalog, Dialect, VerifyKey};
+use portcullis_venues::{Catalog, Passphrase, VerifyKey};
 use serde_json::json;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -263,7 +263,7 @@ impl Core {
                 let venue = self.state.accounts.get(&id).map(|it| it.venue.clone());
                 let with_passphrase = venue
                     .and_then(|venue| self.catalog.venue(venue.as_str()))
-                    .is_some_and(Dialect::has_passphrase);
+                    .is_some_and(|dialect| dialect.passphrase() != Passphrase::None);
                 if let Some(secret) = self.held.get(&sealed) {
                     keyring::is_key(scheme, with_passphrase, secret)
                         .map_err(|why| no("malformed", format!("`{sealed}`: {why}")))?;

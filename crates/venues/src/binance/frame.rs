@@ -155,6 +155,7 @@ pub(super) fn present<'a>(
         timestamp_us,
         receive_window_us,
         fields: Fields::Json(params),
+        in_path: Vec::new(),
         message: Cow::Owned(message),
         time_unit: None,
     })

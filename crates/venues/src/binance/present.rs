@@ -117,6 +117,7 @@ pub(super) fn present<'a>(
         timestamp_us,
         receive_window_us,
         fields: Fields::Form(all, query_fields),
+        in_path: rule.in_path(path).unwrap_or_default(),
         message,
         time_unit: headers.time_unit,
     })

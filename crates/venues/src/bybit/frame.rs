@@ -113,6 +113,7 @@ fn presented<'a>(
         timestamp_us: sent.good.map(|(ms, _)| ms.saturating_mul(1000)),
         receive_window_us: window_ms.saturating_mul(1000),
         fields: Fields::Json(sent.fields),
+        in_path: Vec::new(),
         message: sent.message,
         time_unit: None,
     })

@@ -82,6 +82,7 @@ pub(super) fn present<'a>(
         timestamp_us: timestamp_ms.map(|ms| ms.saturating_mul(1000)),
         receive_window_us: window_ms.saturating_mul(1000),
         fields,
+        in_path: rule.in_path(path).unwrap_or_default(),
         message: message.into(),
         time_unit: None,
     })

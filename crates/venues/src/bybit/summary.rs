@@ -9,9 +9,9 @@ use super::market_of;
 use crate::catalog::{Answer, Endpoint};
 use crate::document::Text;
 use crate::form;
-use crate::summary::{Asked, bounded};
+use crate::summary::{Asked, bounded, id, number, parse, units};
 use portcullis_model::action::{
-    ActionKind, Asset, ClientOrderId, MarketKind, OrderType, Side, Symbol, TimeInForce,
+    ActionKind, Asset, MarketKind, OrderType, Side, Symbol, TimeInForce,
 };
 use portcullis_model::number::{Amount, Price, Quantity};
 use portcullis_model::report::{OrderReport, OrderStatus, Report, TradeReport};
@@ -102,7 +102,10 @@ fn read(
             for item in &page.list {
                 // Of derivatives the mark price; where there is none yet, the last.
                 let text = item.mark_price.as_ref().or(item.last_price.as_ref());
-                if let Some(units) = text.and_then(units).filter(|units| *units > 0) {
+                if let Some(units) = text
+                    .and_then(|text| units(&text.0))
+                    .filter(|units| *units > 0)
+                {
                     out.push(Report::Price {
                         symbol: Symbol(item.symbol.0.as_ref().into()),
                         price: Price(units),
@@ -159,28 +162,15 @@ fn accepted(
     answer: Acknowledged<'_>,
 ) -> Option<OrderReport> {
     let market = market_of(&request.category.0)?;
+    let market = match order.is_leverage {
+        Some(1) if market == MarketKind::Spot => MarketKind::Margin,
+        _ => market,
+    };
+    let symbol = Symbol(order.symbol.as_ref()?.0.as_ref().into());
+    let order_id = answer.order_id.0.parse().ok()?;
     Some(OrderReport {
-        market: match order.is_leverage {
-            Some(1) if market == MarketKind::Spot => MarketKind::Margin,
-            _ => market,
-        },
-        symbol: Symbol(order.symbol.as_ref()?.0.as_ref().into()),
-        order_id: answer.order_id.0.parse().ok()?,
-        client_order_id: id(answer.order_link_id.as_ref()),
-        list_id: None,
-        status: OrderStatus::Open,
-        side: None,
-        order_type: None,
-        time_in_force: None,
-        price: None,
-        original_quantity: None,
-        executed_quantity: None,
-        executed_quote: None,
-        time_ms: None,
-        original_client_order_id: None,
-        algo: false,
-        became: None,
-        average_price: None,
+        client_order_id: answer.order_link_id.as_ref().and_then(id),
+        ..OrderReport::bare(market, symbol, order_id, OrderStatus::Open)
     })
 }
 
@@ -251,7 +241,7 @@ fn order(market: MarketKind, item: &OrderItem<'_>) -> Option<OrderReport> {
         },
         symbol: Symbol(item.symbol.0.as_ref().into()),
         order_id: item.order_id.0.parse().ok()?,
-        client_order_id: id(item.order_link_id.as_ref()),
+        client_order_id: item.order_link_id.as_ref().and_then(id),
         list_id: None,
         status: status(&item.order_status.0),
         side: Some(side),
@@ -316,15 +306,15 @@ fn trade(market: MarketKind, item: &TradeItem<'_>) -> Option<TradeReport> {
         trade_id: item.exec_id.0.parse().ok()?,
         order_id: item.order_id.0.parse().ok()?,
         side: side(&item.side)?,
-        price: Price(units(&item.exec_price)?),
-        quantity: Quantity(units(&item.exec_qty)?),
+        price: Price(units(&item.exec_price.0)?),
+        quantity: Quantity(units(&item.exec_qty.0)?),
         quote: number(&item.exec_value)?.map(Amount),
         // A rebate stands as an amount below zero.
         commission: Amount(match item.exec_fee.as_ref().map_or("0", |t| &*t.0) {
             "" => 0,
             text => match text.strip_prefix('-') {
-                Some(rebate) => -units_of(rebate)?,
-                None => units_of(text)?,
+                Some(rebate) => -units(rebate)?,
+                None => units(text)?,
             },
         }),
         commission_asset: fee_asset(market, item),
@@ -386,31 +376,6 @@ fn side(text: &Text<'_>) -> Option<Side> {
         "Sell" => Some(Side::Sell),
         _ => None,
     }
-}
-
-fn id(text: Option<&Text<'_>>) -> Option<ClientOrderId> {
-    text.filter(|text| !text.0.is_empty())
-        .map(|text| ClientOrderId(text.0.as_ref().into()))
-}
-
-/// An empty text is no number; one that cannot be read is a fault.
-fn number(text: &Option<Text<'_>>) -> Option<Option<i128>> {
-    match text {
-        Some(text) if !text.0.is_empty() => units(text).map(Some),
-        _ => Some(None),
-    }
-}
-
-fn units(text: &Text<'_>) -> Option<i128> {
-    units_of(&text.0)
-}
-
-fn units_of(text: &str) -> Option<i128> {
-    portcullis_model::number::parse_units(text.as_bytes()).ok()
-}
-
-fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
-    serde_json::from_slice(body).ok()
 }
 
 #[derive(Deserialize)]

@@ -19,7 +19,7 @@ pub use refusals::REFUSALS;
 
 use crate::actions::{Named, text};
 use crate::catalog::{Catalog, Endpoint, Meaning, Service};
-use crate::dialect::{Answered, Dialect, FrameHead};
+use crate::dialect::{Answered, Dialect, FrameHead, Passphrase};
 use crate::error::DecodeError;
 use crate::listing::{Listed, Listing};
 use crate::prepare::{Body, Ready, Unsigned};
@@ -56,8 +56,8 @@ impl Dialect for Okx {
         &[]
     }
 
-    fn has_passphrase(&self) -> bool {
-        true
+    fn passphrase(&self) -> Passphrase {
+        Passphrase::Plain
     }
 
     fn key_header(&self) -> &'static str {

@@ -6,9 +6,10 @@ use super::instrument::Instrument;
 use crate::actions::{Named, find};
 use crate::catalog::{Attribute as A, Endpoint, FieldRule, Meaning};
 use crate::error::DecodeError;
+use crate::order_fields::{Fields, missing, not_with, one_of, wrong};
 use crate::value::{Type, Value, Values};
 use portcullis_model::action::{
-    ClientOrderId, Leg, MarketKind, Order, OrderType, PositionSide, Side, Symbol, TimeInForce,
+    Leg, MarketKind, Order, OrderType, PositionSide, Side, Symbol, TimeInForce,
 };
 use portcullis_model::number::{Amount, ONE, Price, Quantity};
 
@@ -71,87 +72,6 @@ pub(super) fn orders(
     }
     orders.extend(exits);
     Ok(orders)
-}
-
-fn missing(field: &str) -> DecodeError {
-    DecodeError::FieldMissing {
-        field: field.to_owned(),
-    }
-}
-
-fn one_of(fields: &str) -> DecodeError {
-    DecodeError::OneOfMissing {
-        fields: fields.to_owned(),
-    }
-}
-
-fn not_with(field: &str, with: impl Into<String>) -> DecodeError {
-    DecodeError::FieldNotWanted {
-        field: field.to_owned(),
-        with: with.into(),
-    }
-}
-
-fn wrong(field: &str, why: &str) -> DecodeError {
-    DecodeError::FieldValue {
-        field: field.to_owned(),
-        why: why.to_owned(),
-    }
-}
-
-/// Named fields of one order, or of one exit.
-#[derive(Clone, Copy)]
-struct Fields<'a>(&'a [Named<'a>]);
-
-impl<'a> Fields<'a> {
-    fn get(self, attribute: A) -> Option<Named<'a>> {
-        self.0
-            .iter()
-            .find(|(f, _)| matches!(f.meaning, Meaning::Order(_, a) if a == attribute))
-            .copied()
-    }
-
-    fn units(self, attribute: A) -> Option<i128> {
-        match self.get(attribute) {
-            Some((_, Value::Units(units))) => Some(*units),
-            _ => None,
-        }
-    }
-
-    fn word(self, attribute: A) -> Option<&'a str> {
-        match self.get(attribute) {
-            Some((field, Value::Word(at))) => Some(field.ty.word(*at)),
-            _ => None,
-        }
-    }
-
-    fn is(self, attribute: A) -> bool {
-        matches!(self.get(attribute), Some((_, Value::Bool(true))))
-    }
-
-    fn text(self, attribute: A) -> Option<ClientOrderId> {
-        match self.get(attribute) {
-            Some((_, Value::Text(text))) => Some(ClientOrderId(text.clone())),
-            _ => None,
-        }
-    }
-
-    /// A field by its own name, one without meaning.
-    fn named(self, name: &str) -> Option<Named<'a>> {
-        self.0.iter().find(|(f, _)| f.name == name).copied()
-    }
-
-    fn is_named(self, name: &str) -> bool {
-        self.named(name).is_some()
-    }
-
-    /// The price of an exit or of a triggered order: absent, at the market (-1), or a limit.
-    fn limit(self, attribute: A) -> Option<Option<Price>> {
-        match self.get(attribute)? {
-            (_, Value::Units(units)) => Some(Some(Price(*units))),
-            _ => Some(None),
-        }
-    }
 }
 
 /// One order of a request, before it is known to be whole.

@@ -93,6 +93,7 @@ pub(super) fn present<'a>(
         timestamp_us,
         receive_window_us,
         fields,
+        in_path: rule.in_path(path).unwrap_or_default(),
         message: Cow::Owned(message),
         time_unit: None,
     })

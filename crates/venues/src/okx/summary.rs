@@ -7,10 +7,8 @@ use super::present::asked_of;
 use crate::catalog::{Answer, Endpoint};
 use crate::document::Text;
 use crate::form;
-use crate::summary::{Asked, REPORTS_MAX, bounded};
-use portcullis_model::action::{
-    Asset, ClientOrderId, MarketKind, OrderType, Side, Symbol, TimeInForce,
-};
+use crate::summary::{Asked, REPORTS_MAX, bounded, id, number, parse};
+use portcullis_model::action::{Asset, MarketKind, OrderType, Side, Symbol, TimeInForce};
 use portcullis_model::id::OrderId;
 use portcullis_model::number::{Amount, Price, Quantity, parse_units};
 use portcullis_model::report::{OrderReport, OrderStatus, Report, TradeReport};
@@ -201,9 +199,9 @@ fn acknowledged(
         client_order_id: client.as_ref().and_then(id),
         time_ms: answer.ts.as_ref().and_then(|ts| ts.0.parse().ok()),
         algo: rule.algo,
-        ..bare(
+        ..OrderReport::bare(
             market,
-            instrument,
+            Symbol(instrument.into()),
             order_id,
             // A cancel and an amendment are only taken in; what became of the order is asked for.
             if places {
@@ -215,43 +213,9 @@ fn acknowledged(
     }
 }
 
-fn bare(
-    market: MarketKind,
-    instrument: String,
-    order_id: OrderId,
-    status: OrderStatus,
-) -> OrderReport {
-    OrderReport {
-        market,
-        symbol: Symbol(instrument.into()),
-        order_id,
-        client_order_id: None,
-        list_id: None,
-        status,
-        side: None,
-        order_type: None,
-        time_in_force: None,
-        price: None,
-        original_quantity: None,
-        executed_quantity: None,
-        executed_quote: None,
-        time_ms: None,
-        original_client_order_id: None,
-        algo: false,
-        became: None,
-        average_price: None,
-    }
-}
-
 /// The state of an order, or of a conditional one.
 fn order(algo: bool, answer: &OrderAnswer<'_>) -> Option<OrderReport> {
     let market = market(&answer.inst_type, &answer.inst_id)?;
-    let number = |text: &Option<Text<'_>>| -> Option<Option<i128>> {
-        match text {
-            Some(text) if !text.0.is_empty() => Some(Some(parse_units(text.0.as_bytes()).ok()?)),
-            _ => Some(None),
-        }
-    };
     let word = answer.ord_type.as_ref().map_or("", |t| &t.0);
     let is_pair = matches!(market, MarketKind::Spot | MarketKind::Margin);
     let side = side(&answer.side);
@@ -303,9 +267,9 @@ fn order(algo: bool, answer: &OrderAnswer<'_>) -> Option<OrderReport> {
                 .and_then(|id| id.0.parse().ok()),
             false => None,
         },
-        ..bare(
+        ..OrderReport::bare(
             market,
-            answer.inst_id.0.to_string(),
+            Symbol(answer.inst_id.0.as_ref().into()),
             order_id.0.parse().ok()?,
             status(answer.state.as_ref().map_or("", |t| &t.0)),
         )
@@ -424,14 +388,6 @@ fn status(word: &str) -> OrderStatus {
         "order_failed" => OrderStatus::Rejected,
         _ => OrderStatus::Unknown,
     }
-}
-
-fn id(text: &Text<'_>) -> Option<ClientOrderId> {
-    (!text.0.is_empty()).then(|| ClientOrderId(text.0.as_ref().into()))
-}
-
-fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
-    serde_json::from_slice(body).ok()
 }
 
 #[derive(Deserialize)]
