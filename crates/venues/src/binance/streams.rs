@@ -40,6 +40,7 @@ pub(super) fn present<'a>(
         timestamp_us: None,
         receive_window_us: RECEIVE_WINDOW_US_DEFAULT,
         fields: Fields::Json(fields),
+        in_path: Vec::new(),
         message: Cow::Borrowed(""),
         time_unit: None,
     })
