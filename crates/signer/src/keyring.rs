@@ -295,17 +295,8 @@ impl<M: Send + 'static> Keyring<M> {
                 };
             }
         };
-        let as_sent = passphrase.as_ref().and_then(|text| {
-            match (recorded.approved().unsigned.passphrase(), key) {
-                (Passphrase::None, _) => None,
-                (Passphrase::Plain, _) => Some(text.clone()),
-                (Passphrase::Signed, Key::Hmac(key)) => {
-                    let tag = hmac::sign(key, text.as_bytes());
-                    Some(Zeroizing::new(base64(tag.as_ref())))
-                }
-                (Passphrase::Signed, _) => None,
-            }
-        });
+        let how = recorded.approved().unsigned.passphrase();
+        let as_sent = passphrase.as_ref().and_then(|text| as_sent(how, text, key));
         let credential = Credential {
             api_key,
             passphrase: as_sent.as_ref().map(|text| text.as_str()),
@@ -383,6 +374,18 @@ fn help<M>(todo: &Mutex<Receiver<Job<M>>>, finished: &Sender<Signing<M>>, wake: 
     }
 }
 
+/// A passphrase in the way that the venue wants it.
+fn as_sent(how: Passphrase, text: &str, key: &Key) -> Option<Zeroizing<String>> {
+    match (how, key) {
+        (Passphrase::Plain, _) => Some(Zeroizing::new(text.to_owned())),
+        (Passphrase::Signed, Key::Hmac(key)) => {
+            let tag = hmac::sign(key, text.as_bytes());
+            Some(Zeroizing::new(base64(tag.as_ref())))
+        }
+        (Passphrase::Signed | Passphrase::None, _) => None,
+    }
+}
+
 fn finish<M>(
     recorded: Recorded<Approved<M>>,
     credential: Credential<'_>,
@@ -431,6 +434,20 @@ mod tests {
         assert_eq!(
             parts(b"secret\nmy phrase\n"),
             Some((&b"secret"[..], Some("my phrase")))
+        );
+    }
+
+    /// As CCXT sends it of the same secret and passphrase.
+    #[test]
+    fn a_passphrase_goes_out_as_its_venue_wants_it() {
+        let secret = b"pcvs-throwaway-not-a-real-secret-0123456789abcdefghijklmnopqrstu";
+        let key = Key::read(Scheme::HmacSha256, secret).unwrap();
+        let sent = |how| as_sent(how, "pc-pass-1", &key).map(|text| text.to_string());
+        assert_eq!(sent(Passphrase::None), None);
+        assert_eq!(sent(Passphrase::Plain).as_deref(), Some("pc-pass-1"));
+        assert_eq!(
+            sent(Passphrase::Signed).as_deref(),
+            Some("jg12oJFFYzmpAnRcEgQMuL2lhuATNcxwLl2KrKw2Bsw=")
         );
     }
 
