@@ -407,7 +407,11 @@ fn a_listen_key_tells_what_happens_to_its_account() {
             (&json!("FILLED"), &json!(contracts))
         );
         assert!(
-            trade["n"].as_str().unwrap().trim_matches(['0', '.']) != "",
+            !trade["n"]
+                .as_str()
+                .unwrap()
+                .trim_matches(['0', '.'])
+                .is_empty(),
             "{trade}"
         );
         c.ok(

@@ -258,7 +258,7 @@ fn order(algo: bool, answer: &OrderAnswer<'_>) -> Option<OrderReport> {
             .as_ref()
             .or(answer.c_time.as_ref())
             .and_then(|t| t.0.parse().ok()),
-        algo: algo,
+        algo,
         became: match algo {
             true => answer
                 .ord_id
