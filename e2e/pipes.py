@@ -111,7 +111,7 @@ class Ends:
         for act, is_there in (("drop-after", True), ("drop-before", False)):
             with self.subTest(act):
                 session, name = self.opened(), self.fresh()
-                self.gate.venue.ask("/faults", {"act": act, "method": "POST", "path": self.route, "count": 1}, other=self.account)
+                self.gate.venue.ask("/faults", {"act": act, "path": self.route, "count": 1}, other=self.account)
                 session.send(self.order(name))
                 self.assertTrue(session.ended())
                 told = session.said[-1]

@@ -846,7 +846,9 @@ impl Core {
             }
         };
         let reads = actions.list.iter().all(|action| action.kind().is_read());
-        let mark = match reads {
+        // A logon by a pipe is of the pipe's own connection, which has one; and where its time is in whole seconds (OKX), two
+        // WebSockets of a program log on with the same.
+        let mark = match reads || logs_on {
             true => None,
             false => {
                 let path = &presented.rule().path;

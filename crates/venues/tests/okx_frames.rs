@@ -121,6 +121,22 @@ fn a_login_of_ccxt_verifies_and_goes_out_as_the_real_keys() {
 }
 
 #[test]
+fn what_nobody_signed_is_told_apart_by_its_text() {
+    let frame = |id: &str| {
+        format!(
+            r#"{{"id":"{id}","op":"order","args":[{{"instId":"BTC-USDT","tdMode":"cash","side":"buy","ordType":"limit","sz":"1","px":"60000"}}]}}"#
+        )
+    };
+    let message = |body: &str| {
+        with("/ws/v5/private", body, |raw| {
+            catalog().present(raw).unwrap().message().to_vec()
+        })
+    };
+    assert_eq!(message(&frame("1")), frame("1").as_bytes());
+    assert_ne!(message(&frame("1")), message(&frame("2")));
+}
+
+#[test]
 fn logins_that_are_none() {
     let ok = r#"{"apiKey":"k","passphrase":"p","timestamp":"1790000000","sign":"s"}"#;
     assert!(decode(&format!(r#"{{"op":"login","args":[{ok}]}}"#)).is_ok());

@@ -319,9 +319,13 @@ impl Site {
     }
 
     fn issue(&mut self, strategy: &str, canary: bool) -> (String, String) {
+        self.issue_for("main", strategy, canary)
+    }
+
+    fn issue_for(&mut self, account: &str, strategy: &str, canary: bool) -> (String, String) {
         let answer = self.command(Command::VirtualKeyIssue {
             strategy: name(strategy),
-            account: name("main"),
+            account: name(account),
             scheme: Scheme::HmacSha256,
             public_key: None,
             expires: self.at().plus_us(3_600_000_000),
@@ -2585,5 +2589,75 @@ fn who_has_logged_on_to_a_pipe_loses_it_with_the_key_and_with_the_release() {
         assert!(!site.core().has_streams(), "{ends}");
         // What is public goes on.
         assert_eq!(site.pipes(8, SUBSCRIBE, LOCAL).0.len(), 1, "{ends}");
+    }
+}
+
+#[test]
+fn two_pipes_log_on_with_the_same_words_and_one_does_not_twice() {
+    let mut site = site();
+    site.done(Command::AccountAdd {
+        name: name("far"),
+        venue: name("bybit"),
+    });
+    site.done(Command::KeyAdd {
+        account: name("far"),
+        duty: Duty::Trade,
+        scheme: Scheme::HmacSha256,
+        api_key: "RealFarKey".to_owned(),
+        sealed: "keys/far.age".to_owned(),
+    });
+    let keys = &site.core().state.keys;
+    let (real, _) = keys
+        .iter()
+        .find(|(_, k)| k.api_key == "RealFarKey")
+        .unwrap();
+    let real = *real;
+    let keyring = &mut site.core().keyring;
+    keyring
+        .open(real, "RealFarKey", Scheme::HmacSha256, REAL)
+        .unwrap();
+    let (api_key, secret) = site.issue_for("far", "quoter", false);
+    let mut files = files();
+    files.get_mut("hosts.toml").unwrap().push_str(
+        "[[host]]\nvenue = \"bybit\"\nname = \"stream.bybit.com\"\npublic_roots = true\nweight_per_minute = 6000\norders_per_10s = 100\nsessions = [\"far\"]\n",
+    );
+    files.insert(
+        "markets/bybit.json".to_owned(),
+        r#"[{"symbol":"BTCUSDT","base":"BTC","quote":"USDT"}]"#.to_owned(),
+    );
+    site.done(Command::Release { files });
+    site.pass(11_000_000);
+    let until = site.at().as_ms() + 10_000;
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+    let tag =
+        crate::releases::hex(hmac::sign(&key, format!("GET/realtime{until}").as_bytes()).as_ref());
+    let logon = format!(r#"{{"op":"auth","args":["{api_key}",{until},"{tag}"]}}"#);
+    let says = |site: &mut Site, connection, body: &str| {
+        site.seq += 1;
+        let (seq, now) = (site.seq, site.now);
+        let mut turn = Turn::default();
+        let request = Request {
+            id: RequestId { epoch: 1, seq },
+            connection,
+            host: "stream.bybit.com",
+            source: (&LOCAL[..]).into(),
+            method: "WS",
+            target: (&b"/v5/trade"[..]).into(),
+            headers: Vec::new(),
+            body: body.as_bytes().into(),
+        };
+        site.core().request(&request, now, &mut turn).unwrap();
+        site.core().finish(&mut turn, now).unwrap();
+        (sends(&turn.to_egress), told(&turn))
+    };
+    for connection in [7, 8] {
+        let (opened, told) = says(&mut site, connection, "");
+        assert_eq!(told, None);
+        site.answer(&opened[0], Sent::Sent, 101, Vec::new());
+        let (sent, told) = says(&mut site, connection, &logon);
+        assert_eq!((sent.len(), told), (1, None));
+        assert!(sent[0].body.contains("RealFarKey"), "{sent:?}");
+        let (sent, told) = says(&mut site, connection, &logon);
+        assert!(sent.is_empty() && told.unwrap().contains("logged on already"));
     }
 }

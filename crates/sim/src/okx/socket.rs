@@ -130,7 +130,10 @@ impl Ears for Socket {
             .as_ref()
             .and_then(|(_, key)| venue.keys.find(key))
             .map(|k| k.number);
-        let mut client = None;
+        let client = args
+            .iter()
+            .find_map(|arg| arg.get("clOrdId")?.as_str())
+            .map(str::to_owned);
         let mut said = Vec::new();
         let mut status = 200;
         if let Some((one, instead)) = before {
@@ -153,10 +156,6 @@ impl Ears for Socket {
                     }
                 }
                 _ if path != operation => {
-                    client = args
-                        .iter()
-                        .find_map(|arg| arg.get("clOrdId")?.as_str())
-                        .map(str::to_owned);
                     let deadline = frame.get("expTime");
                     said.push(self.order(
                         venue,
