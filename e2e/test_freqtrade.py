@@ -1,4 +1,4 @@
-"""Freqtrade in live mode through the gate for 200 candles of a minute, with a stock configuration and the override that `strategy add
+"""Freqtrade in live mode through the gate for candles of a minute (as many as PORTCULLIS_CANDLES says), with a stock configuration and the override that `strategy add
 --from-freqtrade` wrote: on Binance spot and on Bybit's futures. A pair list plugin chooses the pairs.
 
 Freqtrade, the gate and the exchange are as they are and have one clock, which runs fast while Freqtrade sleeps (`fast_clock.py`).
@@ -73,7 +73,7 @@ ceiling = "500000"
 
 # A market maker""")
 #: Candles that are waited for, one a minute; how long at most in seconds of ours; how fast the clock is while the bot sleeps.
-CANDLES = 200
+CANDLES = int(os.environ.get("PORTCULLIS_CANDLES", "30"))
 SECONDS = 1200
 PACE = 100
 
