@@ -643,7 +643,9 @@ impl Upstream {
             return self.refuse(send, "too_many_streams", turn);
         }
         let now = self.now_us;
+        // Programs do not use up what the gate listens by itself.
         if send.stream
+            && send.id.epoch != 0
             && let Some(place) = self.places.get_mut(host)
             && !place.takes_another(now)
         {

@@ -310,7 +310,9 @@ fn changed(amend: &Amend, known: &OpenOrder) -> Option<Order> {
     };
     let fits = price.is_positive() && quantity.is_positive();
     let plain = !known.algo && !known.alternative && known.quantity < CLOSES;
-    (fits && plain).then(|| Order {
+    // Of a sale that was amended the lowest price is known, and it may stand at a higher one.
+    let is_valued = amend.price.is_some() || known.side == Side::Buy || known.most.is_none();
+    (fits && plain && is_valued).then(|| Order {
         market: known.market,
         symbol: known.symbol.clone(),
         side: known.side,
@@ -326,7 +328,8 @@ fn changed(amend: &Amend, known: &OpenOrder) -> Option<Order> {
         list_client_order_id: None,
         leg: None,
         reduce_only: known.reduces && known.position_side.is_none(),
-        borrows: false,
+        // Whether it did is not kept.
+        borrows: known.market == MarketKind::Margin,
         pegged: false,
         replaces: false,
         position_side: known.position_side,
@@ -735,7 +738,10 @@ impl<'a> Judge<'a> {
                 symbol: symbol.clone(),
             })?;
         let known = self.state.orders.get(&number);
-        let less = amend.price.is_none()
+        // One at a time: what an order becomes by two is not known, and so not whether it becomes less.
+        let is_alone = !self.state.is_amending(number) && !sofar.amends(number);
+        let less = is_alone
+            && amend.price.is_none()
             && amend
                 .quantity
                 .zip(known)
@@ -743,8 +749,7 @@ impl<'a> Judge<'a> {
         if !less {
             let changed = known
                 .and_then(|known| changed(amend, known))
-                // One at a time: what an order becomes by two is not known.
-                .filter(|_| !self.state.is_amending(number) && !sofar.amends(number));
+                .filter(|_| is_alone);
             let (order, known) = changed.zip(known).ok_or_else(|| Refusal::SizeUnknown {
                 symbol: symbol.clone(),
             })?;
@@ -1245,6 +1250,7 @@ impl<'a> Judge<'a> {
                 reduces: is_held,
                 algo: order.algo,
                 became: None,
+                most: None,
             },
         });
         Ok(())

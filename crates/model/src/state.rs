@@ -22,6 +22,7 @@ use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 
 /// Statements accepted in the last moments are remembered over a start: one that is stamped ahead of its time could come
 /// again after it. A program's clock may be ahead by a second, and the venue's by half a second.
@@ -109,6 +110,9 @@ pub struct OpenOrder {
     /// The order that it became when it was triggered.
     #[n(22)]
     pub became: Option<OrderId>,
+    /// Of an order that was amended, the most that was ever asked of it. Absent: its quantity.
+    #[n(23)]
+    pub most: Option<Quantity>,
 }
 
 impl OpenOrder {
@@ -1149,6 +1153,7 @@ impl State {
             return;
         };
         let before = order.left();
+        order.most = Some(order.most.unwrap_or(order.quantity).max(quantity));
         order.quantity = quantity;
         order.price = price;
         let order = order.clone();
@@ -1397,8 +1402,8 @@ impl State {
             algo: called.algo,
             id: client.clone(),
         };
-        let newest = self.by_client.get(&key)?;
-        if self.orders.contains_key(newest) {
+        let newest = self.by_client.get(&key);
+        if newest.is_some_and(|newest| self.orders.contains_key(newest)) {
             return None;
         }
         let is_it = |order: &OpenOrder| {
@@ -1408,7 +1413,8 @@ impl State {
                 && order.client_order_id.as_ref() == Some(client)
                 && (anywhere || order.symbol == *called.symbol)
         };
-        let mut all = self.orders.range(..newest);
+        let before = newest.map_or(Bound::Unbounded, |newest| Bound::Excluded(*newest));
+        let mut all = self.orders.range((Bound::Unbounded, before));
         all.rfind(|(_, order)| is_it(order))
             .map(|(number, _)| *number)
     }
@@ -1694,9 +1700,17 @@ impl Told<'_> {
         })
     }
 
+    /// The venue's number decides, whoever had the same name for another order since.
     fn find(&self, account: AccountId, called: Called<'_>) -> Option<OrderNumber> {
-        self.state
-            .find_in(account, called, |number| self.state.told(number))
+        let find = |called| {
+            let told = |number| self.state.told(number);
+            self.state.find_in(account, called, told)
+        };
+        let by_number = Called {
+            client: None,
+            ..called
+        };
+        find(by_number).or_else(|| find(called))
     }
 
     fn is_ended(&self, number: OrderNumber) -> bool {
@@ -1914,12 +1928,15 @@ impl Told<'_> {
             .and_then(|r| r.became.or((order.algo && !r.algo).then_some(r.order_id)))
             .filter(|id| order.became != Some(*id));
         let list_id = report.and_then(|r| r.list_id);
-        // What lessens it counts at once, but while an amendment is under way: an older answer knows nothing of that.
+        // What lessens it counts at once, but while an amendment is under way: an older answer knows nothing of that. One that
+        // comes after it is mended by the next, which may tell as much as was ever asked.
+        let most = order.most.unwrap_or(order.quantity);
         let quantity = report
             .filter(|_| !self.state.is_amending(number))
             .and_then(|r| r.original_quantity)
             .map(|told| order.sized(told))
-            .filter(|q| *q < order.quantity && !stale && !is_late && q.is_positive());
+            .filter(|q| *q != order.quantity && *q <= most)
+            .filter(|q| !stale && !is_late && q.is_positive());
         let known = order_id.is_none_or(|id| order.order_id == Some(id))
             && list_id.is_none_or(|id| order.list_id == Some(id))
             && became.is_none();

@@ -85,6 +85,7 @@ fn effects() -> Vec<Effect> {
         reduces: false,
         algo: false,
         became: None,
+        most: None,
     };
     let halt = Halt {
         scope: Scope::Firm,

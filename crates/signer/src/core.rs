@@ -99,6 +99,8 @@ pub struct Meta {
     id: RequestId,
     lane: Lane,
     host: u16,
+    /// The release by which `host` is counted.
+    release: u64,
     endpoint: u16,
     weight: u32,
     orders: u32,
@@ -278,6 +280,10 @@ pub struct Core {
     connections: Map<VirtualKeyId, Connections>,
     sessions: session::Sessions,
     pipes: session::Pipes,
+    /// Pipes that egress has to be told to end, with the turn.
+    leaves: Vec<RequestId>,
+    /// Releases that came into force in this run: places of hosts are of one of them.
+    releases_seen: u64,
     /// Streams that are open, by the request that opened each.
     streams: Map<RequestId, session::Stream>,
     /// Each strategy's share of the venue's weight, in thousandths; and where virtual keys in force may come from. Both
@@ -380,6 +386,8 @@ impl Core {
             connections: Map::default(),
             sessions: session::Sessions::default(),
             pipes: session::Pipes::default(),
+            leaves: Vec::new(),
+            releases_seen: 0,
             streams: Map::default(),
             share: 1_000,
             bound: Vec::new(),
@@ -851,8 +859,16 @@ impl Core {
         let mark = match reads || logs_on {
             true => None,
             false => {
-                let path = &presented.rule().path;
-                let mark = mark(id, request.method, path, &message);
+                // A logon may be signed once for each place: some venues have nothing but the second in it.
+                let path = match pipe.filter(|_| logs_on) {
+                    Some(_) => std::borrow::Cow::Owned(format!(
+                        "{} {}",
+                        presented.rule().path,
+                        String::from_utf8_lossy(request.target)
+                    )),
+                    None => std::borrow::Cow::Borrowed(&*presented.rule().path),
+                };
+                let mark = mark(id, request.method, &path, &message);
                 match self.replay.look(id, &mark, venue_now) {
                     Seen::New => {}
                     Seen::Repeated(First::Approved(_)) => {
@@ -965,6 +981,7 @@ impl Core {
                     id: request.id,
                     lane,
                     host,
+                    release: self.releases_seen,
                     endpoint: actions.endpoint,
                     weight: actions.weight,
                     orders: actions.orders,
@@ -1380,6 +1397,9 @@ impl Core {
         }
         // What was dropped has its entries too.
         self.log.flush()?;
+        for id in std::mem::take(&mut self.leaves) {
+            let _ = wire::frame(&mut turn.to_egress, kind::LEAVE, &wire::Leave { id });
+        }
         Ok(())
     }
 
@@ -1474,6 +1494,10 @@ impl Core {
         }
         if !self.egress_is_up {
             let text = "the way to the venue is gone; nothing was sent";
+            return self.drop_held(&meta, signed.entry, text, turn);
+        }
+        if meta.release != self.releases_seen {
+            let text = "another release came into force before it was signed; nothing was sent";
             return self.drop_held(&meta, signed.entry, text, turn);
         }
         let out = Out {
@@ -1666,6 +1690,11 @@ impl Core {
                     connection,
                 };
                 self.streams.insert(outcome.id, stream);
+            } else {
+                self.leaves.push(outcome.id);
+                if let Some(own @ Own::Listen(_)) = &flight.own {
+                    self.own_failed(own);
+                }
             }
         }
         if let Some(own) = &flight.own {
@@ -1828,6 +1857,7 @@ impl Core {
             && kinds.contains(&ActionKind::Session)
         {
             self.pipe_ended(id);
+            self.leaves.push(id);
         }
     }
 

@@ -181,7 +181,8 @@ impl Resolver {
         let mut alone: BTreeMap<(AccountId, MarketKind, &Symbol), Vec<Numbered>> = BTreeMap::new();
         for (number, order) in &state.orders {
             let since = now.since_us(*self.since.entry(*number).or_insert(now));
-            let by_itself = self.alone(number, order);
+            let is_amending = state.is_amending(*number);
+            let by_itself = self.alone(number, order, is_amending);
             // What the venue has numbered has arrived there: if it is in doubt, nothing is to be waited for.
             let is_doubted = order.status == OrderStatus::Unknown || self.missing.contains(number);
             let after = match (order.order_id, is_doubted) {
@@ -227,9 +228,10 @@ impl Resolver {
                     from,
                 });
             }
-            let each = orders
-                .iter()
-                .filter(|(_, id)| !together || id.and_then(OrderId::number).is_none());
+            let each = orders.iter().filter(|(number, id)| {
+                // A list settles no amendment.
+                !together || id.and_then(OrderId::number).is_none() || state.is_amending(*number)
+            });
             wanted.extend(each.map(|(number, _)| Ask::Order {
                 account,
                 number: *number,
@@ -269,10 +271,11 @@ impl Resolver {
 
     /// An order that the market's list would not tell enough of: of futures it is never the whole, since conditional orders
     /// stand elsewhere.
-    fn alone(&self, number: &OrderNumber, order: &OpenOrder) -> bool {
+    fn alone(&self, number: &OrderNumber, order: &OpenOrder, is_amending: bool) -> bool {
         let can_be_named = order.order_id.is_some() || order.client_order_id.is_some();
         can_be_named
             && (order.market != MarketKind::Spot
+                || is_amending
                 || order.status == OrderStatus::Unknown
                 || self.missing.contains(number))
     }
@@ -442,6 +445,7 @@ mod tests {
                 reduces: false,
                 algo: false,
                 became: None,
+                most: None,
             };
             state.apply(EntryId(n), NOW, &[Effect::Reserved { leg: 0, order }]);
         }

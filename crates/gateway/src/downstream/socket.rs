@@ -219,8 +219,8 @@ impl Downstream {
             target,
             accept,
         } = *upgrade;
-        self.switch(key, &host, &target, &accept, Some(seq), turn);
         self.streams.insert(seq, key);
+        self.switch(key, &host, &target, &accept, Some(seq), turn);
         // What it has sent ahead.
         if let Some(connection) = self.connections.get_mut(&key)
             && connection.state == State::Open
@@ -799,9 +799,12 @@ impl Downstream {
     pub fn push(&mut self, push: &Push<'_>, turn: &mut super::Turn) {
         let key = match push.id.epoch == self.epoch {
             true => self.streams.get(&push.id.seq).copied(),
-            false => None,
+            false => return,
         };
-        let Some(key) = key else { return };
+        let Some(key) = key else {
+            // Nobody has it any more.
+            return self.unwanted(push.id.seq);
+        };
         if self.is_pipe(key) {
             self.counts.pushes += 1;
             return self.say(key, push.id.seq, push.body, 0, !push.more, turn);

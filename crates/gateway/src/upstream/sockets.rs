@@ -255,7 +255,8 @@ impl Upstream {
         let Some(socket) = self.sockets.get_mut(&key) else {
             return self.fail(job, Sent::NotSent, "pipe_closed", turn);
         };
-        let Some(place) = self.places.get(socket.host) else {
+        let place = self.places.get(socket.host);
+        let Some(place) = place.filter(|_| job.host == socket.host) else {
             return self.fail(job, Sent::NotSent, "release_changed", turn);
         };
         let frame = job.bytes.get(job.body..).unwrap_or_default();
@@ -1022,10 +1023,9 @@ impl Upstream {
             first = Some(first.map_or(next, |at| at.min(next)));
         }
         for (key, number) in late {
-            let job = self.sockets.get_mut(&key).and_then(|socket| {
-                socket.ids.retain(|_, it| *it != number);
-                socket.jobs.remove(&number)
-            });
+            // On a pipe its id stays taken: an answer that comes yet is no other frame's.
+            let socket = self.sockets.get_mut(&key);
+            let job = socket.and_then(|socket| socket.jobs.remove(&number));
             if let Some(job) = job {
                 self.fail(job, Sent::MaybeSent, "answer_timed_out", turn);
             }

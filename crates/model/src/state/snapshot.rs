@@ -376,6 +376,7 @@ mod tests {
             reduces: side == Side::Sell,
             algo: false,
             became: None,
+            most: Some(Quantity(9)),
         };
         let effects = [
             Effect::SiteCreated { name: name("fund") },

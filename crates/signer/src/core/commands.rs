@@ -295,6 +295,8 @@ impl Core {
                     .map(|(key, _)| *key)
                     .ok_or_else(|| no("unknown", format!("account `{account}` has no such key")))?;
                 self.keyring.remove(key);
+                self.hang_up_account(id, turn);
+                self.hang_up_logged_on(Some(key), turn);
                 let text = format!("remove key `{api_key}` of account `{account}`");
                 self.recorded(by, text, Effect::KeyRemoved { key })
             }
@@ -830,7 +832,8 @@ impl Core {
         let _ = wire::frame(&mut turn.to_egress, kind::HOSTS, &release.hosts);
         (self.release, self.catalog) = (Some(Arc::new(release)), catalog);
         self.own.prices_now();
-        self.hang_up_logged_on(turn);
+        self.hang_up_logged_on(None, turn);
+        self.releases_seen += 1;
         self.answers
             .push((token, Some(entry), Answer::Done { entry }));
         Ok(())

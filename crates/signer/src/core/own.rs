@@ -452,6 +452,7 @@ impl Core {
             id: self.next_id(),
             lane: Lane::Operator,
             host,
+            release: self.releases_seen,
             endpoint: actions.endpoint,
             weight: actions.weight,
             orders: 0,

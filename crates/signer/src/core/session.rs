@@ -66,10 +66,12 @@ pub const PIPES_PER_SOURCE_MAX: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Pipes(Map<u64, Pipe>);
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 struct Pipe {
-    /// The request that opened it.
+    /// The request that opened it, and where: what follows is for no other host and target.
     id: RequestId,
+    host: Box<str>,
+    target: Box<[u8]>,
     source: Option<IpAddr>,
     /// The real key that is logged on there.
     logged_on: Option<KeyId>,
@@ -111,7 +113,10 @@ impl Core {
         }
         let known = self.pipes.0.get(&request.connection);
         if presented.rule().path != CONNECT {
-            return known.map(|pipe| Some(pipe.id)).ok_or(NO_PIPE);
+            return known
+                .filter(|pipe| &*pipe.host == request.host && *pipe.target == **request.target)
+                .map(|pipe| Some(pipe.id))
+                .ok_or(NO_PIPE);
         }
         let source = virtual_keys::source(request.source).filter(|source| !source.is_loopback());
         let of_source = source.map_or(0, |_| {
@@ -132,6 +137,8 @@ impl Core {
     pub(super) fn pipe_opens(&mut self, request: &Request<'_>) {
         let pipe = Pipe {
             id: request.id,
+            host: request.host.into(),
+            target: request.target.to_vec().into(),
             source: virtual_keys::source(request.source),
             logged_on: None,
         };
@@ -227,19 +234,35 @@ impl Core {
         }
     }
 
-    /// Ends the pipes that somebody has logged on to: whether that is still permitted is for another release to say, at the
-    /// next logon.
-    pub(super) fn hang_up_logged_on(&mut self, turn: &mut Turn) {
+    /// Ends the pipes that somebody has logged on to, by this real key alone if there is one: whether that is still permitted
+    /// is for another release to say, at the next logon.
+    pub(super) fn hang_up_logged_on(&mut self, by: Option<KeyId>, turn: &mut Turn) {
         let logged_on: Vec<RequestId> = self
             .pipes
             .0
             .values()
-            .filter(|pipe| pipe.logged_on.is_some())
+            .filter(|pipe| {
+                pipe.logged_on
+                    .is_some_and(|key| by.is_none_or(|by| key == by))
+            })
             .map(|pipe| pipe.id)
             .collect();
         for id in logged_on {
             let _ = wire::frame(&mut turn.to_egress, kind::LEAVE, &Leave { id });
             self.pipe_ended(id);
+        }
+    }
+
+    /// Ends the streams of an account, the gate's own too: which key signed for one is not kept.
+    pub(super) fn hang_up_account(&mut self, account: AccountId, turn: &mut Turn) {
+        let ids: Vec<RequestId> = self
+            .streams
+            .iter()
+            .filter(|(_, it)| it.caller.account == account)
+            .map(|(id, _)| *id)
+            .collect();
+        for id in ids {
+            let _ = wire::frame(&mut turn.to_egress, kind::LEAVE, &Leave { id });
         }
     }
 

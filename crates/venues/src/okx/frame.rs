@@ -34,6 +34,7 @@ pub(super) fn present<'a>(
     service: &'a Service,
     request: &RawRequest<'a>,
 ) -> Result<Presented<'a>, DecodeError> {
+    let text = body_text(request)?;
     let presented = |operation: &str, fields| {
         let (endpoint, rule) = catalog.wanted(service, FRAME_METHOD, operation)?;
         Ok(Presented {
@@ -47,7 +48,7 @@ pub(super) fn present<'a>(
             fields: Fields::Json(fields),
             in_path: Vec::new(),
             // Nobody signed it, but one frame is told from another by it.
-            message: Cow::Borrowed(body_text(request)?),
+            message: Cow::Borrowed(text),
             time_unit: None,
         })
     };
@@ -61,7 +62,6 @@ pub(super) fn present<'a>(
         let path = Node::Text(Cow::Borrowed(path));
         return presented(CONNECT, vec![(Cow::Borrowed("path"), path)]);
     }
-    let text = body_text(request)?;
     if text == PING {
         return presented(PING, Object::new());
     }
@@ -280,12 +280,10 @@ pub(super) fn ready(mut request: Unsigned) -> Ready {
         CONNECT => target.push_str(&path_of(&request.fields).unwrap_or_default()),
         PING => body.push_str(PING),
         path => {
-            let is_late = |fields: &str| !fields.contains("\"expTime\":");
-            if EXPIRING.contains(&path) && is_late(&request.fields) {
+            if EXPIRING.contains(&path) {
                 let stamp = request.stamp;
                 let until = stamp.venue_time_ms + u64::from(stamp.receive_window_ms);
-                let until = format!("\"expTime\":\"{until}\"");
-                push(&mut request.fields, &until);
+                expire(&mut request.fields, until);
             }
             body.reserve(request.fields.len() + 32);
             body.push_str("{\"op\":");
@@ -302,6 +300,23 @@ pub(super) fn ready(mut request: Unsigned) -> Ready {
         target,
         headers: Vec::new(),
         body,
+    }
+}
+
+/// When the venue takes an order no more, in ms: the program's own time, if that is sooner than the gate's.
+fn expire(fields: &mut String, until: u64) {
+    const NAME: &str = "\"expTime\":\"";
+    let Some(at) = fields.find(NAME).map(|at| at + NAME.len()) else {
+        return push(fields, &format!("{NAME}{until}\""));
+    };
+    let digits = fields.get(at..).map_or(0, |rest| {
+        rest.bytes().take_while(u8::is_ascii_digit).count()
+    });
+    let asked: Option<u64> = fields
+        .get(at..at + digits)
+        .and_then(|text| text.parse().ok());
+    if asked.is_none_or(|asked| asked > until) {
+        fields.replace_range(at..at + digits, &until.to_string());
     }
 }
 
@@ -358,17 +373,14 @@ pub(super) fn glance(body: &[u8]) -> Option<(Cow<'_, str>, Cow<'_, str>)> {
     Some((head(frame)?.operation, Cow::Borrowed("")))
 }
 
-/// Which frame a message answers: what it says of an operation, a login, a subscription, or of what it could not read.
+/// Which frame of orders a message answers. What is said of subscriptions and logins answers none of those, though a program
+/// may have given both one id; nor does what the venue could not read, of which nobody knows what it was.
 pub(super) fn answered(message: &str) -> Option<Answered<'_>> {
     let head: Head<'_> = serde_json::from_str(message).ok()?;
-    let status = match (head.op, head.event.as_deref()) {
-        (Some(_), None) | (None, Some("login" | "subscribe" | "unsubscribe")) => 200,
-        (None, Some("error")) => 400,
-        _ => return None,
-    };
-    Some(Answered {
+    let is_of_orders = head.op.is_some() && head.event.is_none();
+    is_of_orders.then(|| Answered {
         id: Cow::Borrowed(head.id.map_or("null", RawValue::get)),
-        status,
+        status: 200,
         body: message,
     })
 }

@@ -181,12 +181,58 @@ fn the_larger_is_reserved_until_the_venue_has_said_which_it_is() {
     );
 }
 
+#[test]
+fn an_answer_from_before_an_amendment_is_mended_by_the_next() {
+    let release = release(FIRM);
+    let mut state = state();
+    standing(&release, &mut state);
+    let entry = place_all(&release, &mut state, &[amend("0.5", Some("59000"))]);
+    let tell = |state: &mut State, quantity: &str| {
+        let entry = EntryId(state.entries);
+        fold(state, &[]);
+        outcome(state, entry, Sent::Sent, &[is("0", quantity)], None);
+        open(state).0
+    };
+    outcome(&mut state, entry, Sent::Sent, &[is("0", "0.5")], None);
+    assert_eq!(tell(&mut state, "0.3"), "0.3", "as old answers say");
+    assert_eq!(
+        tell(&mut state, "0.6"),
+        "0.3",
+        "nobody ever asked for so much"
+    );
+    assert_eq!(tell(&mut state, "0.5"), "0.5");
+}
+
+#[test]
+fn what_may_become_less_is_refused_while_another_amendment_is_under_way() {
+    let release = release(FIRM);
+    let mut state = state();
+    standing(&release, &mut state);
+    let unknown = "what the order on `BTCUSDT` could be worth is not known beforehand";
+    let beside = [amend("0.5", Some("59000")), amend("0.4", None)];
+    assert_eq!(say(&decide_on(&release, &state, &beside)), unknown);
+    let entry = place_all(&release, &mut state, &[amend("0.5", Some("59000"))]);
+    let less = [amend("0.5", None)];
+    assert_eq!(say(&decide_on(&release, &state, &less)), unknown);
+    outcome(
+        &mut state,
+        entry,
+        Sent::Sent,
+        &[Report::Refused { code: -1 }],
+        None,
+    );
+    assert_eq!(
+        say(&decide_on(&release, &state, &[amend("0.2", None)])),
+        "approved"
+    );
+}
+
 proptest! {
     /// The venue as it is, and what the gate may know of it: whatever is lost, refused, late or filled meanwhile, what the
     /// order may still become there is never more than what is reserved, and what is held with it never beyond the mandate.
     #[test]
     fn the_venues_order_is_never_more_than_what_is_reserved(
-        steps in proptest::collection::vec((0u8..5, 1i128..9, 58_000u32..62_000, 0i128..4), 1..40),
+        steps in proptest::collection::vec((0u8..6, 1i128..9, 58_000u32..62_000, 0i128..4), 1..40),
     ) {
         const TENTH: i128 = ONE / 10;
         let release = release(&format!("{FIRM}[strategy.quoter]\nposition = \"40000\"\nopen_orders = \"1\""));
@@ -239,6 +285,15 @@ proptest! {
                     fold(&mut state, &[]);
                     outcome(&mut state, entry, Sent::Sent, &[report(quantity, executed)], None);
                     under_way = kept;
+                }
+                (5, Some(kept)) => {
+                    // Another meanwhile, which seems to lessen it. Would it pass, the venue would take it.
+                    let asked = amend(&Quantity(tenths * TENTH).to_string(), None);
+                    let decided = decide_on(&release, &state, &[asked]);
+                    if matches!(decided.verdict, Verdict::Approved(_)) && tenths * TENTH > executed {
+                        quantity = tenths * TENTH;
+                    }
+                    under_way = Some(kept);
                 }
                 (_, kept) => under_way = kept,
             }
