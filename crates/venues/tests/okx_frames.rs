@@ -189,6 +189,27 @@ fn orders_ask_what_the_number_names() {
     );
     // The gate's deadline.
     assert_eq!(out["expTime"], (STAMP.venue_time_ms + 1000).to_string());
+    // A program's own deadline stands if it is sooner.
+    let until = |asked: u64| {
+        let order = order.replacen("\"op\"", &format!("\"expTime\":\"{asked}\",\"op\""), 1);
+        let out: serde_json::Value = serde_json::from_str(&sent(&order)).unwrap();
+        out["expTime"]
+            .to_string()
+            .trim_matches('"')
+            .parse::<u64>()
+            .unwrap()
+    };
+    let gates = STAMP.venue_time_ms + 1000;
+    assert_eq!(until(gates - 1), gates - 1);
+    assert_eq!(until(gates + 3_600_000), gates);
+    // Two frames are two statements.
+    let other = order.replace("60000", "60001");
+    let message = |body: &str| {
+        with("/ws/v5/private", body, |raw| {
+            catalog().present(raw).unwrap().message().to_owned()
+        })
+    };
+    assert_ne!(message(order), message(&other));
     // A name gets its number; one that has none goes as it is; `null` is nothing.
     let named = r#"{"id":"a2","op":"cancel-order","args":[{"instId":"BTC-USDT","ordId":"123"}]}"#;
     assert!(
@@ -311,12 +332,15 @@ fn answers_and_events_are_read() {
         okx.answered(r#"{"arg":{"channel":"orders"},"data":[]}"#)
             .is_none()
     );
-    assert_eq!(
-        okx.answered(r#"{"event":"login","code":"0","msg":"","connId":"a"}"#)
-            .unwrap()
-            .status,
-        200
-    );
+    // What is said of a login or a subscription answers no order, whatever id it has.
+    for event in [
+        r#"{"event":"login","code":"0","msg":"","connId":"a"}"#,
+        r#"{"id":"a1","event":"subscribe","arg":{"channel":"orders"},"connId":"a"}"#,
+        r#"{"id":"a1","event":"error","code":"60018","msg":"no such channel","connId":"a"}"#,
+        r#"{"id":"a1","event":"error","op":"order","code":"60018","msg":"","connId":"a"}"#,
+    ] {
+        assert!(okx.answered(event).is_none(), "{event}");
+    }
     let event = r#"{"arg":{"channel":"orders","instType":"ANY","uid":"1"},"data":[{"instType":"SPOT","instId":"BTC-USDT","ordId":"77","clOrdId":"mine","ordType":"limit","side":"buy","sz":"1","px":"60000","accFillSz":"0.4","avgPx":"59999","state":"partially_filled","uTime":"1790000000001","tgtCcy":""}]}"#;
     let connect = with("/ws/v5/private", "", |raw| catalog().decode(raw)).unwrap();
     let reports = summarize_event(connect.endpoint, event.as_bytes());

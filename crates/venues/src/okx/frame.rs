@@ -305,10 +305,12 @@ pub(super) fn ready(mut request: Unsigned) -> Ready {
 
 /// When the venue takes an order no more, in ms: the program's own time, if that is sooner than the gate's.
 fn expire(fields: &mut String, until: u64) {
-    const NAME: &str = "\"expTime\":\"";
+    const NAME: &str = "\"expTime\":";
     let Some(at) = fields.find(NAME).map(|at| at + NAME.len()) else {
-        return push(fields, &format!("{NAME}{until}\""));
+        return push(fields, &format!("{NAME}\"{until}\""));
     };
+    // As a number or as text, as the program wrote it.
+    let at = at + usize::from(fields.as_bytes().get(at) == Some(&b'"'));
     let digits = fields.get(at..).map_or(0, |rest| {
         rest.bytes().take_while(u8::is_ascii_digit).count()
     });
