@@ -854,12 +854,11 @@ impl Core {
             }
         };
         let reads = actions.list.iter().all(|action| action.kind().is_read());
-        // A logon by a pipe is of the pipe's own connection, which has one; and where its time is in whole seconds (OKX), two
-        // WebSockets of a program log on with the same.
-        let mark = match reads || logs_on {
+        let mark = match reads {
             true => None,
             false => {
-                // A logon may be signed once for each place: some venues have nothing but the second in it.
+                // A logon by a pipe is taken once for each place, as OKX has nothing but the second in it, and two WebSockets of
+                // a program log on with the same words.
                 let path = match pipe.filter(|_| logs_on) {
                     Some(_) => std::borrow::Cow::Owned(format!(
                         "{} {}",
@@ -871,6 +870,13 @@ impl Core {
                 let mark = mark(id, request.method, &path, &message);
                 match self.replay.look(id, &mark, venue_now) {
                     Seen::New => {}
+                    Seen::Repeated(First::Approved(_)) if logs_on => {
+                        return Err(Early::Class(
+                            Class::BadSignature,
+                            "this logon was seen before; sign a new one",
+                            "repeated",
+                        ));
+                    }
                     Seen::Repeated(First::Approved(_)) => {
                         return Err(Early::Class(
                             Class::StatusUnknown,

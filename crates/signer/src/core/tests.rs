@@ -2617,7 +2617,7 @@ fn who_has_logged_on_to_a_pipe_loses_it_with_the_key_and_with_the_release() {
 }
 
 #[test]
-fn two_pipes_log_on_with_the_same_words_and_one_does_not_twice() {
+fn the_same_words_log_on_once_at_each_place() {
     let mut site = site();
     site.done(Command::AccountAdd {
         name: name("far"),
@@ -2656,7 +2656,7 @@ fn two_pipes_log_on_with_the_same_words_and_one_does_not_twice() {
     let tag =
         crate::releases::hex(hmac::sign(&key, format!("GET/realtime{until}").as_bytes()).as_ref());
     let logon = format!(r#"{{"op":"auth","args":["{api_key}",{until},"{tag}"]}}"#);
-    let says = |site: &mut Site, connection, body: &str| {
+    let says = |site: &mut Site, connection, target: &str, body: &str| {
         site.seq += 1;
         let (seq, now) = (site.seq, site.now);
         let mut turn = Turn::default();
@@ -2666,7 +2666,7 @@ fn two_pipes_log_on_with_the_same_words_and_one_does_not_twice() {
             host: "stream.bybit.com",
             source: (&LOCAL[..]).into(),
             method: "WS",
-            target: (&b"/v5/trade"[..]).into(),
+            target: target.as_bytes().into(),
             headers: Vec::new(),
             body: body.as_bytes().into(),
         };
@@ -2674,14 +2674,22 @@ fn two_pipes_log_on_with_the_same_words_and_one_does_not_twice() {
         site.core().finish(&mut turn, now).unwrap();
         (sends(&turn.to_egress), told(&turn))
     };
-    for connection in [7, 8] {
-        let (opened, told) = says(&mut site, connection, "");
+    for (connection, target, why) in [
+        (7, "/v5/trade", None),
+        (8, "/v5/private", None),
+        (9, "/v5/trade", Some("seen before")),
+    ] {
+        let (opened, told) = says(&mut site, connection, target, "");
         assert_eq!(told, None);
         site.answer(&opened[0], Sent::Sent, 101, Vec::new());
-        let (sent, told) = says(&mut site, connection, &logon);
+        let (sent, told) = says(&mut site, connection, target, &logon);
+        if let Some(why) = why {
+            assert!(sent.is_empty() && told.unwrap().contains(why));
+            continue;
+        }
         assert_eq!((sent.len(), told), (1, None));
         assert!(sent[0].body.contains("RealFarKey"), "{sent:?}");
-        let (sent, told) = says(&mut site, connection, &logon);
+        let (sent, told) = says(&mut site, connection, target, &logon);
         assert!(sent.is_empty() && told.unwrap().contains("logged on already"));
     }
 }
