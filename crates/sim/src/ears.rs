@@ -33,6 +33,7 @@ pub fn open(venue: &mut Venue, target: &str, headers: &[(&str, &[u8])]) -> Optio
         Kind::Binance => binance(venue, target, headers),
         Kind::Bybit => crate::bybit::open(venue, target, headers),
         Kind::Okx => crate::okx::open(venue, target, headers),
+        Kind::KuCoin => None,
     }
 }
 

@@ -21,6 +21,7 @@ pub mod faults;
 pub mod frames;
 pub mod futures;
 pub mod keys;
+pub mod kucoin;
 pub mod makers;
 pub mod market;
 pub mod okx;

@@ -16,7 +16,7 @@ Simulated exchanges over HTTPS: real signatures, balances, matching, limits and 
 
 usage: portcullis-sim --folder DIR [options]
 
-  --venue NAMES           binance, bybit, okx, or several with commas between (binance)
+  --venue NAMES           binance, bybit, okx, kucoin, or several with commas between (binance)
   --listen ADDRESS        where it listens (127.0.0.1:0); of several, the first
   --control ADDRESS       where its control API listens, plain HTTP, loopback only (127.0.0.1:0); of several, the first
   --folder DIR            where it writes ca.pem and private keys; made if it is not there
@@ -305,7 +305,7 @@ fn private_keys(venue: &mut Venue, folder: &Path) -> io::Result<()> {
             &["read", "trade", "all"],
         ),
         Kind::Bybit => (&[], &["read", "trade", "all"]),
-        Kind::Okx => (&[], &[]),
+        Kind::Okx | Kind::KuCoin => (&[], &[]),
     };
     let mut made = Vec::new();
     for duty in schemes.0.iter().copied() {

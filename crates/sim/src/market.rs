@@ -157,7 +157,7 @@ pub fn symbols_of(kind: Kind) -> Vec<Symbol> {
     for one in &mut all {
         one.algo_orders_max = 30;
         one.stp_allowed = STP_ANY;
-        if kind == Kind::Okx {
+        if matches!(kind, Kind::Okx | Kind::KuCoin) {
             one.name = format!("{}-{}", one.base, one.quote);
         } else {
             one.stp = "NONE";

@@ -27,11 +27,13 @@ pub enum Kind {
     Bybit,
     /// OKX v5.
     Okx,
+    /// KuCoin, spot.
+    KuCoin,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Binance, Self::Bybit, Self::Okx];
+    pub const ALL: [Self; 4] = [Self::Binance, Self::Bybit, Self::Okx, Self::KuCoin];
 
     /// Its name.
     #[must_use]
@@ -40,6 +42,7 @@ impl Kind {
             Self::Binance => "binance",
             Self::Bybit => "bybit",
             Self::Okx => "okx",
+            Self::KuCoin => "kucoin",
         }
     }
 
@@ -50,6 +53,7 @@ impl Kind {
             Self::Binance => "api.binance.com",
             Self::Bybit => "api.bybit.com",
             Self::Okx => "www.okx.com",
+            Self::KuCoin => "api.kucoin.com",
         }
     }
 }
@@ -347,7 +351,7 @@ impl Venue {
         let key = sixty_four(self.options.seed, &format!("key {label}"));
         let secret = sixty_four(self.options.seed, &format!("secret {label}"));
         let material = Material::hmac(&secret);
-        let passphrase = (self.options.kind == Kind::Okx).then(|| {
+        let passphrase = matches!(self.options.kind, Kind::Okx | Kind::KuCoin).then(|| {
             let text = sixty_four(self.options.seed, &format!("passphrase {label}"));
             format!("Pass-{}", text.get(..12).unwrap_or(""))
         });

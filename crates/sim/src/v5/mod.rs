@@ -1,5 +1,5 @@
-//! What the simulated Bybit and OKX have in common: requests with their credentials in headers and JSON in the body, tables
-//! of calls, rates in rolling windows, and orders on the one matching core. Each venue's own words are in `bybit` and `okx`.
+//! What the simulated Bybit, OKX and KuCoin have in common: requests with their credentials in headers and JSON in the body, tables
+//! of calls, rates in rolling windows, and orders on the one matching core. Each venue's own words are in `bybit`, `okx` and `kucoin`.
 
 pub mod json;
 pub mod perps;
@@ -146,6 +146,12 @@ fn names(kind: Kind) -> Names {
             signature: "ok-access-sign",
             ids: &["clOrdId", "algoClOrdId", "clientId"],
         },
+        Kind::KuCoin => Names {
+            hosts: &["api.kucoin.com"],
+            key: "kc-api-key",
+            signature: "kc-api-sign",
+            ids: &["clientOid"],
+        },
         _ => Names {
             hosts: &["api.bybit.com", "api.bytick.com"],
             key: "x-bapi-api-key",
@@ -225,6 +231,7 @@ impl Venue {
             }
             _ => match self.options.kind {
                 Kind::Okx => crate::okx::answer(self, &sent),
+                Kind::KuCoin => crate::kucoin::answer(self, &sent),
                 _ => crate::bybit::answer(self, &sent),
             },
         };

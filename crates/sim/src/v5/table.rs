@@ -184,6 +184,7 @@ fn fields(text: &'static str, sets: &[(&'static str, Vec<Field>)]) -> Option<Vec
             "int" => Form::Int,
             "bool" => Form::Bool,
             "list" => Form::List,
+            "id40" => Form::Id(40, true),
             "id36" => Form::Id(36, true),
             "id32" => Form::Id(32, false),
             "id16" => Form::Id(16, false),
