@@ -1,12 +1,12 @@
-"""Where a site trades: Binance spot and, beside it, USD-M futures, Bybit, OKX; each with CCXT as its users make it."""
+"""Where a site trades: Binance spot and, beside it, USD-M futures, Bybit, OKX, KuCoin; each with CCXT as its users make it."""
 
 import ccxt
 
 #: Hosts of Binance beside spot, and exchanges beside it: for `gate.Gate`.
 HOSTS = ("fapi.binance.com",)
-OTHERS = ("bybit", "okx")
+OTHERS = ("bybit", "okx", "kucoin")
 #: Strategies, each with the account that its key is for; what ends in `-taker` sits on a thief's host.
-STRATEGIES = tuple((name + end, account) for name, account in (("spot", "main"), ("futures", "main"), ("bybit", "bybit"), ("okx", "okx")) for end in ("", "-taker"))
+STRATEGIES = tuple((name + end, account) for name, account in (("spot", "main"), ("futures", "main"), ("bybit", "bybit"), ("okx", "okx"), ("kucoin", "kucoin")) for end in ("", "-taker"))
 #: Their part of the mandates.
 MANDATES = """
 [firm.markets."usd_futures:BTCUSDT"]
@@ -14,6 +14,10 @@ floor = "10000"
 ceiling = "500000"
 
 [firm.markets."okx/BTC-USDT"]
+floor = "10000"
+ceiling = "500000"
+
+[firm.markets."kucoin/BTC-USDT"]
 floor = "10000"
 ceiling = "500000"
 
@@ -61,6 +65,9 @@ BYBIT_EXCHANGE = Exchange(
 OKX_EXCHANGE = Exchange(
     "okx", ("https://{hostname}",), password="portcullis", options={"fetchMarkets": {"types": ["spot", "swap"]}}, has={"fetchCurrencies": False}
 )
+KUCOIN_EXCHANGE = Exchange(
+    "kucoin", ("https://api.kucoin.com",), password="portcullis", options={"fetchMarkets": {"types": ["spot"]}}, has={"fetchCurrencies": False}
+)
 
 #: Strategy, what people call the place, host, how its program is made, market, another market, whose record.
 SPOT = ("spot", "Binance", "api.binance.com", SPOT_EXCHANGE, "BTC/USDT", "BNB/USDT", None)
@@ -70,6 +77,7 @@ PLACES = (
     ("okx", "OKX", "www.okx.com", OKX_EXCHANGE, "BTC/USDT", "ETH/USDT", "okx"),
     ("bybit", "Bybit, linear", "api.bybit.com", BYBIT_EXCHANGE, "BTC/USDT:USDT", "ETH/USDT:USDT", "bybit"),
     ("okx", "OKX, swaps", "www.okx.com", OKX_EXCHANGE, "BTC/USDT:USDT", "ETH/USDT:USDT", "okx"),
+    ("kucoin", "KuCoin", "api.kucoin.com", KUCOIN_EXCHANGE, "BTC/USDT", "ETH/USDT", "kucoin"),
 )
 #: Of the market's unit, where 0.005 is not right: contracts of a hundredth of a bitcoin at OKX.
 AMOUNTS = {"OKX, swaps": 5}

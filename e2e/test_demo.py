@@ -83,11 +83,11 @@ class Demo(unittest.TestCase):
             told = json.loads(line)
         except ValueError:
             self.fail(f"{line!r} {''.join(self.said)[-3000:]}")
-        hosts = ["api.binance.com", "ws-api.binance.com", "fapi.binance.com", "api.bybit.com", "www.okx.com"]
+        hosts = ["api.binance.com", "ws-api.binance.com", "fapi.binance.com", "api.bybit.com", "www.okx.com", "api.kucoin.com"]
         self.assertEqual(list(told["listeners"]), hosts)
-        self.assertEqual(set(told["venues"]), {"binance", "bybit", "okx"})
+        self.assertEqual(set(told["venues"]), {"binance", "bybit", "okx", "kucoin"})
         self.assertTrue((pathlib.Path(told["site"]) / "site.toml").is_file())
-        self.assertEqual({s["account"] for s in told["strategies"]}, {"main", "bybit", "okx"})
+        self.assertEqual({s["account"] for s in told["strategies"]}, {"main", "bybit", "okx", "kucoin"})
         maker = next(s for s in told["strategies"] if s["name"] == "maker")
 
         import ccxt
