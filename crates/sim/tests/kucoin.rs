@@ -207,6 +207,7 @@ fn an_order_lives_and_ends() {
         r#"{"clientOid":"b","symbol":"BTC-USDT","side":"buy","type":"market","funds":"650"}"#;
     let bought = c.ok("POST", &format!("{ORDERS}/sync"), market);
     assert_eq!(bought["status"], "done");
+    assert_eq!(bought["clientOid"], "b");
     let fills = c.ok("GET", "/api/v1/hf/fills?symbol=BTC-USDT", "");
     assert_eq!(fills["items"][0]["orderId"], bought["orderId"]);
     let several = r#"{"orderList":[{"symbol":"BTC-USDT","type":"limit","side":"buy","price":"60000","size":"0.01"},{"symbol":"BTC-USDT","type":"limit","side":"buy","price":"60000.001","size":"0.01"}]}"#;
@@ -245,7 +246,8 @@ fn what_no_order_is() {
             r#""type":"limit","price":"60000.001","size":"0.01""#,
             "400100",
         ),
-        (r#""type":"limit","price":"60000","size":"1000""#, "200004"),
+        (r#""type":"limit","price":"60000","size":"1000""#, "400100"),
+        (r#""type":"limit","price":"60000","size":"140""#, "200004"),
     ] {
         let body = format!(r#"{{"symbol":"BTC-USDT","side":"buy",{with}}}"#);
         assert_eq!(c.send("POST", ORDERS, &body).0, code, "{with}");

@@ -23,7 +23,9 @@ pub(super) fn answer(venue: &mut Venue, call: &Call, asked: &Asked<'_>) -> Done 
     let account = asked.account()?;
     let fields = &asked.fields;
     match (call.method, call.path) {
-        ("POST", "/api/v1/hf/orders") => place(venue, account, fields).map(|at| named(venue, at)),
+        ("POST", "/api/v1/hf/orders") => {
+            place(venue, account, fields).map(|at| named(venue, account, at))
+        }
         ("POST", "/api/v1/hf/orders/sync") => {
             let at = place(venue, account, fields)?;
             Ok(outcome(venue, account, at))
@@ -38,7 +40,7 @@ pub(super) fn answer(venue: &mut Venue, call: &Call, asked: &Asked<'_>) -> Done 
             let each = orders.iter().filter_map(Value::as_object).map(|one| {
                 match place(venue, account, one) {
                     Ok(at) => {
-                        let mut told = named(venue, at);
+                        let mut told = named(venue, account, at);
                         told["success"] = json!(true);
                         told
                     }
@@ -72,7 +74,7 @@ pub(super) fn answer(venue: &mut Venue, call: &Call, asked: &Asked<'_>) -> Done 
             cancelled.map_err(|_| no_order())?;
             Ok(match path.contains("/sync/") {
                 true => outcome(venue, account, at),
-                false => named(venue, at),
+                false => named(venue, account, at),
             })
         }
         (_, "/api/v1/hf/orders/active") => {
@@ -156,14 +158,14 @@ fn place(venue: &mut Venue, account: usize, fields: &Fields) -> Result<(usize, u
     Ok((market, id))
 }
 
-fn named(venue: &Venue, (market, id): (usize, u64)) -> Value {
-    let order = venue.exchange.markets[market].book.orders.get(&id);
+fn named(venue: &Venue, account: usize, (market, id): (usize, u64)) -> Value {
+    let order = venue.exchange.find(account, market, Some(id), None);
     json!({"orderId": object_id(market, id), "clientOid": order.map_or("", client)})
 }
 
 /// What became of an order, in an answer that waited for it.
 fn outcome(venue: &Venue, account: usize, (market, id): (usize, u64)) -> Value {
-    let mut told = named(venue, (market, id));
+    let mut told = named(venue, account, (market, id));
     if let Some(order) = venue.exchange.find(account, market, Some(id), None) {
         told["orderTime"] = json!(order.time);
         told["originSize"] = json!(shown(order.quantity));
