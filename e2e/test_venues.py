@@ -69,12 +69,14 @@ class Everywhere:
         price = self.price(thief, 0.99)
         # CCXT for JavaScript wants a fee named at OKX.
         chain = {"network": "ERC20"} | ({"fee": "0"} if self.made.name == "okx" else {})
+        # And KuCoin's leverage is that of borrowing.
+        mode = {"marginMode": "cross"} if self.made.name == "kucoin" else {}
         for name, act, kinds in (
             ("withdraw", lambda: thief.withdraw("USDT", 100, "0x" + "ab" * 20, params=chain), ccxt.PermissionDenied),
             ("value", lambda: thief.create_order(self.symbol, "limit", "buy", self.amount * 10, price), ccxt.InvalidOrder),
             ("price", lambda: thief.create_order(self.symbol, "limit", "buy", self.amount / 5, self.price(thief, 1.3)), ccxt.InvalidOrder),
             ("market", lambda: thief.create_order(self.other, "limit", "buy", 1, 50), (ccxt.BadSymbol, ccxt.InvalidOrder)),
-            ("leverage", lambda: thief.set_leverage(20, self.symbol), (ccxt.PermissionDenied, ccxt.BadRequest, ccxt.NotSupported)),
+            ("leverage", lambda: thief.set_leverage(20, self.symbol, mode), (ccxt.PermissionDenied, ccxt.BadRequest, ccxt.NotSupported)),
         ):
             with self.subTest(name), self.assertRaises(kinds) as raised:
                 act()

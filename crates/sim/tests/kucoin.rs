@@ -267,6 +267,10 @@ fn value_moves_between_wallets_and_leaves_the_main_one() {
     c.ok("POST", "/api/v3/accounts/universal-transfer", transfer);
     let main = c.ok("GET", "/api/v1/accounts?type=main&currency=USDT", "");
     assert_eq!(main[0]["available"], "5");
+    for name in ["trade", "trade_hf"] {
+        let traded = c.ok("GET", &format!("/api/v1/accounts?type={name}"), "");
+        assert_eq!(traded[0]["type"], name);
+    }
     c.ok("POST", "/api/v3/withdrawals", withdraw);
     let main = c.ok("GET", "/api/v1/accounts?type=main&currency=USDT", "");
     assert_eq!(main, Value::Array(Vec::new()));

@@ -51,6 +51,12 @@ fn key(venue: &Venue, asked: &Asked<'_>) -> Done {
 
 fn balances(venue: &Venue, account: usize, asked: &Asked<'_>) -> Value {
     let owner = &venue.exchange.accounts[account];
+    let wanted = asked.text("type");
+    // The wallet that is traded with has an older name too, by which CCXT asks.
+    let trade = match wanted {
+        Some("trade_hf") => "trade_hf",
+        _ => "trade",
+    };
     let mut all = Vec::new();
     for (at, name) in venue.exchange.assets.iter().enumerate() {
         if asked.text("currency").is_some_and(|wanted| wanted != name) {
@@ -58,8 +64,8 @@ fn balances(venue: &Venue, account: usize, asked: &Asked<'_>) -> Value {
         }
         let main = held(venue, account, MAIN, at);
         let spot = owner.spot[at];
-        for (kind, free, locked) in [("main", main, 0), ("trade", spot.free, spot.locked)] {
-            if free + locked == 0 || asked.text("type").is_some_and(|wanted| wanted != kind) {
+        for (kind, free, locked) in [("main", main, 0), (trade, spot.free, spot.locked)] {
+            if free + locked == 0 || wanted.is_some_and(|wanted| wanted != kind) {
                 continue;
             }
             all.push(json!({
