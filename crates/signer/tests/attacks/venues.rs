@@ -39,6 +39,9 @@ const CONFIGURE: &str = r#"
 @id("configure") permit (principal is Strategy, action == Action::"Configure", resource is Account);
 "#;
 
+/// KuCoin has no menu here yet.
+const NOT_ATTACKED: &str = "KuCoin is not among the places";
+
 pub const PLACES: [Place; 3] = [
     Place {
         name: "Binance futures",
@@ -244,6 +247,7 @@ fn setup(place: &Place, price: f64) -> Vec<Call> {
                 ]
             })
             .collect(),
+        Kind::KuCoin => panic!("{NOT_ATTACKED}"),
     }
 }
 
@@ -477,6 +481,7 @@ fn menu(place: &Place, price: f64) -> Vec<Call> {
             }
             menu
         }
+        Kind::KuCoin => panic!("{NOT_ATTACKED}"),
     }
 }
 
@@ -788,6 +793,7 @@ fn window(place: &Place, signed: &Signed) -> (u64, u64) {
                 .unwrap();
             (at * 1_000, (at + 30_000) * 1_000)
         }
+        Kind::KuCoin => panic!("{NOT_ATTACKED}"),
     }
 }
 
@@ -1915,6 +1921,7 @@ fn smuggled(place: &Place, price: f64) -> Vec<Smuggled> {
                 all.push((setup(place, price).remove(2), vec![(name, value)]));
             }
         }
+        Kind::KuCoin => panic!("{NOT_ATTACKED}"),
     }
     // What no venue's scheme knows, or what changes the meaning of a whole request.
     for (name, value) in [
