@@ -441,7 +441,7 @@ pub enum ReadOf {
     Account,
 }
 
-/// What one part of a request asks. The names are DESIGN's.
+/// What one part of a request asks. The names are those of docs/spec/authority.md.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
 #[serde(tag = "kind")]
 pub enum Action {

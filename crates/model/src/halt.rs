@@ -68,7 +68,7 @@ impl Level {
         }
     }
 
-    /// DESIGN's table, for a program's action.
+    /// The table of levels, for a program's action.
     #[must_use]
     pub fn passage(self, kind: ActionKind) -> Passage {
         use ActionKind as K;
