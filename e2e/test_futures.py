@@ -1,6 +1,10 @@
 """USD-M and COIN-M futures through the gate: unmodified python-binance and CCXT place, cancel and reduce; what is not theirs is refused.
 """
 
+import json
+import pathlib
+import subprocess
+import sys
 import time
 import unittest
 
@@ -10,7 +14,10 @@ from binance.exceptions import BinanceAPIException
 
 from gate import MANDATES, Gate
 
+HERE = pathlib.Path(__file__).parent
+
 USDM, COINM = "fapi.binance.com", "dapi.binance.com"
+WS_USDM, WS_COINM = "ws-fapi.binance.com", "ws-dapi.binance.com"
 FUTURES = MANDATES.replace("# A market maker", """[firm.markets."usd_futures:*"]
 floor = "500"
 ceiling = "500000"
@@ -27,7 +34,7 @@ quantity = "500"
 class Futures(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.gate = Gate(mandates=FUTURES, hosts=(USDM, COINM))
+        cls.gate = Gate(mandates=FUTURES, hosts=(USDM, COINM, WS_USDM, WS_COINM))
         cls.gate.start()
 
     @classmethod
@@ -63,6 +70,12 @@ class Futures(unittest.TestCase):
         self.assertTrue(first["status"] == "NEW", "a limit order rests")
         maker = client.futures_create_order(**resting, timeInForce="GTX")
         self.assertTrue(maker["status"] == "NEW", "a post-only order rests")
+        amended = client.futures_modify_order(symbol="BTCUSDT", side="BUY", orderId=maker["orderId"], quantity="0.02", price=f"{mark * 0.96:.1f}")
+        self.assertTrue((float(amended["origQty"]), amended["orderId"]) == (0.02, maker["orderId"]), "an order is amended: larger, and at another price")
+        self.refused("an amendment above its value", -2010, "order value",
+                     lambda: client.futures_modify_order(symbol="BTCUSDT", side="BUY", orderId=maker["orderId"], quantity="1", price=low))
+        self.refused("an amendment of another's order", -2011, "not known to be",
+                     lambda: client.futures_modify_order(symbol="BTCUSDT", side="BUY", orderId=1, quantity="0.01", price=low))
         self.assertTrue({o["orderId"] for o in client.futures_get_open_orders(symbol="BTCUSDT")} == {first["orderId"], maker["orderId"]}, "open orders are read")
         self.assertTrue(client.futures_cancel_order(symbol="BTCUSDT", orderId=first["orderId"])["status"] == "CANCELED", "one is cancelled")
         bought = client.futures_create_order(**btc, side="BUY", type="MARKET", newOrderRespType="RESULT")
@@ -113,6 +126,8 @@ class Futures(unittest.TestCase):
         low = float(exchange.price_to_precision(btc, float(exchange.fetch_ticker(btc)["last"]) * 0.95))
         one = self.rests(lambda: exchange.create_order(btc, "limit", "buy", 0.01, low))
         self.assertTrue(one["status"] == "open", "CCXT: a limit order")
+        moved = exchange.edit_order(one["id"], btc, "limit", "buy", 0.011, low)
+        self.assertTrue(moved["id"] == one["id"] and moved["amount"] == 0.011, "CCXT: an order is amended")
         two = exchange.create_orders([{"symbol": btc, "type": "limit", "side": "buy", "amount": 0.01, "price": low, "params": {"postOnly": True}}])
         self.assertTrue(two[0]["status"] == "open", "CCXT: a batch")
         stop = exchange.create_order(btc, "market", "buy", 0.01, None, {"takeProfitPrice": low})
@@ -123,6 +138,30 @@ class Futures(unittest.TestCase):
         with self.assertRaises(ccxt.PermissionDenied, msg="CCXT: cancel-all on a shared account"):
             exchange.cancel_all_orders(btc)
         self.assertTrue(exchange.fetch_balance()["USDT"]["total"] > 0 and isinstance(exchange.fetch_my_trades(btc), list), "CCXT: balance and trades")
+
+    def test_websocket_orders(self):
+        """Orders by the WebSocket APIs of futures: placed, amended, found, cancelled by CCXT Pro and python-binance."""
+        for library in ("ccxt", "python-binance"):
+            for kind, host in (("linear", WS_USDM), ("inverse", WS_COINM)):
+                if library == "python-binance" and kind == "inverse":
+                    continue  # It has no WebSocket API for COIN-M.
+                with self.subTest(library=library, kind=kind):
+                    mark = self.mark()
+                    places = {name: self.gate.listeners[name] for name in (USDM, COINM)}
+                    socket = self.gate.listeners[host].replace("http", "ws", 1) + ("/ws-fapi/v1" if kind == "linear" else "/ws-dapi/v1")
+                    command = [sys.executable, HERE / "futures_programs.py", library, json.dumps(places), *self.gate.keys["maker"], f"{mark * 0.96:.1f}", socket, kind]
+                    done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=120, check=False)
+                    self.assertEqual(done.returncode, 0, f"{library}: {done.stdout[-600:]} {done.stderr[-3000:]}")
+                    steps = {line["step"]: line["answer"] for line in map(json.loads, done.stdout.splitlines())}
+                    number = steps["place"]["id"]
+                    self.assertEqual([steps[step]["id"] for step in ("amend", "query", "cancel")], [number] * 3)
+                    self.assertEqual(steps["amend"]["amount"], 2 if kind == "inverse" else 0.011)
+                    self.assertIn(steps["too large"], ("InvalidOrder", -2010))
+
+    def mark(self):
+        client = Client(*self.gate.keys["maker"], ping=False)
+        client.FUTURES_URL = self.gate.listeners[USDM] + "/fapi"
+        return float(client.futures_mark_price(symbol="BTCUSDT")["markPrice"])
 
 
 if __name__ == "__main__":
