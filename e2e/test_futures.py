@@ -70,8 +70,8 @@ class Futures(unittest.TestCase):
         self.assertTrue(first["status"] == "NEW", "a limit order rests")
         maker = client.futures_create_order(**resting, timeInForce="GTX")
         self.assertTrue(maker["status"] == "NEW", "a post-only order rests")
-        amended = client.futures_modify_order(symbol="BTCUSDT", side="BUY", orderId=maker["orderId"], quantity="0.02", price=f"{mark * 0.96:.1f}")
-        self.assertTrue((float(amended["origQty"]), amended["orderId"]) == (0.02, maker["orderId"]), "an order is amended: larger, and at another price")
+        amended = client.futures_modify_order(symbol="BTCUSDT", side="BUY", orderId=maker["orderId"], quantity="0.015", price=f"{mark * 0.96:.1f}")
+        self.assertTrue((float(amended["origQty"]), amended["orderId"]) == (0.015, maker["orderId"]), "an order is amended: larger, and at another price")
         self.refused("an amendment above its value", -2010, "order value",
                      lambda: client.futures_modify_order(symbol="BTCUSDT", side="BUY", orderId=maker["orderId"], quantity="1", price=low))
         self.refused("an amendment of another's order", -2011, "not known to be",
