@@ -854,11 +854,11 @@ impl Core {
             }
         };
         let reads = actions.list.iter().all(|action| action.kind().is_read());
-        let mark = match reads {
+        let repeats = logs_on && presented.service().dialect.logons_repeat();
+        let mark = match reads || repeats {
             true => None,
             false => {
-                // A logon by a pipe is taken once for each place, as OKX has nothing but the second in it, and two WebSockets of
-                // a program log on with the same words.
+                // A logon by a pipe is taken once for each place: a program that opens several at once may sign the same words.
                 let path = match pipe.filter(|_| logs_on) {
                     Some(_) => std::borrow::Cow::Owned(format!(
                         "{} {}",

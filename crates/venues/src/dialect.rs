@@ -282,6 +282,11 @@ pub trait Dialect: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Two logons of one program may be the same words: the venue has them signed with nothing but the second in them.
+    fn logons_repeat(&self) -> bool {
+        false
+    }
+
     /// The least duty of a key that logs on to a pipe which was opened with this target.
     fn logon_duty(&self, target: &[u8]) -> Duty {
         let _ = target;

@@ -184,6 +184,10 @@ impl Dialect for Okx {
         frame::answered(message)
     }
 
+    fn logons_repeat(&self) -> bool {
+        true
+    }
+
     /// Orders stand on the private WebSocket alone.
     fn logon_duty(&self, target: &[u8]) -> Duty {
         match target == b"/ws/v5/private" {
