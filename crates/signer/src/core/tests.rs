@@ -2689,7 +2689,37 @@ fn the_same_words_log_on_once_at_each_place() {
         }
         assert_eq!((sent.len(), told), (1, None));
         assert!(sent[0].body.contains("RealFarKey"), "{sent:?}");
-        let (sent, told) = says(&mut site, connection, target, &logon);
-        assert!(sent.is_empty() && told.unwrap().contains("logged on already"));
+        let (again, told) = says(&mut site, connection, target, &logon);
+        assert!(again.is_empty() && told.unwrap().contains("logged on already"));
+        if connection == 8 {
+            // It did not leave: egress is told to end a pipe that is of nobody's session.
+            site.answer(&sent[0], Sent::NotSent, 0, Vec::new());
+            let (mut turn, now) = (Turn::default(), site.now);
+            site.core().finish(&mut turn, now).unwrap();
+            let left: Vec<RequestId> = frames(&turn.to_egress)
+                .iter()
+                .filter(|(kind, _)| *kind == kind::LEAVE)
+                .map(|(_, cbor)| wire::message::<wire::Leave>(cbor).unwrap().id)
+                .collect();
+            assert_eq!(left, [opened[0].id]);
+            assert_eq!(site.core().pipes.key(8), None);
+        }
     }
+}
+
+#[test]
+fn what_was_judged_under_an_older_release_is_not_sent() {
+    let mut site = site();
+    let (mut turn, now) = (Turn::default(), site.now);
+    let payload = site.signed(&format!("{ORDER}a"), site.at());
+    let api_key = site.api_key.clone();
+    let path = "/api/v3/order";
+    site.put(&api_key, "POST", path, &payload, LOCAL, &mut turn);
+    // Its host is counted by the release before.
+    site.core().releases_seen += 1;
+    site.core().finish(&mut turn, now).unwrap();
+    assert!(sends(&turn.to_egress).is_empty());
+    let told = told(&turn).unwrap();
+    assert!(told.contains("another release"), "{told}");
+    assert!(site.core().state.orders.is_empty(), "nothing is reserved");
 }
